@@ -1,0 +1,62 @@
+#!/usr/bin/env bash
+# Builds the Pulumi engine (the `pulumi` command) and language hosts at the versions that tools/go.mod pins, into
+# target/engine/bin. Does nothing when they are there and the pins are unchanged.
+#
+# Usage: scripts/engine.sh [--java] [--dotnet]
+#   Always: pulumi and the host of YAML programs. --java and --dotnet add the hosts of those languages.
+set -euo pipefail
+. "$(dirname "${BASH_SOURCE[0]}")/lib.sh"
+
+programs=(pulumi pulumi-language-yaml)
+for argument in "$@"; do
+    case $argument in
+    --java) programs+=(pulumi-language-java) ;;
+    --dotnet) programs+=(pulumi-language-dotnet) ;;
+    *) die "unknown argument $argument; usage: scripts/engine.sh [--java] [--dotnet]" ;;
+    esac
+done
+
+package_of() {
+    case $1 in
+    pulumi) echo github.com/pulumi/pulumi/pkg/v3/cmd/pulumi ;;
+    pulumi-language-yaml) echo github.com/pulumi/pulumi-yaml/cmd/pulumi-language-yaml ;;
+    pulumi-language-java) echo github.com/pulumi/pulumi-java/pkg/cmd/pulumi-language-java ;;
+    pulumi-language-dotnet) echo github.com/pulumi/pulumi-dotnet/pulumi-language-dotnet/v3 ;;
+    esac
+}
+
+pins=("$root/tools/go.mod" "$root/tools/go.sum" "$root/scripts/engine.sh")
+stamps=$root/target/engine/stamps
+
+stale() {
+    [ -x "$engine_bin/$1" ] && fresh "$stamps/$1" "${pins[@]}" && return 1
+    return 0
+}
+
+wanted=()
+for program in "${programs[@]}"; do
+    if stale "$program"; then wanted+=("$program"); fi
+done
+[ ${#wanted[@]} -gt 0 ] || exit 0
+
+need_go
+lock engine
+version=$(sed -n 's#^\t*github.com/pulumi/pulumi/pkg/v3 v##p' "$root/tools/go.mod")
+mkdir -p "$engine_bin"
+for program in "${wanted[@]}"; do
+    # Another run may have built it while this one waited for the lock.
+    stale "$program" || continue
+    hint="seconds when Go has its parts cached"
+    if [ "$program" = pulumi ]; then hint="about 5 minutes the first time, mostly compiling"; fi
+    new=$engine_bin/.$program.new
+    build=(go build -C "$root/tools" -mod=readonly -o "$new"
+        -ldflags "-s -w -X github.com/pulumi/pulumi/sdk/v3/go/common/version.Version=v$version"
+        "$(package_of "$program")")
+    what="building $program"
+    if [ "$program" = pulumi ]; then what="building the Pulumi engine $version"; fi
+    slowly "$what" "$hint" "${build[@]}"
+    # Renaming is atomic: a program that runs right now keeps its file, and nobody sees half of one.
+    mv "$new" "$engine_bin/$program"
+    stamp "$stamps/$program" "${pins[@]}"
+done
+note "ready in ${engine_bin#"$PWD"/}: ${wanted[*]}"
