@@ -1,0 +1,164 @@
+//! `/api/2.0/token-management`: every token of the workspace, for admins.
+
+use std::sync::Arc;
+
+use axum::Router;
+use axum::extract::{Path, Query, State};
+use axum::response::Response;
+use axum::routing::{get, post};
+use serde::Deserialize;
+use serde_json::{Value, json};
+
+use super::tokens::{CreateFields, UpdateFields};
+use super::{Payload, empty, ok};
+use crate::error::ApiError;
+use crate::server::App;
+use crate::state::{self, Caller, PrincipalKind, Token};
+
+pub(super) fn router() -> Router<Arc<App>> {
+    Router::new()
+        .route("/api/2.0/token-management/tokens", get(list))
+        .route("/api/2.0/token-management/tokens/{token_id}", get(get_one).delete(delete).patch(update))
+        .route("/api/2.0/token-management/on-behalf-of/tokens", post(create_on_behalf))
+}
+
+/// The admin's view of a token (`TokenInfo`).
+fn info(state: &state::State, workspace_id: &str, token: &Token) -> Value {
+    let mut info = token.public_info(state.now_ms());
+    info["owner_id"] = json!(token.owner);
+    info["created_by_id"] = json!(token.created_by);
+    if let Some(creator) = state.principal(token.created_by) {
+        info["created_by_username"] = json!(creator.user_name);
+    }
+    if let Ok(id) = workspace_id.parse::<i64>() {
+        info["workspace_id"] = json!(id);
+    }
+    if let Some(day_ms) = token.last_used_day_ms {
+        info["last_used_day"] = json!(day_ms);
+    }
+    info
+}
+
+fn unknown(token_id: &str) -> ApiError {
+    ApiError::does_not_exist(format!("Token with id {token_id} does not exist."))
+}
+
+#[derive(Debug, Deserialize)]
+struct Filter {
+    created_by_id: Option<u64>,
+    created_by_username: Option<String>,
+}
+
+async fn list(
+    State(app): State<Arc<App>>,
+    caller: Caller,
+    filter: Result<Query<Filter>, axum::extract::rejection::QueryRejection>,
+) -> Result<Response, ApiError> {
+    caller.check_admin()?;
+    let Query(filter) = filter.map_err(|error| ApiError::invalid_parameter(error.body_text()))?;
+    let state = app.state();
+    let creator_fits = |token: &&Token| {
+        filter.created_by_id.is_none_or(|id| id == token.created_by)
+            && filter.created_by_username.as_deref().is_none_or(|name| {
+                state.principal(token.created_by).is_some_and(|creator| creator.user_name == name)
+            })
+    };
+    let infos: Vec<Value> = state
+        .workspace(&caller.workspace_id)?
+        .live_tokens(state.now_ms())
+        .filter(creator_fits)
+        .map(|token| info(&state, &caller.workspace_id, token))
+        .collect();
+    Ok(if infos.is_empty() { empty() } else { ok(&json!({"token_infos": infos})) })
+}
+
+async fn get_one(
+    State(app): State<Arc<App>>,
+    Path(token_id): Path<String>,
+    caller: Caller,
+) -> Result<Response, ApiError> {
+    caller.check_admin()?;
+    let state = app.state();
+    let token = state
+        .workspace(&caller.workspace_id)?
+        .token(&token_id)
+        .filter(|token| token.is_live(state.now_ms()))
+        .ok_or_else(|| unknown(&token_id))?;
+    Ok(ok(&json!({"token_info": info(&state, &caller.workspace_id, token)})))
+}
+
+async fn delete(
+    State(app): State<Arc<App>>,
+    Path(token_id): Path<String>,
+    caller: Caller,
+) -> Result<Response, ApiError> {
+    caller.check_admin()?;
+    let mut state = app.state();
+    let now_ms = state.now_ms();
+    state
+        .workspace_mut(&caller.workspace_id)?
+        .token_mut(&token_id)
+        .filter(|token| token.is_live(now_ms))
+        .ok_or_else(|| unknown(&token_id))?
+        .revoked_at_ms = Some(now_ms);
+    Ok(empty())
+}
+
+async fn update(
+    State(app): State<Arc<App>>,
+    Path(token_id): Path<String>,
+    caller: Caller,
+    Payload(fields): Payload<UpdateFields>,
+) -> Result<Response, ApiError> {
+    caller.check_admin()?;
+    let mut state = app.state();
+    let now_ms = state.now_ms();
+    let token = state
+        .workspace_mut(&caller.workspace_id)?
+        .token_mut(&token_id)
+        .filter(|token| token.is_live(now_ms))
+        .ok_or_else(|| unknown(&token_id))?;
+    fields.apply(token)?;
+    let token = token.clone();
+    Ok(ok(&info(&state, &caller.workspace_id, &token)))
+}
+
+#[derive(Debug, Deserialize)]
+struct OnBehalfFields {
+    #[serde(default)]
+    application_id: String,
+    #[serde(flatten)]
+    token: CreateFields,
+}
+
+async fn create_on_behalf(
+    State(app): State<Arc<App>>,
+    caller: Caller,
+    Payload(fields): Payload<OnBehalfFields>,
+) -> Result<Response, ApiError> {
+    caller.check_admin()?;
+    let mut state = app.state();
+    state.check_token_use(&caller)?;
+    if !state.settings.on_behalf_of_enabled {
+        return Err(ApiError::permission_denied(
+            "On-behalf-of token creation for service principals is not enabled for this workspace",
+        ));
+    }
+    if fields.application_id.is_empty() {
+        return Err(ApiError::invalid_parameter("application_id must be given"));
+    }
+    let owner = state
+        .principal_named(&fields.application_id)
+        .filter(|principal| matches!(principal.kind, PrincipalKind::ServicePrincipal { .. }))
+        .map(|principal| principal.id)
+        .ok_or_else(|| {
+            ApiError::does_not_exist(format!(
+                "Service principal with application id {} does not exist.",
+                fields.application_id
+            ))
+        })?;
+    let (value, token) =
+        state.create_token(&caller.workspace_id, owner, caller.principal.id, fields.token.into())?;
+    let info = info(&state, &caller.workspace_id, &token);
+    Ok(ok(&json!({"token_value": value, "token_info": info})))
+}
