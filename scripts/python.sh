@@ -1,28 +1,46 @@
 #!/usr/bin/env bash
-# Makes the Python environment of the tests in target/venv from tests/requirements.txt.
-# Does nothing when it is there and the requirements are unchanged.
+# Makes the Python environment of the tests in target/venv: the packages of tests/requirements.txt and the SDK of
+# sdk/python. Does nothing when it is there and neither has changed.
 set -euo pipefail
 . "$(dirname "${BASH_SOURCE[0]}")/lib.sh"
 
 [ $# -eq 0 ] || die "scripts/python.sh takes no arguments"
+
 venv=$root/target/venv
-pins=("$root/tests/requirements.txt" "$root/scripts/python.sh")
-
+pip=("$venv/bin/python" -m pip --disable-pip-version-check --no-input --quiet)
+packages=("$root/tests/requirements.txt" "$root/scripts/python.sh")
 # A virtual environment holds absolute paths: one that was copied or moved here does not work and is made again.
-usable() {
-    fresh "$venv/stamp" "${pins[@]}" && grep -qxF "$venv" "$venv/location" && "$venv/bin/python" -c '' 2>/dev/null
+packages_ready() {
+    fresh "$venv/packages.stamp" "${packages[@]}" && grep -qsxF "$venv" "$venv/location" && "$venv/bin/python" -c ''
 }
+sdk_ready() { fresh "$venv/sdk.stamp" "${sdk[@]}"; }
 
-usable && exit 0
+sdk=()
+while IFS= read -r file; do sdk+=("$file"); done < <(
+    find "$root/sdk" -path "$root/sdk/python/*" -type f \( -name '*.py' -o -name '*.pyi' -o -name '*.json' -o -name '*.toml' \) \
+        -not -path '*/build/*' | LC_ALL=C sort
+)
+if [ ${#sdk[@]} -gt 0 ] && packages_ready && sdk_ready; then exit 0; fi
 need_python
 lock venv
-usable && exit 0
 
-rm -rf "$venv"
-install() {
-    python3 -m venv "$venv" &&
-        "$venv/bin/python" -m pip install --quiet --disable-pip-version-check --no-input --requirement "$root/tests/requirements.txt"
+install_packages() {
+    rm -rf "$venv" && python3 -m venv "$venv" && "${pip[@]}" install --requirement "$root/tests/requirements.txt"
 }
-slowly "installing the tests' Python packages" "about 30 seconds" install
-echo "$venv" >"$venv/location"
-stamp "$venv/stamp" "${pins[@]}"
+# The SDK is built from a copy, since setuptools leaves its files in the folder that it builds. Building without
+# isolation takes setuptools from the environment, so nothing is downloaded.
+install_sdk() {
+    local copy
+    copy=$(mktemp -d) && cp -R "$root/sdk/python" "$copy/sdk" &&
+        "${pip[@]}" install --no-deps --no-build-isolation --force-reinstall "$copy/sdk" && rm -rf "$copy"
+}
+if ! packages_ready; then
+    slowly "installing the tests' Python packages" "about 30 seconds" install_packages
+    echo "$venv" >"$venv/location"
+    stamp "$venv/packages.stamp" "${packages[@]}"
+fi
+[ ${#sdk[@]} -gt 0 ] || die "sdk/python is missing: run make sdk"
+if ! sdk_ready; then
+    slowly "installing the Python SDK" "a few seconds" install_sdk
+    stamp "$venv/sdk.stamp" "${sdk[@]}"
+fi

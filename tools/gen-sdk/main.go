@@ -118,7 +118,13 @@ func generate(language string, spec schema.PackageSpec) (map[string][]byte, erro
 	}
 	switch language {
 	case "python":
-		return pythongen.GeneratePackage(tool, pkg, nil, nil)
+		files, err := pythongen.GeneratePackage(tool, pkg, nil, nil)
+		if err != nil {
+			return nil, err
+		}
+		// pyproject.toml names a README beside it, and the generator writes one into the package only.
+		files["README.md"] = files["pulumi_"+pkg.Name+"/README.md"]
+		return files, nil
 	case "nodejs":
 		return nodegen.GeneratePackage(tool, pkg, nil, nil, false, nil)
 	case "go":

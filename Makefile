@@ -1,0 +1,47 @@
+# Every target is a thin name for a command or for a script in scripts/. `make` lists them.
+
+# Not ?=: many systems set LANGUAGE to a list of locales. Use `make demo LANGUAGE=python`.
+LANGUAGE = yaml
+VERSION := $(shell sed -n '/^\[workspace.package\]/,/^\[/s/^version *= *"\(.*\)"/\1/p' Cargo.toml)
+TARGET := $(if $(CARGO_TARGET_DIR),$(CARGO_TARGET_DIR),target)
+PLUGIN := pulumi-resource-databricks
+OS := $(shell uname -s | tr A-Z a-z)
+ARCH := $(shell uname -m | sed 's/x86_64/amd64/; s/aarch64/arm64/')
+
+.DEFAULT_GOAL := help
+.PHONY: help build demo test engine sdk sdk-check lint install dist
+
+help: ## List the targets
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+
+build: ## Build the plugin and the local workspace (target/release)
+	cargo build --release --locked --workspace
+
+demo: ## Run `pulumi up` against a local workspace; LANGUAGE=yaml or python
+	@scripts/demo.sh --language $(LANGUAGE)
+
+test: ## Run all tests and checks
+	@scripts/test.sh
+
+engine: ## Build the Pulumi engine that the tests use (target/engine/bin)
+	@scripts/engine.sh
+
+sdk: ## Generate the SDKs in sdk/ from schema.json
+	@scripts/sdk.sh
+
+sdk-check: ## Check that sdk/ is what schema.json generates
+	@scripts/sdk.sh --check
+
+lint: ## Check formatting, lints and documentation of the Rust code
+	cargo fmt --all --check
+	cargo clippy --workspace --all-targets --locked -- -D warnings
+	RUSTDOCFLAGS=-Dwarnings cargo doc --workspace --no-deps --document-private-items --locked
+
+install: build ## Build the plugin and install it for the `pulumi` on PATH
+	@command -v pulumi >/dev/null || { echo "error: pulumi is not on PATH: install Pulumi (https://www.pulumi.com/docs/install)" >&2; exit 1; }
+	pulumi plugin install resource databricks $(VERSION) --reinstall --file $(TARGET)/release/$(PLUGIN)
+
+dist: build ## Pack the plugin for release (target/dist)
+	mkdir -p target/dist
+	tar -czf target/dist/$(PLUGIN)-v$(VERSION)-$(OS)-$(ARCH).tar.gz -C $(TARGET)/release $(PLUGIN)
+	@echo target/dist/$(PLUGIN)-v$(VERSION)-$(OS)-$(ARCH).tar.gz

@@ -1,0 +1,190 @@
+#!/usr/bin/env bash
+# Shows the whole life of a token on this machine, without a Databricks account: `pulumi up` creates it in a local
+# workspace, it works, a second `up` changes nothing, `pulumi destroy` revokes it, and then it is refused.
+#
+# Usage: scripts/demo.sh [--language yaml|python] [--keep] [--debug]
+#   --keep   leaves the scratch folder (project copy, Pulumi state) for a look; normally it is removed
+#   --debug  uses debug builds of the plugin and the workspace, which build faster
+#
+# Nothing outside the scratch folder and ./target is written. Nothing is left running.
+set -euo pipefail
+. "$(dirname "${BASH_SOURCE[0]}")/lib.sh"
+
+language=yaml
+keep=no
+profile=release
+while [ $# -gt 0 ]; do
+    case $1 in
+    --language)
+        [ $# -gt 1 ] || die "--language needs a value: yaml or python"
+        language=$2
+        shift
+        ;;
+    --language=*) language=${1#*=} ;;
+    --keep) keep=yes ;;
+    --debug) profile=debug ;;
+    *) die "unknown argument $1; usage: scripts/demo.sh [--language yaml|python] [--keep] [--debug]" ;;
+    esac
+    shift
+done
+
+case $language in
+yaml) ;;
+python) need_python ;;
+*) die "there is no demo in $language: use yaml or python" ;;
+esac
+need_rust
+
+# The demo must not reach a real workspace, stack or Pulumi account, whatever this shell has set.
+for variable in $(compgen -e | grep -E '^(PULUMI|DATABRICKS|ARM|AZURE|GOOGLE|ACTIONS_ID_TOKEN)_' || true); do
+    unset "$variable"
+done
+
+scratch=''
+workspace=''
+clean_up() {
+    local code=$?
+    trap - EXIT
+    if [ -n "$workspace" ]; then
+        kill "$workspace" 2>/dev/null || true
+        wait "$workspace" 2>/dev/null || true
+    fi
+    if [ -n "$scratch" ]; then
+        if [ "$keep" = yes ]; then note "kept: $scratch"; else rm -rf "$scratch"; fi
+    fi
+    exit "$code"
+}
+trap clean_up EXIT
+trap 'exit 130' INT
+trap 'exit 143' TERM
+
+step "1. Build the plugin and the local workspace"
+flags=(--locked -p pulumi-resource-databricks -p databricks-local-workspace)
+if [ "$profile" = release ]; then flags=(--release "${flags[@]}"); fi
+(cd "$root" && run cargo build "${flags[@]}")
+built=$cargo_target/$profile
+[ -x "$built/pulumi-resource-databricks" ] || die "cargo made no $built/pulumi-resource-databricks"
+[ -x "$built/databricks-local-workspace" ] || die "cargo made no $built/databricks-local-workspace"
+
+step "2. Get the Pulumi engine"
+# Programs in YAML need a language host beside the engine; those in Python run inside their own interpreter.
+if command -v pulumi >/dev/null && command -v pulumi-language-yaml >/dev/null &&
+    at_least "$(pulumi version | grep -oE '[0-9]+(\.[0-9]+)+' | head -n 1)" 3.200; then
+    note "the one on PATH: $(command -v pulumi) $(pulumi version)"
+else
+    note "none on PATH that fits, so this repository's own"
+    "$root/scripts/engine.sh"
+    export PATH="$engine_bin:$PATH"
+    note "$engine_bin/pulumi $(pulumi version)"
+fi
+if [ "$language" = python ]; then
+    "$root/scripts/python.sh"
+    PATH="$root/target/venv/bin:$PATH"
+fi
+
+step "3. Start a local Databricks workspace"
+scratch=$(mktemp -d)
+# The workspace ends when its stdin does. This script holds the other end, so even a kill -9 of it leaves nothing behind.
+mkfifo "$scratch/stdin"
+"$built/databricks-local-workspace" --exit-on-stdin-eof <"$scratch/stdin" >"$scratch/workspace.out" 2>"$scratch/workspace.log" &
+workspace=$!
+exec 8>"$scratch/stdin"
+tries=0
+until grep -q '^DATABRICKS_TOKEN=' "$scratch/workspace.out"; do
+    kill -0 "$workspace" 2>/dev/null || die "the local workspace ended at once: $(cat "$scratch/workspace.log")"
+    tries=$((tries + 1))
+    [ "$tries" -le 100 ] || die "the local workspace did not say its address within 10 s: $(cat "$scratch/workspace.log")"
+    sleep 0.1
+done
+DATABRICKS_HOST=$(sed -n 's/^DATABRICKS_HOST=//p' "$scratch/workspace.out")
+DATABRICKS_TOKEN=$(sed -n 's/^DATABRICKS_TOKEN=//p' "$scratch/workspace.out")
+export DATABRICKS_HOST DATABRICKS_TOKEN
+note "DATABRICKS_HOST=$DATABRICKS_HOST"
+note "DATABRICKS_TOKEN=dapi****   (a token of that workspace; with it the plugin creates the new one)"
+# A profile in the home folder could name another workspace, and a proxy cannot reach this one.
+export DATABRICKS_CONFIG_FILE="$scratch/databrickscfg" NO_PROXY="127.0.0.1,localhost${NO_PROXY:+,$NO_PROXY}"
+: >"$DATABRICKS_CONFIG_FILE"
+
+step "4. Prepare a Pulumi project in a scratch folder"
+project=$scratch/project
+cp -R "$root/examples/$language" "$project"
+# An example that was run in its folder may have left an environment and stacks there.
+rm -rf "$project/venv" "$project"/Pulumi.*.yaml
+cat >>"$project/Pulumi.yaml" <<END
+
+# Where the engine finds the plugin. \`make install\` makes this unnecessary.
+plugins:
+  providers:
+    - name: databricks
+      path: "$built"
+END
+mkdir "$scratch/state"
+export PULUMI_HOME="$scratch/pulumi-home" PULUMI_BACKEND_URL="file://$scratch/state"
+export PULUMI_CONFIG_PASSPHRASE=demo PULUMI_SKIP_UPDATE_CHECK=true
+# Only the plugin that was just built may answer: none from PATH, and none from the network.
+export PULUMI_IGNORE_AMBIENT_PLUGINS=true PULUMI_DISABLE_AUTOMATIC_PLUGIN_ACQUISITION=true
+note "a copy of examples/$language, its state in a file, the plugin from ${built#"$root"/}"
+cd "$project"
+run pulumi stack init demo
+
+up() {
+    if [ "$language" = python ]; then
+        note "(the program runs as an inline program of the Automation API: no language host is needed)"
+        run python "$root/scripts/inline/python_runner.py" "$@" up
+    else
+        run pulumi up --yes --stack demo "$@"
+    fi
+}
+
+# try_token: what the workspace answers to the new token. Prints the answer's body and sets `status`.
+# The value reaches curl through stdin: in an argument everybody on this machine could read it.
+try_token() {
+    note "\$ curl -H 'Authorization: Bearer dapi****' $DATABRICKS_HOST/api/2.0/token/list"
+    if command -v curl >/dev/null; then
+        status=$(printf 'header = "Authorization: Bearer %s"\n' "$token_value" |
+            curl --silent --max-time 30 --config - --output "$scratch/answer" --write-out '%{http_code}' \
+                "$DATABRICKS_HOST/api/2.0/token/list") || die "$DATABRICKS_HOST does not answer"
+    else
+        need_python
+        status=$(printf %s "$token_value" | python3 -c '
+import pathlib, sys, urllib.error, urllib.request
+request = urllib.request.Request(sys.argv[1], headers={"Authorization": "Bearer " + sys.stdin.read()})
+try:
+    answer = urllib.request.urlopen(request, timeout=30)
+except urllib.error.HTTPError as error:
+    answer = error
+pathlib.Path(sys.argv[2]).write_bytes(answer.read())
+print(answer.status)
+' "$DATABRICKS_HOST/api/2.0/token/list" "$scratch/answer") || die "$DATABRICKS_HOST does not answer"
+    fi
+    note "HTTP $status $(head -c 300 "$scratch/answer")"
+}
+
+step "5. pulumi up: create the token"
+up
+
+step "6. The stack's outputs (secrets stay hidden)"
+run pulumi stack output --stack demo
+token_value=$(pulumi stack output token_value --show-secrets --stack demo)
+[ -n "$token_value" ] || die "the stack's output token_value is empty"
+
+step "7. Does the new token work? List the workspace's tokens with it"
+try_token
+[ "$status" = 200 ] || die "the workspace answered HTTP $status to the new token, not 200"
+good "the workspace accepts it"
+
+step "8. pulumi up again: nothing to change"
+up --expect-no-changes
+good "the second up changed nothing"
+
+step "9. pulumi destroy: revoke the token"
+run pulumi destroy --yes --stack demo
+
+step "10. Does it still work?"
+try_token
+case $status in
+401 | 403) good "the workspace refuses it now" ;;
+*) die "the workspace answered HTTP $status to a token that was revoked, not 401 or 403" ;;
+esac
+
+step "Done. Try another language (--language), or read examples/$language/README.md for your own workspace."
