@@ -14,9 +14,8 @@ use serde_json::{Value, json};
 
 use crate::api::Payload;
 use crate::error::{ApiError, json_response};
-use crate::faults::Fault;
 use crate::server::App;
-use crate::state;
+use crate::state::{self, Audience, SubjectToken, WorkspaceState, sha256_hex};
 
 pub(crate) fn router() -> Router<Arc<App>> {
     let control = Router::new()
@@ -27,6 +26,12 @@ pub(crate) fn router() -> Router<Arc<App>> {
         .route("/requests", get(get_requests).delete(clear_requests))
         .route("/reset", post(reset))
         .route("/tokens/{token_id}/revoke", post(revoke))
+        .route("/settings", post(set_settings))
+        .route("/permissions", post(set_permissions))
+        .route("/host-metadata", post(set_host_metadata))
+        .route("/workspaces", post(add_workspace))
+        .route("/service-principals", post(add_service_principal))
+        .route("/subject-tokens", post(add_subject_token))
         .layer(middleware::from_fn(refuse_browsers));
     Router::new().nest("/local/control", control)
 }
@@ -81,7 +86,26 @@ async fn get_state(State(app): State<Arc<App>>) -> Response {
             })
         })
         .collect();
+    let access_tokens: Vec<Value> = state
+        .access_tokens
+        .values()
+        .map(|token| {
+            json!({
+                "principal": name(token.principal),
+                "scopes": token.scopes,
+                "assume_group": token.assume_group,
+                "expiry_time": token.expiry_ms,
+            })
+        })
+        .collect();
     ok(&json!({
+        "access_tokens": access_tokens,
+        "access_token_seconds": state.settings.access_token_seconds,
+        "tokens_enabled": state.settings.tokens_enabled,
+        "can_use": state.settings.can_use_tokens,
+        "on_behalf_of_enabled": state.settings.on_behalf_of_enabled,
+        "host_type": state.host.host_type,
+        "login_redirect": state.host.login_redirect,
         "now_ms": now_ms,
         "quota": state.settings.quota,
         "max_token_lifetime_days": state.settings.max_token_lifetime_days,
@@ -122,8 +146,7 @@ async fn set_quota(
 ) -> Result<Response, ApiError> {
     let mut state = app.state();
     if let Some(status) = quota.status {
-        state.settings.quota_status = StatusCode::from_u16(status)
-            .map_err(|_| ApiError::invalid_parameter(format!("status: {status} is no HTTP status")))?;
+        state.settings.quota_status = status_code(status)?;
     }
     state.settings.quota = quota.quota;
     Ok(ok(&json!({"quota": quota.quota})))
@@ -144,11 +167,6 @@ async fn add_faults(
         OneOrMore::More(faults) => faults,
         OneOrMore::One(fault) => vec![fault],
     };
-    let faults = faults
-        .into_iter()
-        .map(|fault| serde_json::from_value::<Fault>(fault).map_err(|error| error.to_string()))
-        .collect::<Result<Vec<_>, _>>()
-        .map_err(ApiError::invalid_parameter)?;
     let mut state = app.state();
     state.faults.add(faults).map_err(ApiError::invalid_parameter)?;
     Ok(ok(&state.faults.describe()))
@@ -188,4 +206,137 @@ async fn revoke(State(app): State<Arc<App>>, Path(token_id): Path<String>) -> Re
         .ok_or_else(|| ApiError::does_not_exist(format!("Token with id {token_id} does not exist.")))?
         .revoked_at_ms = Some(now_ms);
     Ok(ok(&json!({})))
+}
+
+fn status_code(status: u16) -> Result<StatusCode, ApiError> {
+    StatusCode::from_u16(status)
+        .map_err(|_| ApiError::invalid_parameter(format!("status: {status} is no HTTP status")))
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Settings {
+    /// 0: no limit.
+    max_token_lifetime_days: Option<u32>,
+    access_token_seconds: Option<u32>,
+}
+
+async fn set_settings(State(app): State<Arc<App>>, Payload(new): Payload<Settings>) -> Response {
+    let settings = &mut app.state().settings;
+    if let Some(days) = new.max_token_lifetime_days {
+        settings.max_token_lifetime_days = Some(days).filter(|days| *days > 0);
+    }
+    if let Some(seconds) = new.access_token_seconds {
+        settings.access_token_seconds = seconds.into();
+    }
+    ok(&json!({}))
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Permissions {
+    tokens_enabled: Option<bool>,
+    can_use: Option<bool>,
+    on_behalf_of_enabled: Option<bool>,
+}
+
+async fn set_permissions(State(app): State<Arc<App>>, Payload(new): Payload<Permissions>) -> Response {
+    let settings = &mut app.state().settings;
+    settings.tokens_enabled = new.tokens_enabled.unwrap_or(settings.tokens_enabled);
+    settings.can_use_tokens = new.can_use.unwrap_or(settings.can_use_tokens);
+    settings.on_behalf_of_enabled = new.on_behalf_of_enabled.unwrap_or(settings.on_behalf_of_enabled);
+    ok(&json!({}))
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct HostMetadata {
+    host_type: Option<state::HostType>,
+    status: Option<u16>,
+    document: Option<Value>,
+    login_redirect: Option<bool>,
+}
+
+/// Replaces all that was set before; what isn't given goes back to how it is at the start.
+async fn set_host_metadata(
+    State(app): State<Arc<App>>,
+    Payload(new): Payload<HostMetadata>,
+) -> Result<Response, ApiError> {
+    app.state().host = state::Host {
+        host_type: new.host_type.unwrap_or(state::HostType::Workspace),
+        metadata_status: status_code(new.status.unwrap_or(200))?,
+        document: new.document,
+        login_redirect: new.login_redirect.unwrap_or(false),
+    };
+    Ok(ok(&json!({})))
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct NewWorkspace {
+    workspace_id: String,
+    deployment_name: Option<String>,
+    workspace_url: Option<String>,
+    /// Value of a personal access token of the admin in that workspace.
+    token: Option<String>,
+}
+
+/// Adds a workspace, or gives one that is there another name, URL or token.
+async fn add_workspace(State(app): State<Arc<App>>, Payload(new): Payload<NewWorkspace>) -> Response {
+    let mut state = app.state();
+    let now_ms = state.now_ms();
+    let admin = state.admin_id();
+    let workspace = state.workspaces.entry(new.workspace_id.clone()).or_insert_with(|| {
+        WorkspaceState::new(new.workspace_id.clone(), format!("workspace-{}", new.workspace_id), None)
+    });
+    if let Some(name) = new.deployment_name {
+        workspace.deployment_name = name;
+    }
+    if new.workspace_url.is_some() {
+        workspace.workspace_url = new.workspace_url;
+    }
+    if let Some(value) = new.token {
+        workspace.add_initial_token(&value, admin, now_ms);
+    }
+    ok(&json!({}))
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct NewServicePrincipal {
+    application_id: String,
+    client_secret: Option<String>,
+    display_name: Option<String>,
+    #[serde(default)]
+    admin: bool,
+}
+
+/// Adds a service principal; one with the same application id is replaced and keeps its numeric id.
+async fn add_service_principal(
+    State(app): State<Arc<App>>,
+    Payload(new): Payload<NewServicePrincipal>,
+) -> Response {
+    let client_secret = new.client_secret.unwrap_or_else(|| format!("dose{}", state::random_hex(16)));
+    let id = app.state().add_service_principal(
+        &new.application_id,
+        &client_secret,
+        new.display_name.unwrap_or_else(|| new.application_id.clone()),
+        new.admin,
+    );
+    ok(&json!({"id": id, "application_id": new.application_id, "client_secret": client_secret}))
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct NewSubjectToken {
+    token: String,
+    audience: Option<String>,
+    principal: Option<String>,
+}
+
+async fn add_subject_token(State(app): State<Arc<App>>, Payload(new): Payload<NewSubjectToken>) -> Response {
+    let audience = new.audience.map_or(Audience::Any, Audience::Exactly);
+    let token = SubjectToken { principal: new.principal, audience };
+    app.state().subject_tokens.insert(sha256_hex(&new.token), token);
+    ok(&json!({}))
 }

@@ -7,11 +7,11 @@ use axum::http::header::{CONTENT_TYPE, RETRY_AFTER};
 use axum::http::{HeaderName, HeaderValue, Method, Response, StatusCode};
 use rand::rngs::StdRng;
 use rand::{RngExt, SeedableRng};
-use serde::{Deserialize, Serialize};
+use serde::Deserialize;
 use serde_json::{Value, json};
 
 /// A fault as the control API takes it.
-#[derive(Clone, Debug, Deserialize, Serialize)]
+#[derive(Clone, Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct Fault {
     #[serde(default, rename = "match")]
@@ -20,7 +20,7 @@ pub(crate) struct Fault {
 }
 
 /// Which requests a fault hits. Without any field: the next one.
-#[derive(Clone, Debug, Deserialize, Serialize)]
+#[derive(Clone, Debug, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 struct Match {
     method: Option<String>,
@@ -43,7 +43,7 @@ impl Default for Match {
 }
 
 /// What a fault does.
-#[derive(Clone, Debug, Default, Deserialize, Serialize)]
+#[derive(Clone, Debug, Default, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub(crate) struct Action {
     /// Wait before the work, or between work and answer if `work` is set.
@@ -69,7 +69,7 @@ pub(crate) struct Action {
     html: bool,
 }
 
-#[derive(Clone, Copy, Debug, Deserialize, Eq, PartialEq, Serialize)]
+#[derive(Clone, Copy, Debug, Deserialize, Eq, PartialEq)]
 #[serde(rename_all = "lowercase")]
 pub(crate) enum Drop {
     Before,
@@ -149,6 +149,8 @@ fn default_code(status: StatusCode) -> &'static str {
 
 #[derive(Debug)]
 struct Scripted {
+    /// The fault as it was given, to show it again.
+    script: Value,
     fault: Fault,
     matched: u64,
     hit: u64,
@@ -163,17 +165,18 @@ pub(crate) struct Faults {
 
 impl Faults {
     /// Adds faults after those already there; all of them, or none if one can't be carried out.
-    pub(crate) fn add(&mut self, faults: Vec<Fault>) -> Result<(), String> {
-        for fault in &faults {
+    pub(crate) fn add(&mut self, scripts: Vec<Value>) -> Result<(), String> {
+        let read = |script: Value| {
+            let fault = Fault::deserialize(&script).map_err(|error| error.to_string())?;
             fault.action.check()?;
             if fault.matches.probability.is_some_and(|probability| !(0.0..=1.0).contains(&probability)) {
-                return Err("probability must be between 0 and 1".into());
+                return Err("probability must be between 0 and 1".to_owned());
             }
-        }
-        self.scripted.extend(faults.into_iter().map(|fault| {
             let chance = StdRng::seed_from_u64(fault.matches.seed);
-            Scripted { fault, matched: 0, hit: 0, chance }
-        }));
+            Ok(Scripted { script, fault, matched: 0, hit: 0, chance })
+        };
+        let mut added = scripts.into_iter().map(read).collect::<Result<Vec<_>, _>>()?;
+        self.scripted.append(&mut added);
         Ok(())
     }
 
@@ -181,8 +184,8 @@ impl Faults {
         self.scripted.clear();
     }
 
-    /// What hits this request, if anything does.
-    pub(crate) fn take(&mut self, method: &Method, path: &str) -> Option<Action> {
+    /// What hits this request, if anything does: the action, also in the words in which it was given.
+    pub(crate) fn take(&mut self, method: &Method, path: &str) -> Option<(Action, Value)> {
         let mut found = None;
         for scripted in &mut self.scripted {
             let matches = &scripted.fault.matches;
@@ -200,7 +203,7 @@ impl Faults {
             }
             if matches.probability.is_none_or(|probability| scripted.chance.random_bool(probability)) {
                 scripted.hit += 1;
-                found = Some(scripted.fault.action.clone());
+                found = Some((scripted.fault.action.clone(), scripted.script["action"].clone()));
             }
         }
         found
@@ -211,7 +214,7 @@ impl Faults {
         self.scripted
             .iter()
             .map(
-                |scripted| json!({"fault": scripted.fault, "matched": scripted.matched, "hit": scripted.hit}),
+                |scripted| json!({"fault": scripted.script, "matched": scripted.matched, "hit": scripted.hit}),
             )
             .collect()
     }

@@ -58,8 +58,8 @@ pub(crate) struct Entry {
     status: Option<u16>,
     /// True if the API carried out the request, whatever the client was told.
     work_done: bool,
-    /// What a scripted fault did to this request.
-    fault: Option<String>,
+    /// Action of the scripted fault that hit this request.
+    fault: Option<Value>,
 }
 
 #[derive(Debug, Default)]
@@ -126,7 +126,7 @@ impl RequestLog {
         self.entries.get_mut(at)
     }
 
-    pub(crate) fn set_fault(&mut self, seq: u64, fault: String) {
+    pub(crate) fn set_fault(&mut self, seq: u64, fault: Value) {
         if let Some(entry) = self.entry_mut(seq) {
             entry.fault = Some(fault);
         }

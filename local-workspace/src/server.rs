@@ -161,10 +161,10 @@ impl Connection {
             let now_ms = state.now_ms();
             let head = (&parts.method, &parts.uri, parts.version, &parts.headers);
             let seq = state.requests.begin(now_ms, self.origin, head, &body);
-            let action = state.faults.take(&parts.method, &path);
-            if let Some(action) = &action {
-                state.requests.set_fault(seq, serde_json::to_string(action).unwrap_or_default());
-            }
+            let action = state.faults.take(&parts.method, &path).map(|(action, script)| {
+                state.requests.set_fault(seq, script);
+                action
+            });
             let workspace_id = state.workspace_id_of(&parts.headers);
             (seq, action, workspace_id.unwrap_or_else(|_| state.default_workspace.clone()))
         };

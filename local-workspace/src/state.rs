@@ -8,6 +8,7 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use axum::http::{HeaderMap, StatusCode};
 use rand::RngExt;
+use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 use sha2::{Digest, Sha256};
 
@@ -18,7 +19,9 @@ use crate::requests::RequestLog;
 
 /// Tokens that live at least this long are observed before their scopes are inferred, unless told otherwise.
 const AUTOSCOPE_MS: i64 = 30 * DAY_MS;
-pub(crate) const DAY_MS: i64 = 24 * 60 * 60 * 1000;
+/// Numeric id of the first user; principals that are added count on from it.
+const FIRST_PRINCIPAL_ID: u64 = 7_000_000_000_000_001;
+const DAY_MS: i64 = 24 * 60 * 60 * 1000;
 
 /// A user or a service principal.
 #[derive(Clone, Debug)]
@@ -63,6 +66,53 @@ pub(crate) struct Token {
     /// The token that the workspace was started with: not listed and not counted, so that a fresh workspace
     /// is empty.
     initial: bool,
+}
+
+/// An OAuth access token, under the SHA-256 of its value.
+#[derive(Clone, Debug)]
+pub(crate) struct AccessToken {
+    pub(crate) principal: u64,
+    pub(crate) scopes: Vec<String>,
+    /// Group that the client asked to act as.
+    pub(crate) assume_group: Option<String>,
+    pub(crate) expiry_ms: i64,
+}
+
+/// A token of another issuer that the token endpoint exchanges, under the SHA-256 of its value.
+#[derive(Clone, Debug)]
+pub(crate) struct SubjectToken {
+    /// User name or application id that it stands for; `None`: the client in the request, or the first user.
+    pub(crate) principal: Option<String>,
+    pub(crate) audience: Audience,
+}
+
+/// Which `aud` claim a subject token needs.
+#[derive(Clone, Debug)]
+pub(crate) enum Audience {
+    Any,
+    Exactly(String),
+    /// The account id, the token endpoint, or what the host metadata names.
+    HostDefaults,
+}
+
+/// What a host says about itself, and how it treats workspace APIs.
+#[derive(Clone, Debug)]
+pub(crate) struct Host {
+    pub(crate) host_type: HostType,
+    /// Status of the metadata document; other than 200 there is no document.
+    pub(crate) metadata_status: StatusCode,
+    /// Sent in place of the document that goes with the host type.
+    pub(crate) document: Option<Value>,
+    /// Answer workspace APIs that name no workspace with a redirect to a login page.
+    pub(crate) login_redirect: bool,
+}
+
+#[derive(Clone, Copy, Debug, Deserialize, Eq, PartialEq, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub(crate) enum HostType {
+    Workspace,
+    Account,
+    Unified,
 }
 
 /// What the caller asks for when creating a token.
@@ -232,6 +282,9 @@ pub(crate) struct State {
     pub(crate) workspaces: BTreeMap<String, WorkspaceState>,
     pub(crate) default_workspace: String,
     pub(crate) account_id: String,
+    pub(crate) host: Host,
+    pub(crate) access_tokens: HashMap<String, AccessToken>,
+    pub(crate) subject_tokens: HashMap<String, SubjectToken>,
     /// Password of the first user, if Basic authentication is on, as its SHA-256.
     password_hash: Option<String>,
     pub(crate) faults: Faults,
@@ -243,6 +296,8 @@ pub(crate) struct State {
 pub(crate) struct Caller {
     pub(crate) principal: Principal,
     pub(crate) workspace_id: String,
+    /// True if the credential is a personal access token, which no account API takes.
+    pub(crate) by_personal_token: bool,
 }
 
 impl Caller {
@@ -259,26 +314,16 @@ impl State {
     /// A workspace as it is just after its start. `options` hold the initial credentials.
     pub(crate) fn new(options: &Options) -> Self {
         let user = Principal {
-            id: 7000000000000001,
+            id: FIRST_PRINCIPAL_ID,
             user_name: options.user_name.clone(),
             display_name: "Local Admin".to_owned(),
             kind: PrincipalKind::User,
             admin: true,
         };
-        let mut principals = vec![user];
-        if let Some(client) = &options.service_principal {
-            principals.push(Principal {
-                id: 7000000000000002,
-                user_name: client.client_id.clone(),
-                display_name: "Local Service Principal".to_owned(),
-                kind: PrincipalKind::ServicePrincipal { secret_hash: sha256_hex(&client.client_secret) },
-                admin: false,
-            });
-        }
         let mut workspace =
             WorkspaceState::new(options.workspace_id.clone(), "local-workspace".to_owned(), None);
-        workspace.add_initial_token(&options.token, 7000000000000001, system_ms() + options.clock_offset_ms);
-        Self {
+        workspace.add_initial_token(&options.token, user.id, system_ms() + options.clock_offset_ms);
+        let mut state = Self {
             clock_offset_ms: options.clock_offset_ms,
             settings: Settings {
                 quota: options.quota,
@@ -289,14 +334,58 @@ impl State {
                 can_use_tokens: true,
                 on_behalf_of_enabled: true,
             },
-            principals,
+            principals: vec![user],
             workspaces: BTreeMap::from([(options.workspace_id.clone(), workspace)]),
             default_workspace: options.workspace_id.clone(),
             account_id: options.account_id.clone(),
+            host: Host {
+                host_type: HostType::Workspace,
+                metadata_status: StatusCode::OK,
+                document: None,
+                login_redirect: false,
+            },
+            access_tokens: HashMap::new(),
+            subject_tokens: HashMap::new(),
             password_hash: options.password.as_deref().map(sha256_hex),
             faults: Faults::default(),
             requests: RequestLog::default(),
+        };
+        if let Some(client) = &options.service_principal {
+            let name = "Local Service Principal".to_owned();
+            state.add_service_principal(&client.client_id, &client.client_secret, name, false);
         }
+        state
+    }
+
+    /// The user who owns the initial token.
+    pub(crate) fn admin_id(&self) -> u64 {
+        FIRST_PRINCIPAL_ID
+    }
+
+    /// Adds a service principal, or replaces the one with the same application id; returns its numeric id.
+    pub(crate) fn add_service_principal(
+        &mut self,
+        application_id: &str,
+        client_secret: &str,
+        display_name: String,
+        admin: bool,
+    ) -> u64 {
+        // The first principal is the admin user, whatever its name.
+        let known = self.principals.iter().skip(1).position(|known| known.user_name == application_id);
+        let at = known.map_or(self.principals.len(), |position| position + 1);
+        let principal = Principal {
+            id: FIRST_PRINCIPAL_ID + at as u64,
+            user_name: application_id.to_owned(),
+            display_name,
+            kind: PrincipalKind::ServicePrincipal { secret_hash: sha256_hex(client_secret) },
+            admin,
+        };
+        let id = principal.id;
+        match self.principals.get_mut(at) {
+            Some(known) => *known = principal,
+            None => self.principals.push(principal),
+        }
+        id
     }
 
     /// The workspace's time, in milliseconds since the epoch.
@@ -354,9 +443,11 @@ impl State {
     /// Finds out who sent a request to `path`, and whether their credential reaches that API.
     pub(crate) fn authenticate(&mut self, headers: &HeaderMap, path: &str) -> Result<Caller, ApiError> {
         let workspace_id = self.workspace_id_of(headers)?;
-        let principal = match credential(headers).ok_or_else(ApiError::missing_credential)? {
+        let (principal, by_personal_token) = match credential(headers)
+            .ok_or_else(ApiError::missing_credential)?
+        {
             Credential::Bearer(value) => self.bearer(&workspace_id, &value, path)?,
-            // User name "token" with a personal access token as the password is the older form of Bearer.
+            // User name "token" and a personal access token as the password: the older form of Bearer.
             Credential::Basic { user, password } if user == "token" => {
                 self.bearer(&workspace_id, &password, path)?
             }
@@ -364,19 +455,28 @@ impl State {
                 .principals
                 .first()
                 .filter(|first| first.user_name == user && self.password_hash == Some(sha256_hex(&password)))
-                .map(|first| first.id)
+                .map(|first| (first.id, false))
                 .ok_or_else(|| ApiError::refused_credential("Invalid username or password."))?,
         };
         let principal = self.principal(principal).cloned().ok_or_else(ApiError::missing_credential)?;
-        Ok(Caller { principal, workspace_id })
+        Ok(Caller { principal, workspace_id, by_personal_token })
     }
 
-    fn bearer(&mut self, workspace_id: &str, value: &str, path: &str) -> Result<u64, ApiError> {
+    /// The principal behind a bearer token, and whether that is a personal access token.
+    fn bearer(&mut self, workspace_id: &str, value: &str, path: &str) -> Result<(u64, bool), ApiError> {
         let now_ms = self.now_ms();
         let scope = scope_of(path);
+        let hash = sha256_hex(value);
+        if let Some(token) = self.access_tokens.get(&hash) {
+            if token.expiry_ms <= now_ms {
+                return Err(ApiError::refused_credential("Token is expired"));
+            }
+            check_scope(&token.scopes, scope)?;
+            return Ok((token.principal, false));
+        }
         let token = self
             .workspace_mut(workspace_id)?
-            .token_mut(&sha256_hex(value))
+            .token_mut(&hash)
             .filter(|token| token.is_live(now_ms))
             .ok_or_else(|| ApiError::refused_credential("Invalid access token."))?;
         token.last_used_day_ms = Some(now_ms - now_ms.rem_euclid(DAY_MS));
@@ -387,7 +487,20 @@ impl State {
                 token.used_scopes.extend(scope);
             }
         }
-        Ok(token.owner)
+        Ok((token.owner, true))
+    }
+
+    /// Keeps an access token of `principal`; only its hash stays here.
+    pub(crate) fn add_access_token(
+        &mut self,
+        value: &str,
+        principal: u64,
+        scopes: Vec<String>,
+        assume_group: Option<String>,
+    ) {
+        let expiry_ms = self.now_ms() + self.settings.access_token_seconds * 1000;
+        let token = AccessToken { principal, scopes, assume_group, expiry_ms };
+        self.access_tokens.insert(sha256_hex(value), token);
     }
 
     /// Refuses callers who may not use personal access tokens here.

@@ -1,6 +1,10 @@
 //! The HTTP APIs, one module for each family.
 
+mod accounts;
+mod oidc;
+mod permissions;
 mod scim;
+mod stand_ins;
 mod token_management;
 mod tokens;
 mod well_known;
@@ -13,6 +17,7 @@ use axum::extract::{FromRequest, FromRequestParts, Request};
 use axum::http::Uri;
 use axum::http::request::Parts;
 use axum::http::{Method, StatusCode};
+use axum::middleware;
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Deserializer};
 use serde_json::{Value, json};
@@ -24,11 +29,18 @@ use crate::state::Caller;
 
 /// Every API of the workspace, and the control API.
 pub(crate) fn router(app: Arc<App>) -> Router {
-    Router::new()
+    let workspace_apis = Router::new()
         .merge(tokens::router())
         .merge(token_management::router())
+        .merge(permissions::router())
         .merge(scim::router())
+        .route_layer(middleware::from_fn_with_state(app.clone(), well_known::login_redirect));
+    Router::new()
+        .merge(workspace_apis)
+        .merge(accounts::router())
         .merge(well_known::router())
+        .merge(oidc::router())
+        .merge(stand_ins::router())
         .merge(control::router())
         .fallback(no_such_endpoint)
         .method_not_allowed_fallback(no_such_endpoint)

@@ -1,0 +1,272 @@
+//! `/oidc`: discovery, and a token endpoint for client credentials and token exchange.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use axum::Router;
+use axum::body::Bytes;
+use axum::extract::{Path, State};
+use axum::http::header::{CACHE_CONTROL, WWW_AUTHENTICATE};
+use axum::http::{HeaderMap, HeaderValue, StatusCode};
+use axum::response::{IntoResponse, Response};
+use axum::routing::{get, post};
+use base64::Engine;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use serde_json::{Value, json};
+
+use super::ok;
+use super::well_known::host_document;
+use crate::error::{ApiError, json_response};
+use crate::server::{App, BaseUrl};
+use crate::state::{
+    self, Audience, Credential, Principal, PrincipalKind, SubjectToken, credential, random_hex, sha256_hex,
+};
+
+const CLIENT_CREDENTIALS: &str = "client_credentials";
+const TOKEN_EXCHANGE: &str = "urn:ietf:params:oauth:grant-type:token-exchange";
+const JWT: &str = "urn:ietf:params:oauth:token-type:jwt";
+
+pub(super) fn router() -> Router<Arc<App>> {
+    Router::new()
+        .route("/oidc/.well-known/oauth-authorization-server", get(workspace_discovery))
+        .route("/oidc/v1/token", post(workspace_token))
+        .route("/oidc/accounts/{account_id}/.well-known/oauth-authorization-server", get(account_discovery))
+        .route("/oidc/accounts/{account_id}/v1/token", post(account_token))
+}
+
+async fn workspace_discovery(BaseUrl(base): BaseUrl) -> Response {
+    discovery(&format!("{base}/oidc"))
+}
+
+async fn account_discovery(
+    State(app): State<Arc<App>>,
+    Path(account_id): Path<String>,
+    BaseUrl(base): BaseUrl,
+) -> Result<Response, ApiError> {
+    check_account(&app, &account_id)?;
+    Ok(discovery(&format!("{base}/oidc/accounts/{account_id}")))
+}
+
+fn check_account(app: &App, account_id: &str) -> Result<(), ApiError> {
+    if app.state().account_id == account_id {
+        return Ok(());
+    }
+    Err(ApiError::does_not_exist(format!("Account {account_id} does not exist.")))
+}
+
+fn discovery(issuer: &str) -> Response {
+    ok(&json!({
+        "issuer": issuer,
+        // Clients want the field; signing in with a browser isn't served here.
+        "authorization_endpoint": format!("{issuer}/v1/authorize"),
+        "token_endpoint": format!("{issuer}/v1/token"),
+        "grant_types_supported": [CLIENT_CREDENTIALS, TOKEN_EXCHANGE],
+        "token_endpoint_auth_methods_supported": ["client_secret_basic", "client_secret_post", "none"],
+        "scopes_supported": ["all-apis", "offline_access"],
+        "response_types_supported": ["code"],
+    }))
+}
+
+async fn workspace_token(
+    State(app): State<Arc<App>>,
+    BaseUrl(base): BaseUrl,
+    headers: HeaderMap,
+    body: Bytes,
+) -> Response {
+    token(&app, &base, "/oidc/v1/token", &headers, &body)
+}
+
+async fn account_token(
+    State(app): State<Arc<App>>,
+    Path(account_id): Path<String>,
+    BaseUrl(base): BaseUrl,
+    headers: HeaderMap,
+    body: Bytes,
+) -> Result<Response, ApiError> {
+    check_account(&app, &account_id)?;
+    Ok(token(&app, &base, &format!("/oidc/accounts/{account_id}/v1/token"), &headers, &body))
+}
+
+/// A refusal by the token endpoint, in the shape of RFC 6749 section 5.2.
+#[derive(Debug)]
+struct OAuthError {
+    error: &'static str,
+    description: &'static str,
+}
+
+impl IntoResponse for OAuthError {
+    fn into_response(self) -> Response {
+        let client = self.error == "invalid_client";
+        let status = if client { StatusCode::UNAUTHORIZED } else { StatusCode::BAD_REQUEST };
+        let body = json!({"error": self.error, "error_description": self.description});
+        let mut response = json_response(status, &body);
+        if client {
+            response
+                .headers_mut()
+                .insert(WWW_AUTHENTICATE, HeaderValue::from_static("Basic realm=\"Databricks\""));
+        }
+        response
+    }
+}
+
+fn refuse<T>(error: &'static str, description: &'static str) -> Result<T, OAuthError> {
+    Err(OAuthError { error, description })
+}
+
+type Form = BTreeMap<String, String>;
+
+fn token(app: &App, base: &str, path: &str, headers: &HeaderMap, body: &[u8]) -> Response {
+    let form: Form = form_urlencoded::parse(body).into_owned().collect();
+    let mut state = app.state();
+    let principal = match form.get("grant_type").map(String::as_str) {
+        Some(CLIENT_CREDENTIALS) => client(&state, headers, &form).cloned(),
+        Some(TOKEN_EXCHANGE) => subject(&state, base, path, &form).cloned(),
+        Some(_) => refuse("unsupported_grant_type", "The grant type is not supported"),
+        None => refuse("invalid_request", "The parameter grant_type is missing"),
+    };
+    let principal = match principal {
+        Ok(principal) => principal,
+        Err(error) => return error.into_response(),
+    };
+    let scope = form.get("scope").filter(|scope| !scope.is_empty()).map_or("all-apis", String::as_str);
+    let group = form.get("assume_group").cloned();
+    let access_token = issue(&mut state, base, &principal, scope, group);
+    let mut response = ok(&json!({
+        "access_token": access_token,
+        "token_type": "Bearer",
+        "expires_in": state.settings.access_token_seconds,
+        "scope": scope,
+    }));
+    response.headers_mut().insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
+    response
+}
+
+/// Makes an access token. It looks like a JWT, but the workspace knows it by its hash alone.
+pub(super) fn issue(
+    state: &mut state::State,
+    base: &str,
+    principal: &Principal,
+    scope: &str,
+    assume_group: Option<String>,
+) -> String {
+    let now = state.now_ms() / 1000;
+    let claims = json!({
+        "iss": format!("{base}/oidc"),
+        "sub": principal.user_name,
+        "aud": state.default_workspace,
+        "scope": scope,
+        "iat": now,
+        "exp": now + state.settings.access_token_seconds,
+        "jti": random_hex(16),
+    });
+    let value = jwt(&claims);
+    let scopes = scope.split(' ').map(str::to_owned).collect();
+    state.add_access_token(&value, principal.id, scopes, assume_group);
+    value
+}
+
+/// A text in the form of a signed JWT. The signature is random: nothing here has a key to check it with.
+pub(super) fn jwt(claims: &Value) -> String {
+    let header = json!({"alg": "RS256", "typ": "JWT", "kid": "local"});
+    let part = |value: &Value| URL_SAFE_NO_PAD.encode(value.to_string());
+    format!("{}.{}.{}", part(&header), part(claims), URL_SAFE_NO_PAD.encode(random_hex(32)))
+}
+
+/// The claims of a JWT, or nothing if the text isn't one.
+pub(super) fn claims(jwt: &str) -> Option<Value> {
+    let payload = jwt.split('.').nth(1)?;
+    serde_json::from_slice(&URL_SAFE_NO_PAD.decode(payload).ok()?).ok()
+}
+
+/// The service principal that the client credentials name.
+fn client<'a>(
+    state: &'a state::State,
+    headers: &HeaderMap,
+    form: &Form,
+) -> Result<&'a Principal, OAuthError> {
+    let (id, secret) = match credential(headers) {
+        Some(Credential::Basic { user, password }) => (user, password),
+        _ => match (form.get("client_id"), form.get("client_secret")) {
+            (Some(id), Some(secret)) => (id.clone(), secret.clone()),
+            _ => return refuse("invalid_client", "Client authentication failed"),
+        },
+    };
+    // RFC 6749 has id and secret form-encoded before they become Basic credentials; not every client does it.
+    let found = [(id.clone(), secret.clone()), (form_decoded(&id), form_decoded(&secret))]
+        .into_iter()
+        .find_map(|(id, secret)| {
+            state.principal_named(&id).filter(|principal| match &principal.kind {
+                PrincipalKind::ServicePrincipal { secret_hash } => *secret_hash == sha256_hex(&secret),
+                PrincipalKind::User => false,
+            })
+        });
+    match found {
+        Some(principal) => Ok(principal),
+        None => refuse("invalid_client", "Client authentication failed"),
+    }
+}
+
+fn form_decoded(text: &str) -> String {
+    // These would end the value, and no encoder leaves them as they are.
+    if text.contains(['=', '&']) {
+        return text.to_owned();
+    }
+    form_urlencoded::parse(text.as_bytes()).next().map(|(name, _)| name.into_owned()).unwrap_or_default()
+}
+
+/// The principal that a token of another issuer stands for.
+fn subject<'a>(
+    state: &'a state::State,
+    base: &str,
+    path: &str,
+    form: &Form,
+) -> Result<&'a Principal, OAuthError> {
+    let Some(value) = form.get("subject_token").filter(|value| !value.is_empty()) else {
+        return refuse("invalid_request", "The parameter subject_token is missing");
+    };
+    if form.get("subject_token_type").map(String::as_str) != Some(JWT) {
+        return refuse("invalid_request", "The subject_token_type is not supported");
+    }
+    let Some(token) = state.subject_tokens.get(&sha256_hex(value)) else {
+        return refuse("invalid_grant", "The subject_token is not trusted");
+    };
+    let claims = claims(value).unwrap_or_default();
+    if claims["exp"].as_i64().is_some_and(|expiry| expiry <= state.now_ms() / 1000) {
+        return refuse("invalid_grant", "The subject_token is expired");
+    }
+    if !audience_fits(state, token, base, path, &claims["aud"]) {
+        return refuse("invalid_grant", "The audience of the subject_token is not accepted");
+    }
+    let client_id = form.get("client_id").filter(|id| !id.is_empty());
+    if let (Some(client_id), Some(principal)) = (client_id, &token.principal)
+        && client_id != principal
+    {
+        return refuse("invalid_grant", "The subject_token is not trusted for this client");
+    }
+    let found = match client_id.or(token.principal.as_ref()) {
+        Some(name) => state.principal_named(name),
+        None => state.principal(state.admin_id()),
+    };
+    match found {
+        Some(principal) => Ok(principal),
+        None => refuse("invalid_client", "The client is not known"),
+    }
+}
+
+fn audience_fits(state: &state::State, token: &SubjectToken, base: &str, path: &str, aud: &Value) -> bool {
+    let contains = |wanted: &str| match aud {
+        Value::Array(audiences) => audiences.iter().any(|audience| audience == wanted),
+        audience => audience == wanted,
+    };
+    match &token.audience {
+        Audience::Any => true,
+        Audience::Exactly(audience) => contains(audience),
+        Audience::HostDefaults => {
+            let document = host_document(state, base);
+            let named = document["token_federation_default_oidc_audiences"].as_array();
+            contains(&state.account_id)
+                || contains(&format!("{base}{path}"))
+                || named.into_iter().flatten().filter_map(Value::as_str).any(contains)
+        }
+    }
+}
