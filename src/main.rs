@@ -1,1 +1,136 @@
-fn main() {}
+//! The plugin: binds a port of this machine, tells the engine which, and serves until it is asked to end.
+
+use std::ffi::OsString;
+use std::io::Write as _;
+use std::process::ExitCode;
+use std::sync::Arc;
+
+use lexopt::Arg;
+use pulumi_resource_databricks::context::SystemClock;
+use pulumi_resource_databricks::env::Env;
+use pulumi_resource_databricks::server;
+use tokio::io::AsyncReadExt as _;
+use tokio::net::TcpListener;
+
+const HELP: &str = "\
+A Pulumi native resource provider for Databricks credentials.
+
+The Pulumi engine starts this program by itself; nobody needs to run it by hand.
+To install it, run `pulumi plugin install resource databricks VERSION --file PATH`.
+
+Usage: pulumi-resource-databricks [OPTIONS] [ENGINE]
+
+Without ENGINE (host:port) it waits to be attached to: set
+PULUMI_DEBUG_PROVIDERS=databricks:PORT for the `pulumi` command.
+
+Options:
+  -v LEVEL         what to log on stderr: 0 warnings, 1 progress, 3 or more everything
+  --version        print the version
+  --help           print this text
+  --logtostderr, --tracing ADDRESS, and any other flag of the engine are accepted
+";
+
+/// What the command line asks for.
+enum Task {
+    Serve { engine: Option<String>, verbosity: u32 },
+    Print(String),
+}
+
+fn main() -> ExitCode {
+    let (engine, verbosity) = match parse(std::env::args_os().skip(1)) {
+        Task::Serve { engine, verbosity } => (engine, verbosity),
+        Task::Print(text) => {
+            let _ = write!(std::io::stdout(), "{text}");
+            return ExitCode::SUCCESS;
+        }
+    };
+    log_to_stderr(verbosity);
+    match serve(engine) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            let _ = writeln!(std::io::stderr(), "pulumi-resource-databricks: {error}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn parse(args: impl Iterator<Item = OsString>) -> Task {
+    let (mut engine, mut verbosity) = (None, 0);
+    let mut parser = lexopt::Parser::from_args(args);
+    // The engine may pass flags that are newer than this program; they must not keep it from starting.
+    while let Ok(Some(arg)) = parser.next() {
+        match arg {
+            Arg::Long("help") | Arg::Short('h') => return Task::Print(HELP.to_owned()),
+            Arg::Long("version") => return Task::Print(concat!(env!("CARGO_PKG_VERSION"), "\n").to_owned()),
+            Arg::Long("tracing") => drop(parser.value()),
+            Arg::Short('v') => {
+                verbosity = parser.value().ok().and_then(|level| level.to_str()?.parse().ok()).unwrap_or(1);
+            }
+            Arg::Value(value) => engine = value.into_string().ok().or(engine),
+            Arg::Long(_) | Arg::Short(_) => drop(parser.optional_value()),
+        }
+    }
+    Task::Serve { engine, verbosity }
+}
+
+/// Logs go to stderr, where the engine collects them: stdout is for the port alone.
+fn log_to_stderr(verbosity: u32) {
+    let level = match verbosity {
+        0 => tracing::Level::WARN,
+        1 | 2 => tracing::Level::INFO,
+        _ => tracing::Level::DEBUG,
+    };
+    tracing_subscriber::fmt().with_writer(std::io::stderr).with_ansi(false).with_max_level(level).init();
+    // A panic's text may quote what it stumbled over; its place is enough to find the bug.
+    std::panic::set_hook(Box::new(|panic| {
+        let place = panic.location().map(ToString::to_string).unwrap_or_default();
+        tracing::error!(place, "a bug of this plugin");
+    }));
+}
+
+#[tokio::main]
+async fn serve(engine: Option<String>) -> Result<(), Box<dyn std::error::Error>> {
+    // The engine dials 127.0.0.1, and nobody else should be able to.
+    let listener = TcpListener::bind(("127.0.0.1", 0)).await?;
+    let port = listener.local_addr()?.port();
+    let mut stdout = std::io::stdout();
+    writeln!(stdout, "{port}")?;
+    stdout.flush()?;
+    let started_by_engine = engine.is_some();
+    server::serve(listener, Env::of_process(), Arc::new(SystemClock), engine, async move {
+        tokio::select! {
+            () = asked_to_end() => {}
+            () = engine_is_gone(), if started_by_engine => {}
+        }
+    })
+    .await?;
+    Ok(())
+}
+
+/// SIGINT, with which the engine ends every command, or SIGTERM.
+#[cfg(unix)]
+async fn asked_to_end() {
+    use tokio::signal::unix::{SignalKind, signal};
+    let Ok(mut terminate) = signal(SignalKind::terminate()) else { return };
+    tokio::select! {
+        _ = tokio::signal::ctrl_c() => {}
+        _ = terminate.recv() => {}
+    }
+}
+
+/// Ctrl-C, or Ctrl-Break, with which the engine ends every command.
+#[cfg(windows)]
+async fn asked_to_end() {
+    let Ok(mut ctrl_break) = tokio::signal::windows::ctrl_break() else { return };
+    tokio::select! {
+        _ = tokio::signal::ctrl_c() => {}
+        _ = ctrl_break.recv() => {}
+    }
+}
+
+/// Standard input ends when the engine that holds it dies, however it does. An attached plugin has no such engine.
+async fn engine_is_gone() {
+    let mut stdin = tokio::io::stdin();
+    let mut buffer = [0; 64];
+    while matches!(stdin.read(&mut buffer).await, Ok(read) if read > 0) {}
+}

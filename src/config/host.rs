@@ -1,0 +1,97 @@
+use std::fmt;
+
+/// The host in its normal form: scheme, name and port.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Host {
+    /// `https://name[:port]`, without a trailing slash.
+    pub url: String,
+    /// Workspace named by the query of the URL as it was stated.
+    pub workspace_id: Option<String>,
+    /// Account named by the query.
+    pub account_id: Option<String>,
+}
+
+/// The stated host is not a URL with a host name.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error(
+    "no host configured: databricks:host is not the URL of a workspace, such as https://dbc-1234.cloud.databricks.com"
+)]
+pub struct HostError;
+
+impl Host {
+    /// Reads what a program, the environment or a profile calls the host. Path, query and user are dropped, since the
+    /// URL is often copied from a browser; the ids that the query names are kept.
+    pub fn parse(stated: &str) -> Result<Host, HostError> {
+        let stated = stated.trim();
+        let (scheme, rest) = match stated.split_once("://") {
+            Some((scheme, rest)) => (scheme.to_ascii_lowercase(), rest),
+            None => ("https".to_owned(), stated),
+        };
+        let end = rest.find(['/', '?', '#']).unwrap_or(rest.len());
+        let (authority, tail) = rest.split_at(end);
+        let authority = authority.rsplit('@').next().unwrap_or_default();
+        let url = format!("{scheme}://{authority}");
+        let parsed: http::Uri = url.parse().map_err(|_| HostError)?;
+        if !matches!(scheme.as_str(), "http" | "https") || parsed.host().is_none_or(str::is_empty) {
+            return Err(HostError);
+        }
+        let query = tail.split_once('?').map_or("", |(_, query)| query);
+        let query = query.split('#').next().unwrap_or_default();
+        let parameter = |names: &[&str]| {
+            query
+                .split('&')
+                .filter_map(|pair| pair.split_once('='))
+                .find(|(name, value)| names.contains(name) && !value.is_empty())
+                .map(|(_, value)| value.to_owned())
+        };
+        let number = |id: &String| id.parse::<i64>().is_ok();
+        Ok(Host {
+            url,
+            workspace_id: parameter(&["w"]).or_else(|| parameter(&["o", "workspace_id"]).filter(number)),
+            account_id: parameter(&["a", "account_id"]),
+        })
+    }
+
+    /// Whether this is an account console by its name.
+    pub fn is_account(&self) -> bool {
+        self.url.starts_with("https://accounts.") || self.url.starts_with("https://accounts-dod.")
+    }
+}
+
+impl fmt::Display for Host {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.url)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn hosts_are_read_in_every_form_that_people_paste() {
+        for (stated, url) in [
+            ("a.b", "https://a.b"),
+            ("a:8080", "https://a:8080"),
+            ("localhost:8080", "https://localhost:8080"),
+            ("http://a:8080/path?x=1", "http://a:8080"),
+            ("https://user:pw@a.b/x", "https://a.b"),
+            ("HTTPS://A.B/", "https://A.B"),
+            (" https://a.b/#x?y ", "https://a.b"),
+            ("https://[::1]:80/", "https://[::1]:80"),
+        ] {
+            assert_eq!(Host::parse(stated).map(|host| host.url), Ok(url.to_owned()), "{stated}");
+        }
+        for stated in ["", "https://", "https://:80", "ftp://a", "https://a b", "://"] {
+            assert_eq!(Host::parse(stated), Err(HostError), "{stated}");
+        }
+    }
+
+    #[test]
+    fn ids_in_the_query_are_kept() {
+        let host = Host::parse("https://a/?o=12&a=acc").unwrap();
+        assert_eq!((host.workspace_id.as_deref(), host.account_id.as_deref()), (Some("12"), Some("acc")));
+        assert_eq!(Host::parse("https://a/?o=x").unwrap().workspace_id, None);
+        assert_eq!(Host::parse("https://a?w=x").unwrap().workspace_id.as_deref(), Some("x"));
+    }
+}

@@ -1,0 +1,284 @@
+//! Provider configuration: what a program, the environment and `.databrickscfg` say, resolved once and in that order.
+//!
+//! The rules are those of the Databricks SDKs, so that a provider signs in wherever the other tools do. Nothing here
+//! sends a request.
+
+mod attributes;
+mod host;
+mod profile;
+
+use std::collections::BTreeMap;
+
+use crate::env::Env;
+use crate::property::{Failure, Map, Value, is_internal};
+
+pub use attributes::{ATTRIBUTES, Attribute, Attributes, Group};
+pub use host::{Host, HostError};
+
+/// Where the value of an attribute comes from.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Source {
+    /// Pulumi configuration, or the arguments of an explicit provider.
+    Program,
+    /// An environment variable.
+    Environment,
+    /// A profile of the configuration file.
+    Profile,
+    /// The query of the host URL.
+    Host,
+}
+
+/// A configuration that is ready for signing in.
+#[derive(Clone, Debug, Default)]
+pub struct Config {
+    /// The values.
+    pub attributes: Attributes,
+    /// Where each value comes from, by attribute name.
+    pub sources: BTreeMap<&'static str, Source>,
+    /// The host in its normal form, if one is set.
+    pub host: Option<Host>,
+}
+
+/// Why a configuration cannot be used. The text ends with what is set and where from, credentials masked.
+#[derive(Clone, Debug, thiserror::Error)]
+#[error("{reason}{}", suffix(.settings))]
+pub struct ConfigError {
+    /// What is wrong, in the words of the Databricks SDKs where they have some.
+    pub reason: String,
+    /// What is set, as in [`Config::describe`].
+    pub settings: String,
+}
+
+fn suffix(settings: &str) -> String {
+    if settings.is_empty() { String::new() } else { format!(". {settings}") }
+}
+
+/// Words for the same method that older configurations use.
+const AUTH_TYPE_ALIASES: &[(&str, &str)] = &[
+    ("google-creds", "google-credentials"),
+    ("google-accounts", "google-id"),
+    ("google-workspace", "google-id"),
+];
+
+impl Config {
+    /// Resolves a configuration: what the program states, then the environment, then a profile.
+    pub fn resolve(stated: &Map, env: &Env) -> Result<Config, ConfigError> {
+        let mut config = Config::default();
+        config.load_stated(stated)?;
+        config.load_environment(env)?;
+        profile::load(&mut config, env)?;
+        config.validate()?;
+        config.normalize_host()?;
+        let scopes = &mut config.attributes.scopes;
+        scopes.sort();
+        scopes.dedup();
+        if let Some(auth_type) = &mut config.attributes.auth_type {
+            if let Some((_, name)) = AUTH_TYPE_ALIASES.iter().find(|(alias, _)| alias == auth_type) {
+                *auth_type = (*name).to_owned();
+            }
+        }
+        // What the Databricks CLI writes where no workspace is meant.
+        if config.attributes.workspace_id.as_deref() == Some("none") {
+            config.attributes.workspace_id = None;
+        }
+        Ok(config)
+    }
+
+    /// Sets an attribute unless it has a value already; the first source wins.
+    fn set(
+        &mut self,
+        attribute: &Attribute,
+        source: Source,
+        set: impl FnOnce(&mut Attributes) -> Result<(), String>,
+    ) -> Result<(), String> {
+        if (attribute.is_set)(&self.attributes) {
+            return Ok(());
+        }
+        set(&mut self.attributes)?;
+        if (attribute.is_set)(&self.attributes) {
+            self.sources.insert(attribute.name, source);
+        }
+        Ok(())
+    }
+
+    fn load_stated(&mut self, stated: &Map) -> Result<(), ConfigError> {
+        for attribute in ATTRIBUTES {
+            let Some(value) =
+                stated.get(attribute.name).filter(|value| !value.is_null() && !value.has_unknown())
+            else {
+                continue;
+            };
+            self.set(attribute, Source::Program, |attributes| (attribute.set_value)(attributes, value))
+                .map_err(|reason| self.error(format!("databricks:{}: {reason}", attribute.name)))?;
+        }
+        Ok(())
+    }
+
+    fn load_environment(&mut self, env: &Env) -> Result<(), ConfigError> {
+        for attribute in ATTRIBUTES {
+            let Some((name, text)) = attribute.env.and_then(|name| Some((name, env.var(name)?))) else {
+                continue;
+            };
+            self.set(attribute, Source::Environment, |attributes| (attribute.set_text)(attributes, text))
+                .map_err(|reason| self.error(format!("environment variable {name}: {reason}")))?;
+        }
+        Ok(())
+    }
+
+    fn normalize_host(&mut self) -> Result<(), ConfigError> {
+        let Some(stated) = self.attributes.host.take() else { return Ok(()) };
+        let host = Host::parse(&stated).map_err(|error| self.error(error.to_string()))?;
+        for (value, slot, name) in [
+            (&host.workspace_id, &mut self.attributes.workspace_id, "workspaceId"),
+            (&host.account_id, &mut self.attributes.account_id, "accountId"),
+        ] {
+            if slot.is_none() && value.is_some() {
+                slot.clone_from(value);
+                self.sources.insert(name, Source::Host);
+            }
+        }
+        self.attributes.host = Some(host.url.clone());
+        self.host = Some(host);
+        Ok(())
+    }
+
+    /// Attributes of two methods at once are a conflict, unless one method is asked for by name.
+    fn validate(&self) -> Result<(), ConfigError> {
+        let mut methods: Vec<&str> = ATTRIBUTES
+            .iter()
+            .filter(|attribute| (attribute.is_set)(&self.attributes))
+            .filter_map(|attribute| match attribute.group {
+                Group::Method(name) => Some(name),
+                Group::General | Group::Internal => None,
+            })
+            .collect();
+        methods.sort_unstable();
+        methods.dedup();
+        if methods.len() > 1 && self.attributes.auth_type.is_none() {
+            let methods = methods.join(" and ");
+            return Err(self.error(format!(
+                "validate: more than one authorization method configured: {methods}. Set databricks:authType to the \
+                 one to use, or unset the others"
+            )));
+        }
+        Ok(())
+    }
+
+    /// An error of this configuration.
+    pub fn error(&self, reason: impl Into<String>) -> ConfigError {
+        ConfigError { reason: reason.into(), settings: self.describe() }
+    }
+
+    /// What is set and by which environment variables, in the form of the Databricks SDKs. Credentials are masked.
+    pub fn describe(&self) -> String {
+        let set = || {
+            ATTRIBUTES.iter().filter(|attribute| {
+                attribute.group != Group::Internal && (attribute.is_set)(&self.attributes)
+            })
+        };
+        let values: Vec<_> = set()
+            .map(|attribute| format!("{}={}", attribute.ini, (attribute.show)(&self.attributes)))
+            .collect();
+        let names: Vec<_> = set()
+            .filter(|attribute| self.sources.get(attribute.name) == Some(&Source::Environment))
+            .filter_map(|attribute| attribute.env)
+            .collect();
+        let mut parts = Vec::new();
+        if !values.is_empty() {
+            parts.push(format!("Config: {}", values.join(", ")));
+        }
+        if !names.is_empty() {
+            parts.push(format!("Env: {}", names.join(", ")));
+        }
+        parts.join(". ")
+    }
+}
+
+/// Keys that the engine adds to a provider's configuration.
+const ENGINE_KEYS: &[&str] = &["version", "pluginDownloadURL"];
+
+/// Marks the credentials in a configuration as secret. The engine sends them to CheckConfig in the clear.
+pub fn mark_secrets(mut stated: Map) -> Map {
+    for attribute in ATTRIBUTES.iter().filter(|attribute| attribute.secret) {
+        if let Some(value) = stated.remove(attribute.name) {
+            stated.insert(attribute.name.to_owned(), Value::secret(value));
+        }
+    }
+    stated
+}
+
+/// What CheckConfig refuses: unknown keys, and values of the wrong type. No failure names the property of a
+/// credential, since the engine prints the value of the property that a failure names.
+pub fn check(stated: &Map, env: &Env) -> Vec<Failure> {
+    let mut failures: Vec<Failure> = stated
+        .keys()
+        .filter(|key| {
+            !is_internal(key)
+                && !ENGINE_KEYS.contains(&key.as_str())
+                && !ATTRIBUTES.iter().any(|attribute| attribute.name == key.as_str())
+        })
+        .map(|key| Failure::new("", format!("the databricks provider has no configuration property `{key}`")))
+        .collect();
+    for attribute in ATTRIBUTES {
+        let Some(value) = stated.get(attribute.name).filter(|value| !value.is_null() && !value.has_unknown())
+        else {
+            continue;
+        };
+        if let Err(reason) = (attribute.set_value)(&mut Attributes::default(), value) {
+            failures.push(Failure::new("", format!("databricks:{}: {reason}", attribute.name)));
+        }
+    }
+    // An unknown value may yet decide a conflict, so the whole is judged only when all of it is known.
+    if failures.is_empty() && !stated.values().any(Value::has_unknown) {
+        if let Err(error) = Config::resolve(stated, env) {
+            failures.push(Failure::new("", error.to_string()));
+        }
+    }
+    failures
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn env(vars: &[(&str, &str)]) -> Env {
+        Env { vars: vars.iter().map(|(k, v)| ((*k).into(), (*v).into())).collect(), home: None }
+    }
+
+    fn stated(values: &[(&str, &str)]) -> Map {
+        values.iter().map(|(k, v)| ((*k).into(), (*v).into())).collect()
+    }
+
+    #[test]
+    fn the_program_goes_before_the_environment() {
+        let env = env(&[("DATABRICKS_HOST", "https://env"), ("DATABRICKS_TOKEN", "t")]);
+        let config = Config::resolve(&stated(&[("host", "https://program")]), &env).unwrap();
+        assert_eq!(config.attributes.host.as_deref(), Some("https://program"));
+        assert_eq!(config.sources["token"], Source::Environment);
+        assert_eq!(config.describe(), "Config: host=https://program, token=***. Env: DATABRICKS_TOKEN");
+    }
+
+    #[test]
+    fn two_methods_at_once_are_refused_by_name() {
+        let env = env(&[("ARM_CLIENT_ID", "a"), ("DATABRICKS_TOKEN", "t"), ("DATABRICKS_HOST", "h")]);
+        let error = Config::resolve(&Map::new(), &env).unwrap_err().to_string();
+        assert!(
+            error.starts_with("validate: more than one authorization method configured: azure and pat."),
+            "{error}"
+        );
+        assert!(error.contains("Config: host=h, token=***, azure_client_id=a. Env: "), "{error}");
+        assert!(Config::resolve(&stated(&[("authType", "pat")]), &env).is_ok());
+    }
+
+    #[test]
+    fn failures_never_name_the_property() {
+        let failures = check(&stated(&[("rateLimit", "many"), ("bogus", "x")]), &Env::default());
+        assert_eq!(failures.len(), 2);
+        assert!(failures.iter().all(|failure| failure.property.is_empty()));
+    }
+
+    #[test]
+    fn every_property_has_a_row() {
+        assert_eq!(ATTRIBUTES.len(), 42);
+    }
+}

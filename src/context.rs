@@ -1,0 +1,94 @@
+//! What every operation carries from the server down to the HTTP request: time, the way to the user, and the
+//! reasons to give up waiting.
+
+use std::fmt;
+use std::future::Future;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::time::{Duration, SystemTime};
+
+use tokio_util::sync::CancellationToken;
+
+/// A future that may be boxed behind `dyn`.
+pub type BoxFuture<'a, T> = Pin<Box<dyn Future<Output = T> + Send + 'a>>;
+
+/// The time of day and the passing of time. Tests have a clock of their own.
+pub trait Clock: Send + Sync + 'static {
+    /// The time of day.
+    fn now(&self) -> SystemTime;
+    /// Waits.
+    fn sleep(&self, duration: Duration) -> BoxFuture<'static, ()>;
+
+    /// The time of day in milliseconds since 1970, as Databricks counts it.
+    fn now_ms(&self) -> i64 {
+        let since = self.now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
+        i64::try_from(since.as_millis()).unwrap_or(i64::MAX)
+    }
+}
+
+/// The clock of the machine.
+#[derive(Clone, Copy, Debug)]
+pub struct SystemClock;
+
+impl Clock for SystemClock {
+    fn now(&self) -> SystemTime {
+        SystemTime::now()
+    }
+
+    fn sleep(&self, duration: Duration) -> BoxFuture<'static, ()> {
+        Box::pin(tokio::time::sleep(duration))
+    }
+}
+
+/// How a message to the user is shown.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Severity {
+    /// Only with `pulumi up -d`.
+    Debug,
+    /// Under the resource and among the diagnostics.
+    Info,
+    /// As `Info`, marked as a warning.
+    Warning,
+    /// Only in the status column, until the next one.
+    Status,
+}
+
+/// Shows messages to the user of the engine.
+pub trait Reporter: Send + Sync + 'static {
+    /// Shows `message` for the resource `urn`, or for the provider if that is empty. Never fails: the engine may be
+    /// gone, and no operation depends on it.
+    fn report<'a>(&'a self, severity: Severity, urn: &'a str, message: &'a str) -> BoxFuture<'a, ()>;
+}
+
+/// One operation: what it is for, and when to stop waiting.
+#[derive(Clone)]
+pub struct Context {
+    /// The resource, for messages; empty for the whole provider.
+    pub urn: String,
+    /// Word for the kind of resource in the User-Agent, such as `token`.
+    pub resource: &'static str,
+    /// Time.
+    pub clock: Arc<dyn Clock>,
+    /// The way to the user.
+    pub reporter: Arc<dyn Reporter>,
+    /// The engine asked to give up. Requests in flight finish, waits end.
+    pub cancel: CancellationToken,
+    /// The resource's own time limit, in the clock's time.
+    pub deadline: Option<SystemTime>,
+}
+
+impl Context {
+    /// Shows a message for this resource.
+    pub async fn report(&self, severity: Severity, message: &str) {
+        self.reporter.report(severity, &self.urn, message).await;
+    }
+}
+
+impl fmt::Debug for Context {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Context")
+            .field("urn", &self.urn)
+            .field("deadline", &self.deadline)
+            .finish_non_exhaustive()
+    }
+}

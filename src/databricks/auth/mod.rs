@@ -1,0 +1,141 @@
+//! Signing in: the strategies of Databricks' unified client authentication, tried in the order of its Go SDK.
+//!
+//! A strategy looks at the configuration and either yields [`Credentials`] or says why it does not apply. Credentials
+//! yield headers, so that the client never learns what kind they are. A new strategy is one new file and one line in
+//! [`STRATEGIES`].
+
+mod pat;
+
+use std::fmt;
+use std::sync::Arc;
+
+use async_trait::async_trait;
+use reqwest::header::{HeaderMap, HeaderValue};
+
+use super::metadata::Metadata;
+use crate::config::Config;
+use crate::context::Clock;
+use crate::env::Env;
+
+/// Every strategy, in the order in which they are tried.
+const STRATEGIES: &[&dyn Strategy] = &[&pat::Pat];
+
+/// Where people read about signing in; the Databricks SDKs point to it too.
+const DOCUMENTATION: &str =
+    "https://docs.databricks.com/en/dev-tools/auth.html#databricks-client-unified-authentication";
+
+/// Everything that a strategy may look at. It lives as long as the credentials, which may have to be renewed.
+pub(crate) struct Settings {
+    pub(crate) config: Config,
+    pub(crate) env: Env,
+    pub(crate) metadata: Metadata,
+    pub(crate) http: reqwest::Client,
+    pub(crate) clock: Arc<dyn Clock>,
+}
+
+/// A way to sign in.
+#[async_trait]
+trait Strategy: Sync {
+    /// Name, as `databricks:authType` has it.
+    fn name(&self) -> &'static str;
+
+    /// Looks at the configuration; gets a first token where that is the way to know whether it can.
+    async fn sign_in(&self, settings: &Arc<Settings>) -> Result<SignIn, AuthError>;
+}
+
+/// What a strategy makes of a configuration.
+enum SignIn {
+    /// It can sign in.
+    Ready(Arc<dyn Credentials>),
+    /// It is not meant: the text says what is missing, as in "databricks:token is not set".
+    NotConfigured(String),
+}
+
+/// What requests are signed with.
+#[async_trait]
+pub(crate) trait Credentials: Send + Sync {
+    /// Headers for a request that is sent now.
+    async fn headers(&self) -> Result<HeaderMap, AuthError>;
+}
+
+/// Why there are no credentials. No text holds one.
+#[derive(Clone, Debug, thiserror::Error)]
+#[error("{0}")]
+pub struct AuthError(pub String);
+
+/// The strategy that was chosen, and its credentials.
+pub(super) struct Chosen {
+    pub(super) name: &'static str,
+    pub(super) credentials: Arc<dyn Credentials>,
+}
+
+impl fmt::Debug for Chosen {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.name)
+    }
+}
+
+/// Chooses a strategy: the one that `databricks:authType` names, or the first that can sign in.
+pub(super) async fn choose(settings: &Arc<Settings>) -> Result<Chosen, AuthError> {
+    let config = &settings.config;
+    if let Some(forced) = config.attributes.auth_type.as_deref() {
+        let Some(strategy) = STRATEGIES.iter().find(|strategy| strategy.name() == forced) else {
+            let known: Vec<_> = STRATEGIES.iter().map(|strategy| strategy.name()).collect();
+            return Err(AuthError(
+                config
+                    .error(format!(
+                        "default auth: auth type {forced:?} not found; databricks:authType is one of {}. See {DOCUMENTATION}",
+                        known.join(", ")
+                    ))
+                    .to_string(),
+            ));
+        };
+        return match strategy.sign_in(settings).await {
+            Ok(SignIn::Ready(credentials)) => Ok(Chosen { name: strategy.name(), credentials }),
+            Ok(SignIn::NotConfigured(reason)) => Err(AuthError(
+                config.error(format!("default auth: {forced} auth: not configured: {reason}")).to_string(),
+            )),
+            Err(error) => {
+                Err(AuthError(config.error(format!("default auth: {forced} auth: {error}")).to_string()))
+            }
+        };
+    }
+    let mut tried = String::new();
+    for strategy in STRATEGIES {
+        let reason = match strategy.sign_in(settings).await {
+            Ok(SignIn::Ready(credentials)) => match credentials.headers().await {
+                Ok(_) => return Ok(Chosen { name: strategy.name(), credentials }),
+                Err(error) => format!("failed: {error}"),
+            },
+            Ok(SignIn::NotConfigured(reason)) => reason,
+            Err(error) => format!("failed: {error}"),
+        };
+        tracing::debug!(strategy = strategy.name(), %reason, "strategy does not apply");
+        tried.push_str(&format!("\n  {}: {reason}", strategy.name()));
+    }
+    Err(AuthError(format!(
+        "{}\nWays to sign in that were tried:{tried}",
+        config.error(format!(
+            "default auth: cannot configure default credentials. For a personal access token, run `pulumi config set \
+             --secret databricks:token` or set DATABRICKS_TOKEN; for the other ways see {DOCUMENTATION}"
+        ))
+    )))
+}
+
+/// An `Authorization` header whose value is never printed.
+fn authorization(kind: &str, credential: &str) -> Result<HeaderMap, AuthError> {
+    let mut headers = HeaderMap::new();
+    headers.insert(reqwest::header::AUTHORIZATION, sensitive(&format!("{kind} {credential}"))?);
+    Ok(headers)
+}
+
+/// A header value that is never printed.
+fn sensitive(text: &str) -> Result<HeaderValue, AuthError> {
+    let mut value = HeaderValue::from_str(text).map_err(|_| {
+        AuthError(
+            "the credential holds a character that no HTTP header can carry, such as a line break".to_owned(),
+        )
+    })?;
+    value.set_sensitive(true);
+    Ok(value)
+}

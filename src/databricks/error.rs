@@ -1,0 +1,343 @@
+use std::time::Duration;
+
+use serde::Deserialize;
+use serde_json::Value as Json;
+
+use super::auth::AuthError;
+use crate::config::ConfigError;
+
+/// Why a request to Databricks has no good answer. No text holds a credential.
+#[derive(Debug, Clone, thiserror::Error)]
+pub enum Error {
+    /// The configuration cannot be used; nothing was sent.
+    #[error(transparent)]
+    Config(#[from] ConfigError),
+    /// No credentials could be had; nothing was sent.
+    #[error(transparent)]
+    Auth(#[from] AuthError),
+    /// No connection to the host came about; nothing was sent.
+    #[error(
+        "cannot connect to {host}: {reason}. Check databricks:host (or DATABRICKS_HOST), and that this machine can \
+         reach it, through a proxy if it needs one"
+    )]
+    Unreachable {
+        /// The host.
+        host: String,
+        /// What went wrong.
+        reason: String,
+    },
+    /// The request was sent, and no complete answer came: it may or may not have been carried out.
+    #[error("{request} to {host} got no complete answer: {reason}")]
+    Interrupted {
+        /// The host.
+        host: String,
+        /// Method and path.
+        request: String,
+        /// What went wrong.
+        reason: String,
+    },
+    /// Databricks refused the request.
+    #[error("{0}")]
+    Api(ApiError),
+    /// What answered is not a Databricks API.
+    #[error("{request} to {host}: {reason}")]
+    NotAnApi {
+        /// The host.
+        host: String,
+        /// Method and path.
+        request: String,
+        /// What came instead, and what to do about it.
+        reason: String,
+        /// Whether the request was turned away without being carried out.
+        turned_away: bool,
+    },
+    /// The engine asked to give up before the request was sent.
+    #[error("cancelled before {request} was sent")]
+    Cancelled {
+        /// Method and path.
+        request: String,
+    },
+    /// The time for repeating ran out; the last answer was this.
+    #[error("gave up after {} s and {attempts} attempts: {last}", .waited.as_secs())]
+    GaveUp {
+        /// How long it took.
+        waited: Duration,
+        /// How often the request was sent.
+        attempts: u32,
+        /// The last answer.
+        last: Box<Error>,
+    },
+    /// The resource or its provider configuration names a workspace that cannot be used.
+    #[error("{0}")]
+    Workspace(String),
+}
+
+impl Error {
+    /// Whether Databricks says that the thing does not exist.
+    pub fn is_not_found(&self) -> bool {
+        match self {
+            Error::Api(error) => error.is_not_found(),
+            Error::GaveUp { last, .. } => last.is_not_found(),
+            _ => false,
+        }
+    }
+
+    /// Whether it is certain that the request was not carried out.
+    pub fn did_not_run(&self) -> bool {
+        match self {
+            Error::Config(_)
+            | Error::Auth(_)
+            | Error::Unreachable { .. }
+            | Error::Cancelled { .. }
+            | Error::Workspace(_) => true,
+            Error::Interrupted { .. } => false,
+            Error::Api(error) => error.did_not_run(),
+            Error::NotAnApi { turned_away, .. } => *turned_away,
+            Error::GaveUp { last, .. } => last.did_not_run(),
+        }
+    }
+}
+
+/// An answer with an error status.
+#[derive(Clone, Debug, PartialEq)]
+pub struct ApiError {
+    /// Method and path.
+    pub request: String,
+    /// HTTP status.
+    pub status: u16,
+    /// Databricks' code, such as `RESOURCE_DOES_NOT_EXIST`; empty if there is none.
+    pub code: String,
+    /// Databricks' message.
+    pub message: String,
+    /// Whether the body is an error of Databricks rather than of something in between.
+    pub structured: bool,
+    /// How long to wait before asking again.
+    pub retry_after: Option<Duration>,
+}
+
+impl std::fmt::Display for ApiError {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let message = self.message.trim_end_matches('.');
+        write!(f, "{message} ({}", self.status)?;
+        if !self.code.is_empty() {
+            write!(f, " {}", self.code)?;
+        }
+        write!(f, " from {})", self.request)?;
+        if let Some(hint) = self.hint() {
+            write!(f, ". {hint}")?;
+        }
+        Ok(())
+    }
+}
+
+/// What an error is about. The code decides before the status does.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Class {
+    NotFound,
+    TooManyRequests,
+    Unavailable,
+    Other,
+}
+
+/// Messages of passing failures that have no code of their own, as the Databricks SDKs know them.
+const TRANSIENT_MESSAGES: &[&str] = &[
+    "REQUEST_LIMIT_EXCEEDED",
+    "com.databricks.backend.manager.util.UnknownWorkerEnvironmentException",
+    "does not have any associated worker environments",
+    "There is no worker environment with id",
+    "Unknown worker environment",
+    "ClusterNotReadyException",
+    "Timed out after ",
+    "deadline exceeded",
+];
+
+impl ApiError {
+    fn class(&self) -> Class {
+        match self.code.as_str() {
+            "RESOURCE_DOES_NOT_EXIST" => return Class::NotFound,
+            "RESOURCE_EXHAUSTED" | "REQUEST_LIMIT_EXCEEDED" => return Class::TooManyRequests,
+            "INVALID_STATE"
+            | "INVALID_PARAMETER_VALUE"
+            | "ABORTED"
+            | "ALREADY_EXISTS"
+            | "RESOURCE_ALREADY_EXISTS"
+            | "UNKNOWN"
+            | "DATA_LOSS"
+            // The quota of tokens frees up when a token is revoked, not by waiting.
+            | "QUOTA_EXCEEDED" => return Class::Other,
+            _ => {}
+        }
+        match self.status {
+            404 => Class::NotFound,
+            429 => Class::TooManyRequests,
+            503 => Class::Unavailable,
+            _ => Class::Other,
+        }
+    }
+
+    /// Whether Databricks says that the thing does not exist.
+    pub fn is_not_found(&self) -> bool {
+        self.class() == Class::NotFound
+    }
+
+    /// Whether asking again later may help.
+    pub fn is_transient(&self) -> bool {
+        matches!(self.class(), Class::TooManyRequests | Class::Unavailable)
+            || TRANSIENT_MESSAGES.iter().any(|text| self.message.contains(text))
+            || (self.message.contains("worker env ") && self.message.contains(" not found"))
+    }
+
+    /// Whether it is certain that the request was not carried out: it was refused, or turned away by Databricks for
+    /// being one too many. A 5xx of anything else leaves it open.
+    pub fn did_not_run(&self) -> bool {
+        match self.status {
+            400..=499 => self.status != 408,
+            503 => self.structured,
+            _ => self.class() == Class::TooManyRequests && self.structured,
+        }
+    }
+
+    fn hint(&self) -> Option<&'static str> {
+        match (self.status, self.code.as_str()) {
+            (_, "QUOTA_EXCEEDED") => Some(
+                "A user has a limited number of live tokens in a workspace, 600 unless it says otherwise. Revoke some \
+                 under Settings > Developer > Access tokens, then run again",
+            ),
+            (_, "FEATURE_DISABLED") => {
+                Some("Personal access tokens are switched off in this workspace; its admins can enable them")
+            }
+            (401, _) => Some("The credentials were not accepted; check how the provider signs in"),
+            (403, _) if self.message.contains("Invalid access token") => Some(
+                "The token that the provider signs in with is wrong, expired, revoked or of another workspace; set a \
+                 new one with `pulumi config set --secret databricks:token`",
+            ),
+            (403, _) => Some("The credentials are known but may not do this; ask an admin of the workspace"),
+            _ => None,
+        }
+    }
+
+    /// Reads the body of an answer with an error status: the forms that Databricks and what stands before it use.
+    pub(super) fn parse(
+        request: String,
+        status: u16,
+        reason: &str,
+        body: &[u8],
+        retry_after: Option<Duration>,
+    ) -> Self {
+        let text = String::from_utf8_lossy(body);
+        let (code, message, structured) = parse_body(&text, reason);
+        ApiError { request, status, code, message: shortened(&message), structured, retry_after }
+    }
+}
+
+#[derive(Deserialize, Default)]
+#[serde(default)]
+struct Body {
+    error_code: Json,
+    message: Option<Json>,
+    error: Option<Json>,
+    detail: Option<String>,
+    status: Json,
+    #[serde(rename = "scimType")]
+    scim_type: Option<String>,
+}
+
+/// Code, message, and whether the body is one of Databricks' own.
+fn parse_body(text: &str, reason: &str) -> (String, String, bool) {
+    if text.trim().is_empty() {
+        return (String::new(), reason.to_owned(), false);
+    }
+    if let Ok(body) = serde_json::from_str::<Body>(text) {
+        let plain = |json: &Json| match json {
+            Json::Null => String::new(),
+            Json::String(text) => text.clone(),
+            other => other.to_string(),
+        };
+        let code = plain(&body.error_code);
+        let error = body.error.as_ref().map(plain).filter(|error| !error.is_empty());
+        let message =
+            error.or_else(|| body.message.as_ref().map(plain)).filter(|message| !message.is_empty());
+        if let (None, Some(detail)) = (&message, &body.detail) {
+            let detail = if detail == "null" { "SCIM API Internal Error" } else { detail };
+            let message = format!("{} {detail}", body.scim_type.unwrap_or_default());
+            return (format!("SCIM_{}", plain(&body.status)), message.trim().to_owned(), true);
+        }
+        let structured = message.is_some() || !code.is_empty();
+        return (code, message.unwrap_or_else(|| reason.to_owned()), structured);
+    }
+    if let Some((code, message)) = text.split_once(": ") {
+        if !code.is_empty() && code.bytes().all(|byte| byte.is_ascii_uppercase() || byte == b'_') {
+            return (code.to_owned(), message.trim_end().to_owned(), true);
+        }
+    }
+    if let Some((_, rest)) = text.split_once("<pre>") {
+        if let Some((message, _)) = rest.split_once("</pre>") {
+            let message = message.trim_matches([' ', '.', '\n', '\r', '\t']).to_owned();
+            return (reason.to_uppercase().replace(' ', "_"), message, false);
+        }
+    }
+    if text.trim_start().starts_with('<') {
+        return ("UNKNOWN".to_owned(), format!("{reason}, as an HTML page"), false);
+    }
+    ("UNKNOWN".to_owned(), text.trim().to_owned(), false)
+}
+
+/// Longest part of a foreign text that an error repeats, in characters.
+const LONGEST: usize = 500;
+
+fn shortened(text: &str) -> String {
+    match text.char_indices().nth(LONGEST) {
+        Some((end, _)) => format!("{}…", &text[..end]),
+        None => text.to_owned(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn parse(status: u16, body: &str) -> ApiError {
+        ApiError::parse("GET /x".into(), status, "Forbidden", body.as_bytes(), None)
+    }
+
+    #[test]
+    fn every_known_form_of_error_body_is_read() {
+        for (body, code, message) in [
+            ("", "", "Forbidden"),
+            (r#"{"error_code":"NOT_FOUND","message":"m","details":[]}"#, "NOT_FOUND", "m"),
+            (r#"{"error_code":403,"message":"Invalid access token."}"#, "403", "Invalid access token."),
+            (r#"{"message":"m"}"#, "", "m"),
+            (r#"{"error":"e","message":"m"}"#, "", "e"),
+            (r#"{"detail":"d","status":"409","scimType":"t"}"#, "SCIM_409", "t d"),
+            (r#"{"detail":"null","status":500}"#, "SCIM_500", "SCIM API Internal Error"),
+            ("MALFORMED_REQUEST: vpc", "MALFORMED_REQUEST", "vpc"),
+            ("<html><pre>    Invalid access token.</pre>", "FORBIDDEN", "Invalid access token"),
+            ("<html>busy</html>", "UNKNOWN", "Forbidden, as an HTML page"),
+            ("oops", "UNKNOWN", "oops"),
+            ("{", "UNKNOWN", "{"),
+        ] {
+            let error = parse(403, body);
+            assert_eq!((error.code.as_str(), error.message.as_str()), (code, message), "{body}");
+        }
+    }
+
+    #[test]
+    fn the_code_decides_before_the_status() {
+        assert!(parse(429, "{}").is_transient());
+        assert!(!parse(429, r#"{"error_code":"INVALID_STATE"}"#).is_transient());
+        assert!(!parse(429, r#"{"error_code":"QUOTA_EXCEEDED"}"#).is_transient());
+        assert!(parse(400, r#"{"error_code":"REQUEST_LIMIT_EXCEEDED"}"#).is_transient());
+        assert!(parse(400, r#"{"error_code":"RESOURCE_DOES_NOT_EXIST"}"#).is_not_found());
+        assert!(!parse(500, "").is_transient());
+    }
+
+    #[test]
+    fn only_a_refusal_proves_that_nothing_ran() {
+        assert!(parse(400, "").did_not_run());
+        assert!(parse(429, "").did_not_run());
+        assert!(parse(503, r#"{"error_code":"TEMPORARILY_UNAVAILABLE","message":"m"}"#).did_not_run());
+        for status in [408, 500, 502, 503, 504] {
+            assert!(!parse(status, "<html>").did_not_run(), "{status}");
+        }
+    }
+}

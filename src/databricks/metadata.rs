@@ -1,0 +1,108 @@
+use std::time::Duration;
+
+use serde::Deserialize;
+
+use crate::config::{Config, Host};
+
+/// How long the host may take to describe itself. It is asked once and may stay silent.
+const PATIENCE: Duration = Duration::from_secs(5);
+
+/// What kind of host answers under a name.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) enum HostType {
+    /// One workspace.
+    #[default]
+    Workspace,
+    /// The account console.
+    Account,
+    /// Accounts and workspaces; the routing header tells which.
+    Unified,
+}
+
+/// What a host says of itself at `/.well-known/databricks-config`, filled up from the configuration.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Metadata {
+    pub(crate) host_type: HostType,
+    pub(crate) account_id: Option<String>,
+    pub(crate) workspace_id: Option<String>,
+    /// Workspace that the host serves by its own word, whatever the configuration says.
+    pub(crate) own_workspace_id: Option<String>,
+    pub(crate) cloud: Option<String>,
+    pub(crate) audience: Option<String>,
+    pub(crate) discovery_url: Option<String>,
+}
+
+#[derive(Deserialize, Default)]
+#[serde(default)]
+struct Document {
+    oidc_endpoint: Option<String>,
+    account_id: Option<String>,
+    workspace_id: Option<String>,
+    cloud: Option<String>,
+    host_type: Option<String>,
+    token_federation_default_oidc_audiences: Vec<String>,
+}
+
+impl Metadata {
+    /// Asks the host, once and briefly. No answer is no error: the configuration and the host's name decide then.
+    pub(crate) async fn fetch(http: &reqwest::Client, config: &Config, host: &Host) -> Metadata {
+        let url = format!("{}/.well-known/databricks-config", host.url);
+        let answer = async {
+            let response = http.get(url).header("accept", "application/json").send().await.ok()?;
+            if !response.status().is_success() {
+                return None;
+            }
+            let body = super::read_body(response).await.ok()?;
+            serde_json::from_slice::<Document>(&body).ok()
+        };
+        let document = tokio::time::timeout(PATIENCE, answer).await.ok().flatten();
+        if document.is_none() {
+            tracing::debug!(host = %host, "the host does not describe itself");
+        }
+        Metadata::new(config, host, document.unwrap_or_default())
+    }
+
+    fn new(config: &Config, host: &Host, document: Document) -> Metadata {
+        let attributes = &config.attributes;
+        let some = |text: Option<String>| text.filter(|text| !text.is_empty());
+        let host_type = match document.host_type.as_deref().map(str::to_ascii_lowercase).as_deref() {
+            Some("workspace") => HostType::Workspace,
+            Some("account") => HostType::Account,
+            Some("unified") => HostType::Unified,
+            _ if host.is_account() => HostType::Account,
+            _ => HostType::Workspace,
+        };
+        let own_workspace_id = some(document.workspace_id);
+        let account_id = attributes.account_id.clone().or(some(document.account_id));
+        let cloud = attributes.cloud.clone().or_else(|| {
+            let known = ["AWS", "Azure", "GCP"];
+            let said = some(document.cloud)?;
+            known.into_iter().find(|cloud| cloud.eq_ignore_ascii_case(&said)).map(str::to_owned)
+        });
+        let audience = attributes
+            .audience
+            .clone()
+            .or_else(|| {
+                document.token_federation_default_oidc_audiences.into_iter().find(|text| !text.is_empty())
+            })
+            .or_else(|| own_workspace_id.is_none().then(|| account_id.clone()).flatten());
+        let discovery_url = attributes.discovery_url.clone().or_else(|| {
+            let endpoint = some(document.oidc_endpoint)?;
+            let endpoint = match &account_id {
+                Some(account) => endpoint.replace("{account_id}", account),
+                None if endpoint.contains("{account_id}") => return None,
+                None => endpoint,
+            };
+            Some(format!("{}/.well-known/oauth-authorization-server", endpoint.trim_end_matches('/')))
+        });
+        Metadata {
+            host_type,
+            account_id,
+            workspace_id: attributes.workspace_id.clone().or_else(|| own_workspace_id.clone()),
+            own_workspace_id,
+            cloud,
+            audience,
+            discovery_url,
+        }
+    }
+}

@@ -1,0 +1,436 @@
+//! The Databricks REST client: typed requests and answers, signed, paced and repeated where that is safe.
+
+mod auth;
+mod error;
+mod metadata;
+mod retry;
+pub mod tokens;
+mod user_agent;
+
+use std::collections::HashMap;
+use std::fmt;
+use std::num::NonZeroU32;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use governor::clock::Clock as _;
+use governor::{DefaultDirectRateLimiter, Quota, RateLimiter};
+use reqwest::{Method, Response};
+use serde::de::DeserializeOwned;
+use serde_json::Value as Json;
+use tokio::sync::OnceCell;
+use zeroize::Zeroizing;
+
+pub use auth::AuthError;
+pub use error::{ApiError, Error};
+pub use retry::Repeat;
+
+use crate::config::{Config, Host};
+use crate::context::{Clock, Context};
+use crate::env::Env;
+use metadata::{HostType, Metadata};
+use retry::Retry;
+
+/// Longest answer that is read, in bytes; 600 tokens are about 300 kB.
+const LONGEST_ANSWER: usize = 16 << 20;
+/// Seconds without a byte, as the official provider waits.
+const INACTIVITY_SECONDS: i64 = 65;
+/// Requests per second, as every Databricks tool.
+const REQUESTS_PER_SECOND: i64 = 15;
+/// A connection that has not come about by then does not.
+const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
+/// The header that routes a request where one host serves several workspaces.
+const WORKSPACE_HEADER: &str = "x-databricks-workspace-id";
+/// The header in which a workspace names itself.
+const ORG_HEADER: &str = "x-databricks-org-id";
+
+/// A client of one workspace. Cheap to clone; nothing is sent, and no certificate is read, before the first request.
+#[derive(Clone)]
+pub struct Client(Arc<Inner>);
+
+struct Inner {
+    config: Config,
+    env: Env,
+    clock: Arc<dyn Clock>,
+    limiter: DefaultDirectRateLimiter,
+    endpoint: OnceCell<Endpoint>,
+    credentials: OnceCell<auth::Chosen>,
+    workspaces: Mutex<HashMap<String, Client>>,
+    /// Concurrent readers of one workspace share a listing.
+    listing: tokens::Listing,
+}
+
+/// Who answers at the host.
+struct Endpoint {
+    host: Host,
+    http: reqwest::Client,
+    metadata: Metadata,
+}
+
+/// A request to the REST API.
+pub(crate) struct Request {
+    method: Method,
+    path: String,
+    body: Option<Json>,
+    repeat: Repeat,
+}
+
+/// A good answer.
+pub(crate) struct Reply<T> {
+    pub(crate) body: T,
+    /// Workspace that answered, if it said so.
+    pub(crate) workspace_id: Option<String>,
+}
+
+impl Request {
+    pub(crate) fn new(method: Method, path: impl Into<String>, body: Option<Json>, repeat: Repeat) -> Self {
+        Request { method, path: path.into(), body, repeat }
+    }
+}
+
+impl fmt::Display for Request {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} {}", self.method, self.path)
+    }
+}
+
+impl fmt::Debug for Client {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Client").field("host", &self.0.config.host).finish_non_exhaustive()
+    }
+}
+
+impl Client {
+    /// A client of the workspace that the configuration names.
+    pub fn new(config: Config, env: Env, clock: Arc<dyn Clock>) -> Self {
+        let stated = config.attributes.rate_limit;
+        let rate = u32::try_from(if stated > 0 { stated } else { REQUESTS_PER_SECOND }).unwrap_or(u32::MAX);
+        let quota = Quota::per_second(NonZeroU32::new(rate).unwrap_or(NonZeroU32::MIN));
+        Client(Arc::new(Inner {
+            limiter: RateLimiter::direct(quota),
+            config,
+            env,
+            clock,
+            endpoint: OnceCell::new(),
+            credentials: OnceCell::new(),
+            workspaces: Mutex::default(),
+            listing: tokens::Listing::default(),
+        }))
+    }
+
+    /// The configuration of this client.
+    pub fn config(&self) -> &Config {
+        &self.0.config
+    }
+
+    /// The host, or what to do where none is configured.
+    pub fn host(&self) -> Result<&Host, Error> {
+        self.0.config.host.as_ref().ok_or_else(|| {
+            Error::Config(self.0.config.error(
+                "no host configured: run `pulumi config set databricks:host https://<workspace>`, set \
+                 DATABRICKS_HOST, or name a profile of ~/.databrickscfg with databricks:profile",
+            ))
+        })
+    }
+
+    /// Sends a request, again where that is safe and may help, and reads the answer.
+    pub(crate) async fn send<T: DeserializeOwned>(
+        &self,
+        ctx: &Context,
+        request: &Request,
+    ) -> Result<Reply<T>, Error> {
+        let mut retry = Retry::new(ctx, self.retry_total());
+        loop {
+            let attempt = async {
+                let endpoint = self.endpoint().await?;
+                let credentials = self.credentials(endpoint).await?;
+                self.pace(ctx, request).await?;
+                self.attempt(ctx, endpoint, credentials, request).await
+            };
+            let outcome = match request.repeat {
+                // What may be sent again may be given up at once when the engine asks.
+                Repeat::Always => tokio::select! {
+                    outcome = attempt => outcome,
+                    () = ctx.cancel.cancelled() => return Err(Error::Cancelled { request: request.to_string() }),
+                },
+                Repeat::IfItDidNotRun if ctx.cancel.is_cancelled() => {
+                    return Err(Error::Cancelled { request: request.to_string() });
+                }
+                Repeat::IfItDidNotRun => attempt.await,
+            };
+            match outcome {
+                Ok(reply) => return Ok(reply),
+                Err(error) => retry.wait(ctx, request.repeat, error).await?,
+            }
+        }
+    }
+
+    fn retry_total(&self) -> Duration {
+        match self.0.config.attributes.retry_timeout_seconds {
+            seconds if seconds > 0 => Duration::from_secs(seconds.unsigned_abs()),
+            _ => retry::DEFAULT_TOTAL,
+        }
+    }
+
+    /// Finds out, once, who answers at the host.
+    async fn endpoint(&self) -> Result<&Endpoint, Error> {
+        self.0
+            .endpoint
+            .get_or_try_init(|| async {
+                let host = self.host()?.clone();
+                let config = &self.0.config;
+                let http = http_client(config)?;
+                let metadata = Metadata::fetch(&http, config, &host).await;
+                check_workspace(config, &metadata)?;
+                Ok(Endpoint { host, http, metadata })
+            })
+            .await
+    }
+
+    /// Finds out, once, how to sign in.
+    async fn credentials(&self, endpoint: &Endpoint) -> Result<&auth::Chosen, Error> {
+        self.0
+            .credentials
+            .get_or_try_init(|| async {
+                let settings = auth::Settings {
+                    config: self.0.config.clone(),
+                    env: self.0.env.clone(),
+                    metadata: endpoint.metadata.clone(),
+                    http: endpoint.http.clone(),
+                    clock: Arc::clone(&self.0.clock),
+                };
+                let chosen = auth::choose(&Arc::new(settings)).await?;
+                tracing::debug!(host = %endpoint.host, auth = chosen.name, "signed in");
+                Ok(chosen)
+            })
+            .await
+    }
+
+    /// Waits for the workspace's share of requests per second.
+    async fn pace(&self, ctx: &Context, request: &Request) -> Result<(), Error> {
+        while let Err(not_until) = self.0.limiter.check() {
+            let wait = not_until.wait_time_from(self.0.limiter.clock().now());
+            tokio::select! {
+                () = ctx.clock.sleep(wait) => {}
+                () = ctx.cancel.cancelled() => return Err(Error::Cancelled { request: request.to_string() }),
+            }
+        }
+        Ok(())
+    }
+
+    async fn attempt<T: DeserializeOwned>(
+        &self,
+        ctx: &Context,
+        endpoint: &Endpoint,
+        credentials: &auth::Chosen,
+        request: &Request,
+    ) -> Result<Reply<T>, Error> {
+        let headers = credentials.credentials.headers().await?;
+        let mut builder = endpoint
+            .http
+            .request(request.method.clone(), format!("{}{}", endpoint.host.url, request.path))
+            .headers(headers)
+            .header("accept", "application/json")
+            .header("user-agent", user_agent::user_agent(&self.0.env, ctx.resource, credentials.name));
+        if let Some(id) = &endpoint.metadata.workspace_id {
+            builder = builder.header(WORKSPACE_HEADER, id);
+        }
+        if let Some(body) = &request.body {
+            builder = builder.header("content-type", "application/json").body(body.to_string());
+        }
+        let started = std::time::Instant::now();
+        let response =
+            builder.send().await.map_err(|error| transport_error(&endpoint.host, request, &error))?;
+        tracing::debug!(%request, status = response.status().as_u16(), elapsed = ?started.elapsed(), "answer");
+        self.read(ctx, endpoint, request, response).await
+    }
+
+    async fn read<T: DeserializeOwned>(
+        &self,
+        ctx: &Context,
+        endpoint: &Endpoint,
+        request: &Request,
+        response: Response,
+    ) -> Result<Reply<T>, Error> {
+        let status = response.status();
+        let header = |name: &str| {
+            let value = response.headers().get(name)?.to_str().ok()?;
+            Some(value.to_owned())
+        };
+        if status.is_redirection() {
+            return Err(redirect_error(endpoint, request, &header("location").unwrap_or_default()));
+        }
+        let workspace_id = header(ORG_HEADER);
+        let retry_after = header("retry-after").and_then(|text| retry::retry_after(&text, ctx.clock.now()));
+        let body = read_body(response).await.map_err(|reason| Error::Interrupted {
+            host: endpoint.host.url.clone(),
+            request: request.to_string(),
+            reason,
+        })?;
+        if status.is_success() {
+            let body = read_answer(&body).map_err(|reason| Error::NotAnApi {
+                host: endpoint.host.url.clone(),
+                request: request.to_string(),
+                reason,
+                turned_away: false,
+            })?;
+            return Ok(Reply { body, workspace_id });
+        }
+        let reason = status.canonical_reason().unwrap_or("unknown status");
+        Err(Error::Api(ApiError::parse(request.to_string(), status.as_u16(), reason, &body, retry_after)))
+    }
+
+    /// The workspace that this client acts on, if that is known: asks the host on first use.
+    pub async fn workspace_id(&self) -> Result<Option<&str>, Error> {
+        Ok(self.endpoint().await?.metadata.workspace_id.as_deref())
+    }
+
+    /// The client for the workspace that a resource names; this one where it names none.
+    pub async fn for_workspace(&self, _ctx: &Context, id: Option<&str>) -> Result<Client, Error> {
+        let Some(id) = id else { return Ok(self.clone()) };
+        let endpoint = self.endpoint().await?;
+        if endpoint.metadata.host_type == HostType::Workspace {
+            return match endpoint
+                .metadata
+                .own_workspace_id
+                .as_deref()
+                .or(endpoint.metadata.workspace_id.as_deref())
+            {
+                Some(own) if own != id => Err(Error::Workspace(format!(
+                    "failed to validate workspace_id: workspace_id mismatch: provider is configured for workspace \
+                     {own} but got {id} in provider_config. please check the workspace_id provided in provider_config"
+                ))),
+                _ => Ok(self.clone()),
+            };
+        }
+        let mut workspaces = self.0.workspaces.lock().unwrap_or_else(PoisonError::into_inner);
+        let client = workspaces.entry(id.to_owned()).or_insert_with(|| {
+            let mut config = self.0.config.clone();
+            config.attributes.workspace_id = Some(id.to_owned());
+            Client::new(config, self.0.env.clone(), Arc::clone(&self.0.clock))
+        });
+        Ok(client.clone())
+    }
+}
+
+/// A workspace that is configured by id must be the one that answers at the host.
+fn check_workspace(config: &Config, metadata: &Metadata) -> Result<(), Error> {
+    match (&config.attributes.workspace_id, &metadata.own_workspace_id) {
+        (Some(stated), Some(own))
+            if stated != own
+                && metadata.host_type == HostType::Workspace
+                && stated.parse::<i64>().is_ok() =>
+        {
+            Err(Error::Workspace(format!(
+                "workspace_id mismatch: the provider is configured with workspace_id {stated} but the host resolves \
+                 to workspace {own}. please check the workspace_id in the provider configuration"
+            )))
+        }
+        _ => Ok(()),
+    }
+}
+
+fn http_client(config: &Config) -> Result<reqwest::Client, Error> {
+    // Fails only where another client of this process has installed it already.
+    let _ = rustls::crypto::ring::default_provider().install_default();
+    let seconds = match config.attributes.http_timeout_seconds {
+        seconds if seconds > 0 => seconds,
+        _ => INACTIVITY_SECONDS,
+    };
+    reqwest::Client::builder()
+        .connect_timeout(CONNECT_TIMEOUT)
+        .read_timeout(Duration::from_secs(seconds.unsigned_abs()))
+        .pool_idle_timeout(Duration::from_secs(180))
+        // A redirect of an API is a login page; credentials never follow it.
+        .redirect(reqwest::redirect::Policy::none())
+        // Whether a request may be repeated is decided here alone.
+        .retry(reqwest::retry::never())
+        .tls_danger_accept_invalid_certs(config.attributes.skip_verify)
+        .build()
+        .map_err(|error| Error::Config(config.error(format!("cannot set up HTTP: {}", chain(&error)))))
+}
+
+/// Whether a failure happened before anything could have been carried out, or leaves that open.
+fn transport_error(host: &Host, request: &Request, error: &reqwest::Error) -> Error {
+    let reason = chain(error);
+    if error.is_connect() || error.is_builder() {
+        Error::Unreachable { host: host.url.clone(), reason }
+    } else {
+        Error::Interrupted { host: host.url.clone(), request: request.to_string(), reason }
+    }
+}
+
+/// An error and its causes, without the URL that reqwest would add.
+fn chain(error: &reqwest::Error) -> String {
+    let mut text = if error.is_timeout() { "timed out".to_owned() } else { String::new() };
+    let mut cause = std::error::Error::source(error);
+    while let Some(error) = cause {
+        let next = error.to_string();
+        if !text.contains(&next) {
+            if !text.is_empty() {
+                text.push_str(": ");
+            }
+            text.push_str(&next);
+        }
+        cause = error.source();
+    }
+    if text.is_empty() { "request failed".to_owned() } else { text }
+}
+
+/// Reads a body up to [`LONGEST_ANSWER`]. It may hold a token, so it is wiped after use.
+async fn read_body(mut response: Response) -> Result<Zeroizing<Vec<u8>>, String> {
+    let mut body = Zeroizing::new(Vec::with_capacity(1024));
+    loop {
+        match response.chunk().await {
+            Ok(Some(chunk)) if body.len() + chunk.len() > LONGEST_ANSWER => {
+                return Err(format!("the answer is longer than {} MiB", LONGEST_ANSWER >> 20));
+            }
+            Ok(Some(chunk)) => body.extend_from_slice(&chunk),
+            Ok(None) => return Ok(body),
+            Err(error) => return Err(chain(&error)),
+        }
+    }
+}
+
+/// Reads a good answer. No error quotes the body, which may hold a token.
+fn read_answer<T: DeserializeOwned>(body: &[u8]) -> Result<T, String> {
+    let body = if body.iter().all(u8::is_ascii_whitespace) { b"{}" } else { body };
+    serde_json::from_slice(body).map_err(|error| {
+        if body.trim_ascii_start().starts_with(b"<") {
+            "received HTML response instead of JSON: the host is not the URL of a Databricks workspace, or a proxy or \
+             login page stands before it. Check databricks:host"
+                .to_owned()
+        } else {
+            format!(
+                "the answer is not what the Databricks API promises (line {}, column {}). Check that databricks:host \
+                 is the URL of a workspace",
+                error.line(),
+                error.column()
+            )
+        }
+    })
+}
+
+fn redirect_error(endpoint: &Endpoint, request: &Request, location: &str) -> Error {
+    let path =
+        location.split_once("://").map_or(location, |(_, rest)| rest.find('/').map_or("", |at| &rest[at..]));
+    let reason = if path.starts_with("/login.html") && path.contains("error=private-link-validation-error") {
+        "the requested workspace has private connectivity enabled (AWS PrivateLink, Azure Private Link or Private \
+         Service Connect) and is not accessible from the current network. Check that it is properly configured and \
+         that this machine has access to its endpoint"
+            .to_owned()
+    } else if path.starts_with("/login") {
+        "redirected to a login page: this looks like an account console, or a workspace that does not know these \
+         credentials. Tokens belong to a workspace: set databricks:host to the workspace's own URL"
+            .to_owned()
+    } else {
+        let target = location.split(['?', '#']).next().unwrap_or_default();
+        format!("redirected to {target:?}, which is not followed. Check databricks:host")
+    };
+    Error::NotAnApi {
+        host: endpoint.host.url.clone(),
+        request: request.to_string(),
+        reason,
+        turned_away: true,
+    }
+}

@@ -1,0 +1,14 @@
+//! Property values, their typed form, and what changed between two of them.
+//!
+//! [`Value`] is what the wire carries. A [`record!`](crate::record) gives it a typed form: each row of a record is a
+//! property, and from the rows come the decoder, the encoder and the schema.
+
+mod diff;
+mod record;
+mod typed;
+mod value;
+
+pub use diff::{Change, Changes, Kind, changes};
+pub use record::{Failure, Record, Row, check_keys};
+pub use typed::{Field, Input, Mismatch, Property};
+pub use value::{Map, Secret, Value, cleaned, is_internal, normalized};

@@ -1,0 +1,204 @@
+use std::collections::BTreeMap;
+use std::fmt;
+
+use zeroize::Zeroize;
+
+/// Properties by name, in the order in which they are shown.
+pub type Map = BTreeMap<String, Value>;
+
+/// A Pulumi property value, free of how it travels.
+///
+/// Assets, archives and resource references that no property of ours takes stay objects, so that what a program
+/// states is handed back as it came.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Value {
+    /// Stated as nothing; equal to an absent property everywhere.
+    Null,
+    /// A boolean.
+    Bool(bool),
+    /// A number; whole ones are exact up to 2^53.
+    Number(f64),
+    /// A text.
+    String(String),
+    /// A list.
+    Array(Vec<Value>),
+    /// An object or a map.
+    Object(Map),
+    /// A value that is shown and stored only encrypted.
+    Secret(Secret),
+    /// A value that a preview cannot know yet.
+    Unknown,
+}
+
+/// The inside of [`Value::Secret`]: neither printed nor left in memory.
+#[derive(Clone, PartialEq)]
+pub struct Secret(Box<Value>);
+
+impl Secret {
+    /// The value itself.
+    pub fn expose(&self) -> &Value {
+        &self.0
+    }
+}
+
+impl fmt::Debug for Secret {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("[secret]")
+    }
+}
+
+impl Drop for Secret {
+    fn drop(&mut self) {
+        self.0.wipe();
+    }
+}
+
+impl Value {
+    /// Marks a value as secret, once.
+    pub fn secret(value: Value) -> Value {
+        match value {
+            Value::Secret(_) => value,
+            value => Value::Secret(Secret(Box::new(value))),
+        }
+    }
+
+    /// The value under any secret marks.
+    pub fn plain(&self) -> &Value {
+        match self {
+            Value::Secret(secret) => secret.expose().plain(),
+            value => value,
+        }
+    }
+
+    /// Whether the value is absent in effect.
+    pub fn is_null(&self) -> bool {
+        matches!(self.plain(), Value::Null)
+    }
+
+    /// Whether the value, or a part of it, is not known yet.
+    pub fn has_unknown(&self) -> bool {
+        match self.plain() {
+            Value::Unknown => true,
+            Value::Array(items) => items.iter().any(Value::has_unknown),
+            Value::Object(map) => map.values().any(Value::has_unknown),
+            _ => false,
+        }
+    }
+
+    /// Whether the value, or a part of it, is secret.
+    pub fn has_secret(&self) -> bool {
+        match self {
+            Value::Secret(_) => true,
+            Value::Array(items) => items.iter().any(Value::has_secret),
+            Value::Object(map) => map.values().any(Value::has_secret),
+            _ => false,
+        }
+    }
+
+    /// What kind of value this is, for messages: they name kinds, since a value may be secret.
+    pub fn kind(&self) -> &'static str {
+        match self.plain() {
+            Value::Null => "nothing",
+            Value::Bool(_) => "a boolean",
+            Value::Number(_) => "a number",
+            Value::String(_) => "a string",
+            Value::Array(_) => "a list",
+            Value::Object(_) => "an object",
+            Value::Secret(_) => "a secret",
+            Value::Unknown => "a value that is not known yet",
+        }
+    }
+
+    /// The value as comparisons see it: no secret marks, nulls or keys of the engine's bookkeeping (`__*`).
+    pub fn normalized(&self) -> Value {
+        match self.plain() {
+            Value::Array(items) => Value::Array(items.iter().map(Value::normalized).collect()),
+            Value::Object(map) => Value::Object(normalized(map)),
+            value => value.clone(),
+        }
+    }
+
+    fn wipe(&mut self) {
+        match self {
+            Value::String(text) => text.zeroize(),
+            Value::Number(number) => number.zeroize(),
+            Value::Bool(flag) => flag.zeroize(),
+            Value::Array(items) => items.iter_mut().for_each(Value::wipe),
+            Value::Object(map) => map.values_mut().for_each(Value::wipe),
+            Value::Secret(_) | Value::Null | Value::Unknown => {}
+        }
+    }
+}
+
+impl From<&str> for Value {
+    fn from(text: &str) -> Self {
+        Value::String(text.to_owned())
+    }
+}
+
+/// Whether a key belongs to the engine's or the bridge's bookkeeping, which no property of ours does.
+pub fn is_internal(key: &str) -> bool {
+    key.starts_with("__")
+}
+
+/// [`Value::normalized`] for a whole map.
+pub fn normalized(map: &Map) -> Map {
+    map.iter()
+        .filter(|(key, value)| !is_internal(key) && !value.is_null())
+        .map(|(key, value)| (key.clone(), value.normalized()))
+        .collect()
+}
+
+/// The map without bookkeeping keys and nulls at any depth, its secret marks kept.
+pub fn cleaned(map: Map) -> Map {
+    fn clean(value: Value) -> Value {
+        match value {
+            Value::Array(items) => Value::Array(items.into_iter().map(clean).collect()),
+            Value::Object(map) => Value::Object(cleaned(map)),
+            Value::Secret(secret) => Value::secret(clean(secret.expose().clone())),
+            value => value,
+        }
+    }
+    map.into_iter()
+        .filter(|(key, value)| !is_internal(key) && !value.is_null())
+        .map(|(key, value)| (key, clean(value)))
+        .collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_secret_is_never_printed() {
+        let value = Value::secret(Value::Object(Map::from([("k".into(), "dapi-hidden".into())])));
+        assert_eq!(format!("{value:?}"), "Secret([secret])");
+    }
+
+    #[test]
+    fn secrets_are_marked_once() {
+        let once = Value::secret("x".into());
+        assert_eq!(Value::secret(once.clone()), once);
+    }
+
+    #[test]
+    fn normalization_drops_what_no_comparison_should_see() {
+        let map = Map::from([
+            ("__defaults".into(), Value::Array(vec![])),
+            ("comment".into(), Value::secret("c".into())),
+            ("lifetimeSeconds".into(), Value::Null),
+            (
+                "providerConfig".into(),
+                Value::Object(Map::from([
+                    ("__defaults".into(), Value::Null),
+                    ("workspaceId".into(), "1".into()),
+                ])),
+            ),
+        ]);
+        let expected = Map::from([
+            ("comment".into(), "c".into()),
+            ("providerConfig".into(), Value::Object(Map::from([("workspaceId".into(), "1".into())]))),
+        ]);
+        assert_eq!(normalized(&map), expected);
+    }
+}

@@ -1,0 +1,169 @@
+//! Resources: what they take, what they give, and what each operation does. A new resource is one new file and one
+//! line in [`ALL`].
+
+mod token;
+
+use async_trait::async_trait;
+
+use crate::context::Context;
+use crate::databricks::{self, Client};
+use crate::property::{Changes, Failure, Map, Row, Value};
+
+/// Every resource of the package.
+pub const ALL: &[&dyn Resource] = &[&token::Token];
+
+/// A type of resource. Operations work on property maps; each resource reads its own typed inputs from them.
+#[async_trait]
+pub trait Resource: Sync {
+    /// Type token, as in `databricks:index/token:Token`.
+    fn token(&self) -> &'static str;
+
+    /// The resource in plain words: in error messages, and in the User-Agent.
+    fn word(&self) -> &'static str;
+
+    /// What the schema says.
+    fn definition(&self) -> Definition;
+
+    /// Validates inputs. The inputs in the answer are what the state keeps.
+    fn check(&self, inputs: Map) -> Checked;
+
+    /// Says what a change of inputs, or the passing of time, means.
+    async fn diff(&self, client: &Client, ctx: &Context, request: Diff<'_>) -> Result<Changes, Error>;
+
+    /// Creates the resource.
+    async fn create(&self, client: &Client, ctx: &Context, inputs: Map) -> Result<Created, Error>;
+
+    /// Reads the live resource; `None` says that it is certainly gone.
+    async fn read(
+        &self,
+        client: &Client,
+        ctx: &Context,
+        id: &str,
+        known: Known,
+    ) -> Result<Option<State>, Error>;
+
+    /// Changes the resource in place and gives its outputs. Also finishes what Create left incomplete.
+    async fn update(
+        &self,
+        client: &Client,
+        ctx: &Context,
+        id: &str,
+        known: State,
+        news: Map,
+    ) -> Result<Map, Error>;
+
+    /// Deletes the resource; one that is gone already is deleted.
+    async fn delete(&self, client: &Client, ctx: &Context, id: &str, outputs: &Map) -> Result<(), Error>;
+
+    /// Lists the live resources: id and name of each.
+    async fn list(&self, client: &Client, ctx: &Context) -> Result<Vec<(String, String)>, Error>;
+}
+
+/// The schema of a resource.
+#[derive(Debug)]
+pub struct Definition {
+    /// Description; Markdown.
+    pub doc: &'static str,
+    /// Inputs.
+    pub inputs: &'static [Row],
+    /// Names of inputs that are no outputs of their own: outputs of the same name have a row in `computed`.
+    pub computed: &'static [Row],
+    /// Object types by token.
+    pub types: &'static [(&'static str, &'static str, &'static [Row])],
+}
+
+/// The answer of Check.
+#[derive(Debug)]
+pub struct Checked {
+    /// The inputs to keep.
+    pub inputs: Map,
+    /// What was refused.
+    pub failures: Vec<Failure>,
+    /// What is accepted but looks wrong.
+    pub warnings: Vec<String>,
+}
+
+/// What Diff compares.
+#[derive(Debug)]
+pub struct Diff<'a> {
+    /// Inputs of the state.
+    pub old_inputs: &'a Map,
+    /// Outputs of the state.
+    pub outputs: &'a Map,
+    /// Inputs of the program.
+    pub news: &'a Map,
+    /// Properties whose changes the program ignores.
+    pub ignore: &'a [String],
+}
+
+/// Inputs and outputs as the state keeps them.
+#[derive(Debug, PartialEq)]
+pub struct State {
+    /// Inputs.
+    pub inputs: Map,
+    /// Outputs.
+    pub outputs: Map,
+}
+
+/// What Read knows beforehand.
+#[derive(Debug)]
+pub enum Known {
+    /// Nothing: the resource is being imported.
+    Nothing,
+    /// The state of the program or of the stack; may be partial.
+    State(State),
+}
+
+/// A resource that was created.
+#[derive(Debug)]
+pub struct Created {
+    /// Its id.
+    pub id: String,
+    /// Its outputs.
+    pub outputs: Map,
+    /// Why it is not complete; empty where it is. Update finishes it.
+    pub incomplete: Vec<String>,
+}
+
+/// Why an operation failed.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// The inputs cannot be used.
+    #[error("{}", .0.iter().map(|failure| format!("{}: {}", failure.property, failure.reason)).collect::<Vec<_>>().join("; "))]
+    Inputs(Vec<Failure>),
+    /// Databricks, or the way to it, failed.
+    #[error(transparent)]
+    Databricks(#[from] databricks::Error),
+    /// Anything else, in full sentences.
+    #[error("{0}")]
+    Other(String),
+}
+
+impl From<Vec<Failure>> for Error {
+    fn from(failures: Vec<Failure>) -> Self {
+        Error::Inputs(failures)
+    }
+}
+
+/// Outputs that a preview of Create can tell: the inputs, and that everything else will be known later.
+pub fn preview(definition: &Definition, inputs: Map) -> Map {
+    let mut outputs = inputs;
+    for row in definition.computed.iter().filter(|row| row.required) {
+        let value = if row.secret { Value::secret(Value::Unknown) } else { Value::Unknown };
+        outputs.insert(row.name.to_owned(), value);
+    }
+    outputs
+}
+
+/// Takes the names off failures of secret properties: the engine prints the value of the property that is named.
+pub fn hide_secrets(failures: Vec<Failure>, inputs: &Map) -> Vec<Failure> {
+    failures
+        .into_iter()
+        .map(|failure| match inputs.get(&failure.property) {
+            Some(value) if value.has_secret() => {
+                Failure::new("", format!("property `{}`: {}", failure.property, failure.reason))
+            }
+            _ => failure,
+        })
+        .collect()
+}

@@ -1,0 +1,156 @@
+//! The Pulumi package schema: everything in it comes from the rows of the configuration and of the resources.
+
+use serde_json::{Map as Object, Value as Json, json};
+
+use crate::config::{ATTRIBUTES, Attribute};
+use crate::property::{Change, Row};
+use crate::resource::{self, Definition};
+
+/// The schema as it is committed and served. A test keeps it equal to [`package`].
+pub const SCHEMA: &str = include_str!("../schema.json");
+
+/// Properties that we keep secret although the official package does not call them so. Programs compile against its
+/// schema; CheckConfig marks the values all the same.
+const PUBLIC_IN_SCHEMA: &[&str] = &["actionsIdTokenRequestToken"];
+
+/// The package.
+pub fn package() -> Json {
+    let config: Object<String, Json> =
+        ATTRIBUTES.iter().map(|attribute| (attribute.name.to_owned(), config_property(attribute))).collect();
+    let strings: Object<String, Json> = ATTRIBUTES
+        .iter()
+        .filter(|attribute| (attribute.schema)()["type"] == "string")
+        .map(|attribute| (attribute.name.to_owned(), config_property(attribute)))
+        .collect();
+    let mut types = Object::new();
+    let mut resources = Object::new();
+    for resource in resource::ALL {
+        let definition = resource.definition();
+        for (token, doc, rows) in definition.types {
+            types.insert((*token).to_owned(), object_type(doc, rows));
+        }
+        resources.insert(resource.token().to_owned(), resource_type(&definition));
+    }
+    json!({
+        "name": "databricks",
+        "displayName": "Databricks",
+        "version": env!("CARGO_PKG_VERSION"),
+        "description": "A native Pulumi provider for Databricks credentials.",
+        "keywords": ["pulumi", "databricks", "category/infrastructure", "kind/native"],
+        "license": "Apache-2.0",
+        "meta": { "moduleFormat": "(.*)(?:/[^/]*)" },
+        "language": {
+            "csharp": { "namespaces": { "databricks": "Databricks" }, "packageReferences": { "Pulumi": "3.*" }, "respectSchemaVersion": true },
+            "go": {
+                "generateResourceContainerTypes": true,
+                "importBasePath": "github.com/pulumi/pulumi-databricks/sdk/go/databricks",
+                "modulePath": "github.com/pulumi/pulumi-databricks/sdk",
+                "respectSchemaVersion": true
+            },
+            "java": { "buildFiles": "gradle", "gradleNexusPublishPluginVersion": "2.0.0" },
+            "nodejs": {
+                "dependencies": { "@pulumi/pulumi": "^3.142.0" },
+                "devDependencies": { "@types/node": "^20", "typescript": "^5" },
+                "packageName": "@pulumi/databricks",
+                "respectSchemaVersion": true
+            },
+            "python": { "packageName": "pulumi_databricks", "pyproject": { "enabled": true }, "respectSchemaVersion": true }
+        },
+        "config": { "variables": config },
+        "provider": {
+            "description": "The provider: where the workspace is and how to sign in there. Everything may also come from the environment and from a profile of `~/.databrickscfg`, as with every Databricks tool.",
+            "inputProperties": config,
+            "properties": strings,
+        },
+        "types": types,
+        "resources": resources,
+    })
+}
+
+fn config_property(attribute: &Attribute) -> Json {
+    let mut property = described((attribute.schema)(), attribute.doc);
+    if attribute.secret && !PUBLIC_IN_SCHEMA.contains(&attribute.name) {
+        property["secret"] = json!(true);
+    }
+    property
+}
+
+fn resource_type(definition: &Definition) -> Json {
+    let inputs = properties(definition.inputs);
+    let mut outputs: Object<String, Json> = definition
+        .inputs
+        .iter()
+        .filter(|row| !definition.computed.iter().any(|computed| computed.name == row.name))
+        .map(|row| (row.name.to_owned(), property(row)))
+        .collect();
+    outputs.extend(properties(definition.computed));
+    let state: Object<String, Json> = outputs
+        .iter()
+        .map(|(name, property)| {
+            let mut property = property.clone();
+            if let Some(property) = property.as_object_mut() {
+                property.remove("willReplaceOnChanges");
+            }
+            (name.clone(), property)
+        })
+        .collect();
+    json!({
+        "description": definition.doc.trim(),
+        "properties": outputs,
+        "required": required(definition.computed),
+        "inputProperties": inputs,
+        "stateInputs": { "properties": state, "type": "object" },
+        "listInputs": { "properties": {} },
+    })
+}
+
+fn object_type(doc: &str, rows: &[Row]) -> Json {
+    json!({
+        "description": doc,
+        "type": "object",
+        "properties": properties(rows),
+        "language": { "nodejs": { "requiredOutputs": rows.iter().map(|row| row.name).collect::<Vec<_>>() } },
+    })
+}
+
+fn properties(rows: &[Row]) -> Object<String, Json> {
+    rows.iter().map(|row| (row.name.to_owned(), property(row))).collect()
+}
+
+fn property(row: &Row) -> Json {
+    let mut property = described((row.schema)(), row.doc);
+    if row.secret {
+        property["secret"] = json!(true);
+    }
+    if row.change == Change::Replace {
+        property["willReplaceOnChanges"] = json!(true);
+    }
+    property
+}
+
+fn required(rows: &[Row]) -> Vec<&'static str> {
+    rows.iter().filter(|row| row.required).map(|row| row.name).collect()
+}
+
+/// Adds the description: the lines of a doc comment as one paragraph.
+fn described(mut schema: Json, doc: &str) -> Json {
+    schema["description"] = doc.lines().map(str::trim).collect::<Vec<_>>().join(" ").trim().into();
+    schema
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// After a change of the rows, `UPDATE=1 cargo test schema` writes the file anew.
+    #[test]
+    fn the_committed_schema_is_current() {
+        let current = serde_json::to_string_pretty(&package()).expect("a schema is JSON") + "\n";
+        if std::env::var_os("UPDATE").is_some() {
+            std::fs::write(concat!(env!("CARGO_MANIFEST_DIR"), "/schema.json"), &current)
+                .expect("schema.json");
+            return;
+        }
+        assert!(SCHEMA == current, "schema.json differs from the rows: run `UPDATE=1 cargo test schema`");
+    }
+}

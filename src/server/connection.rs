@@ -1,0 +1,91 @@
+//! One connection of an engine is one provider instance, with a configuration and a cancellation of its own: an
+//! attached process serves many, and a Cancel of one command must not reach the next.
+
+use std::io;
+use std::pin::Pin;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::task::{Context, Poll};
+
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio::net::TcpStream;
+use tokio_util::sync::CancellationToken;
+use tonic::transport::server::Connected;
+
+use super::engine::EngineLog;
+use crate::databricks::Client;
+
+/// What a connection has been told so far.
+#[derive(Default)]
+pub(super) struct Instance {
+    client: Mutex<Option<Client>>,
+    pub(super) engine: Arc<EngineLog>,
+    pub(super) cancel: CancellationToken,
+}
+
+impl Instance {
+    pub(super) fn configure(&self, client: Client) {
+        *self.client.lock().unwrap_or_else(PoisonError::into_inner) = Some(client);
+    }
+
+    pub(super) fn client(&self) -> Option<Client> {
+        self.client.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+}
+
+/// A connection and its instance, which requests find among their extensions.
+pub(super) struct Connection {
+    stream: TcpStream,
+    instance: Arc<Instance>,
+}
+
+impl Connection {
+    pub(super) fn new(stream: TcpStream) -> Self {
+        // Replies are small and awaited one by one.
+        let _ = stream.set_nodelay(true);
+        Connection { stream, instance: Arc::default() }
+    }
+}
+
+impl Connected for Connection {
+    type ConnectInfo = Arc<Instance>;
+
+    fn connect_info(&self) -> Self::ConnectInfo {
+        Arc::clone(&self.instance)
+    }
+}
+
+impl AsyncRead for Connection {
+    fn poll_read(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        buf: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.stream).poll_read(cx, buf)
+    }
+}
+
+impl AsyncWrite for Connection {
+    fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
+        Pin::new(&mut self.stream).poll_write(cx, buf)
+    }
+
+    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.stream).poll_flush(cx)
+    }
+
+    fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.stream).poll_shutdown(cx)
+    }
+
+    fn poll_write_vectored(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        bufs: &[io::IoSlice<'_>],
+    ) -> Poll<io::Result<usize>> {
+        Pin::new(&mut self.stream).poll_write_vectored(cx, bufs)
+    }
+
+    fn is_write_vectored(&self) -> bool {
+        self.stream.is_write_vectored()
+    }
+}

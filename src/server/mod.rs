@@ -1,0 +1,75 @@
+//! The gRPC server: Pulumi's ResourceProvider protocol. Each rpc turns the wire's structs into property values, calls
+//! the resource, and turns the answer back. Nothing here knows a resource.
+
+mod connection;
+mod engine;
+mod provider;
+mod status;
+mod wire;
+
+use std::future::Future;
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::net::TcpListener;
+use tokio_stream::StreamExt as _;
+use tokio_stream::wrappers::TcpListenerStream;
+use tonic::transport::Server;
+
+use crate::context::Clock;
+use crate::env::Env;
+use connection::Connection;
+use proto::pulumirpc::resource_provider_server::ResourceProviderServer;
+use provider::Provider;
+
+/// Pulumi's protocol as compiled from `proto/`.
+#[allow(missing_docs, unreachable_pub, missing_debug_implementations, dead_code, clippy::all)]
+mod proto {
+    pub mod pulumirpc {
+        tonic::include_proto!("pulumirpc");
+    }
+    pub mod google {
+        pub mod rpc {
+            tonic::include_proto!("google.rpc");
+        }
+    }
+}
+
+/// The longest message, as the engine allows: 400 MiB.
+const LONGEST_MESSAGE: usize = 400 << 20;
+
+/// How long work in flight may take once the process is asked to end: longer than a request to Databricks may.
+const LAST_WORK: Duration = Duration::from_secs(90);
+
+/// Serves engines on `listener` until `stop` resolves; then refuses new calls and waits for creates in flight, since
+/// a token that is created must reach the engine or be revoked.
+pub async fn serve(
+    listener: TcpListener,
+    env: Env,
+    clock: Arc<dyn Clock>,
+    engine: Option<String>,
+    stop: impl Future<Output = ()>,
+) -> Result<(), tonic::transport::Error> {
+    let provider = Provider::new(env, clock, engine);
+    let in_flight = provider.in_flight();
+    let service = ResourceProviderServer::new(provider)
+        .max_decoding_message_size(LONGEST_MESSAGE)
+        .max_encoding_message_size(LONGEST_MESSAGE);
+    let connections = TcpListenerStream::new(listener).map(|stream| stream.map(Connection::new));
+    let (stopping, stopped) = tokio::sync::oneshot::channel::<()>();
+    let server = Server::builder().add_service(service).serve_with_incoming_shutdown(connections, async {
+        stop.await;
+        let _ = stopping.send(());
+    });
+    tokio::pin!(server);
+    tokio::select! {
+        ended = &mut server => ended?,
+        _ = stopped => {
+            // An engine that holds its connection open does not hold up the end.
+            let _ = tokio::time::timeout(LAST_WORK, &mut server).await;
+        }
+    }
+    in_flight.close();
+    let _ = tokio::time::timeout(LAST_WORK, in_flight.wait()).await;
+    Ok(())
+}

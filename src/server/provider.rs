@@ -1,0 +1,496 @@
+use std::panic::AssertUnwindSafe;
+use std::pin::Pin;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use futures_util::FutureExt as _;
+use tokio_stream::Stream;
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+use tonic::{Request, Response, Status};
+
+use super::connection::Instance;
+use super::proto::pulumirpc as pb;
+use super::proto::pulumirpc::resource_provider_server::ResourceProvider;
+use super::{status, wire};
+use crate::config::{self, Config};
+use crate::context::{Clock, Context, Severity};
+use crate::databricks::Client;
+use crate::env::Env;
+use crate::property::{Change, Changes, Failure, Kind, Map, normalized};
+use crate::resource::{self, Created, Known, Resource, State};
+use crate::schema;
+
+/// The service. What a connection was told is in its [`Instance`].
+pub(super) struct Provider {
+    env: Env,
+    clock: Arc<dyn Clock>,
+    /// Address of the engine that started this process; attached engines give theirs themselves.
+    engine: Option<String>,
+    /// Creates, which outlive the calls that asked for them.
+    in_flight: TaskTracker,
+    /// The instance that was configured last, for an engine that has lost its connection and made a new one.
+    configured: Mutex<Option<(Client, usize)>>,
+}
+
+/// One operation on one resource.
+struct Operation {
+    resource: &'static dyn Resource,
+    client: Client,
+    ctx: Context,
+}
+
+impl Provider {
+    pub(super) fn new(env: Env, clock: Arc<dyn Clock>, engine: Option<String>) -> Self {
+        Provider { env, clock, engine, in_flight: TaskTracker::new(), configured: Mutex::default() }
+    }
+
+    pub(super) fn in_flight(&self) -> TaskTracker {
+        self.in_flight.clone()
+    }
+
+    /// Finds what an operation works on and with.
+    fn operation<T>(
+        &self,
+        request: &Request<T>,
+        urn: &str,
+        token: &str,
+        timeout_seconds: f64,
+    ) -> Result<Operation, Status> {
+        let resource = find(token, urn)?;
+        let instance = instance(request)?;
+        let client = self.client(&instance)?;
+        // The engine does not enforce the resource's timeout, and sends 0 for none.
+        let limit = Duration::try_from_secs_f64(timeout_seconds).ok().filter(|limit| !limit.is_zero());
+        let ctx = Context {
+            urn: urn.to_owned(),
+            resource: resource.word(),
+            clock: Arc::clone(&self.clock),
+            reporter: Arc::clone(&instance.engine) as _,
+            cancel: instance.cancel.clone(),
+            deadline: limit.and_then(|limit| self.clock.now().checked_add(limit)),
+        };
+        Ok(Operation { resource, client, ctx })
+    }
+
+    fn client(&self, instance: &Instance) -> Result<Client, Status> {
+        if let Some(client) = instance.client() {
+            return Ok(client);
+        }
+        let configured = self.configured.lock().unwrap_or_else(PoisonError::into_inner);
+        match &*configured {
+            Some((client, 1)) => Ok(client.clone()),
+            Some(_) => Err(Status::failed_precondition(
+                "this connection has not been configured, and the process serves several providers: run the command again",
+            )),
+            None => Err(Status::failed_precondition(
+                "the provider has not been configured: Configure was not called",
+            )),
+        }
+    }
+}
+
+fn instance<T>(request: &Request<T>) -> Result<Arc<Instance>, Status> {
+    request
+        .extensions()
+        .get::<Arc<Instance>>()
+        .cloned()
+        .ok_or_else(|| Status::internal("the request belongs to no connection"))
+}
+
+/// The resource of a type token; older engines send it in the URN only.
+fn find(token: &str, urn: &str) -> Result<&'static dyn Resource, Status> {
+    let token = if token.is_empty() { type_of(urn) } else { token };
+    resource::ALL.iter().copied().find(|resource| resource.token() == token).ok_or_else(|| {
+        let known: Vec<_> = resource::ALL.iter().map(|resource| resource.token()).collect();
+        Status::invalid_argument(format!(
+            "this databricks plugin ({}) manages only {}, not {token}. The official databricks plugin (1.x) manages \
+             the other types; both work side by side: give the resource an explicit provider with the option \
+             `version` set to the official plugin's, installed with `pulumi plugin install resource databricks \
+             <version>`",
+            env!("CARGO_PKG_VERSION"),
+            known.join(", ")
+        ))
+    })
+}
+
+/// The type token in `urn:pulumi:stack::project::parent$type::name`.
+fn type_of(urn: &str) -> &str {
+    let types = urn.split("::").nth(2).unwrap_or_default();
+    types.rsplit('$').next().unwrap_or_default()
+}
+
+/// A panic is a bug; the engine gets an error, and the process goes on.
+async fn guarded<T>(work: impl Future<Output = T>) -> Result<T, Status> {
+    AssertUnwindSafe(work).catch_unwind().await.map_err(|_| {
+        Status::internal(
+            "the databricks plugin ran into a bug of its own; please report it, with the output of `pulumi up -d`",
+        )
+    })
+}
+
+fn check_response(inputs: &Map, failures: Vec<Failure>) -> Response<pb::CheckResponse> {
+    let failures = failures
+        .into_iter()
+        .map(|failure| pb::CheckFailure { property: failure.property, reason: failure.reason })
+        .collect();
+    Response::new(pb::CheckResponse { inputs: wire::encode(inputs), failures })
+}
+
+fn diff_response(changes: &Changes, input_diff: bool) -> Response<pb::DiffResponse> {
+    use pb::property_diff::Kind as Wire;
+    let kind = |kind: Kind, replace: bool| match (kind, replace) {
+        (Kind::Added, false) => Wire::Add,
+        (Kind::Added, true) => Wire::AddReplace,
+        (Kind::Removed, false) => Wire::Delete,
+        (Kind::Removed, true) => Wire::DeleteReplace,
+        (Kind::Changed, false) => Wire::Update,
+        (Kind::Changed, true) => Wire::UpdateReplace,
+    };
+    let top = |path: &String| path.split('.').next().unwrap_or_default().to_owned();
+    let replace = |change: Change| change == Change::Replace;
+    let changed = || changes.iter().filter(|(_, (_, change))| *change != Change::Nothing);
+    Response::new(pb::DiffResponse {
+        replaces: changed().filter(|(_, (_, change))| replace(*change)).map(|(path, _)| top(path)).collect(),
+        diffs: changed().map(|(path, _)| top(path)).collect(),
+        detailed_diff: changed()
+            .map(|(path, (how, change))| {
+                (path.clone(), pb::PropertyDiff { kind: kind(*how, replace(*change)) as i32, input_diff })
+            })
+            .collect(),
+        has_detailed_diff: true,
+        changes: match changed().next() {
+            Some(_) => pb::diff_response::DiffChanges::DiffSome,
+            None => pb::diff_response::DiffChanges::DiffNone,
+        } as i32,
+        ..pb::DiffResponse::default()
+    })
+}
+
+/// Changes of a provider's own configuration: updates, never a replacement. The same workspace has several host
+/// names, and a replaced provider would replace every token.
+fn config_changes(old: &Map, new: &Map) -> Changes {
+    let (old, new) = (normalized(old), normalized(new));
+    let mut changes: Changes = old
+        .keys()
+        .chain(new.keys())
+        .filter_map(|name| {
+            let kind = match (old.get(name), new.get(name)) {
+                (None, _) => Kind::Added,
+                (_, None) => Kind::Removed,
+                (old, new) if old != new || new.is_some_and(|value| value.has_unknown()) => Kind::Changed,
+                _ => return None,
+            };
+            Some((name.clone(), (kind, Change::Update)))
+        })
+        .collect();
+    // Another version of the plugin alone is no change to what it manages.
+    changes.remove("version");
+    changes
+}
+
+#[tonic::async_trait]
+impl ResourceProvider for Provider {
+    async fn handshake(
+        &self,
+        request: Request<pb::ProviderHandshakeRequest>,
+    ) -> Result<Response<pb::ProviderHandshakeResponse>, Status> {
+        instance(&request)?.engine.connect(&request.get_ref().engine_address);
+        Ok(Response::new(pb::ProviderHandshakeResponse {
+            accept_secrets: true,
+            accept_resources: true,
+            accept_outputs: true,
+            supports_autonaming_configuration: true,
+            ..Default::default()
+        }))
+    }
+
+    async fn attach(&self, request: Request<pb::PluginAttach>) -> Result<Response<()>, Status> {
+        instance(&request)?.engine.connect(&request.get_ref().address);
+        Ok(Response::new(()))
+    }
+
+    async fn get_plugin_info(&self, _: Request<()>) -> Result<Response<pb::PluginInfo>, Status> {
+        Ok(Response::new(pb::PluginInfo { version: env!("CARGO_PKG_VERSION").to_owned() }))
+    }
+
+    async fn get_schema(
+        &self,
+        _: Request<pb::GetSchemaRequest>,
+    ) -> Result<Response<pb::GetSchemaResponse>, Status> {
+        Ok(Response::new(pb::GetSchemaResponse { schema: schema::SCHEMA.to_owned() }))
+    }
+
+    async fn check_config(
+        &self,
+        request: Request<pb::CheckRequest>,
+    ) -> Result<Response<pb::CheckResponse>, Status> {
+        // What is stated goes back as it came; nothing from the environment enters the state.
+        let stated = config::mark_secrets(wire::decode(request.into_inner().news));
+        let failures = config::check(&stated, &self.env);
+        Ok(check_response(&stated, failures))
+    }
+
+    async fn diff_config(
+        &self,
+        request: Request<pb::DiffRequest>,
+    ) -> Result<Response<pb::DiffResponse>, Status> {
+        let request = request.into_inner();
+        let old = wire::decode(request.old_inputs.or(request.olds));
+        Ok(diff_response(&config_changes(&old, &wire::decode(request.news)), true))
+    }
+
+    async fn configure(
+        &self,
+        request: Request<pb::ConfigureRequest>,
+    ) -> Result<Response<pb::ConfigureResponse>, Status> {
+        let instance = instance(&request)?;
+        if let Some(engine) = &self.engine {
+            instance.engine.connect(engine);
+        }
+        let stated = wire::decode_known(request.into_inner().args)?;
+        let config = Config::resolve(&stated, &self.env).map_err(|error| {
+            Status::invalid_argument(format!("cannot configure the databricks provider: {error}"))
+        })?;
+        let client = Client::new(config, self.env.clone(), Arc::clone(&self.clock));
+        instance.configure(client.clone());
+        let mut configured = self.configured.lock().unwrap_or_else(PoisonError::into_inner);
+        let count = configured.as_ref().map_or(0, |(_, count)| *count) + 1;
+        *configured = Some((client, count));
+        Ok(Response::new(pb::ConfigureResponse {
+            accept_secrets: true,
+            supports_preview: true,
+            accept_resources: true,
+            accept_outputs: true,
+            supports_autonaming_configuration: true,
+        }))
+    }
+
+    async fn check(&self, request: Request<pb::CheckRequest>) -> Result<Response<pb::CheckResponse>, Status> {
+        let resource = find(&request.get_ref().r#type, &request.get_ref().urn)?;
+        let instance = instance(&request)?;
+        let request = request.into_inner();
+        let checked = resource.check(wire::decode(request.news));
+        for warning in &checked.warnings {
+            use crate::context::Reporter as _;
+            instance.engine.report(Severity::Warning, &request.urn, warning).await;
+        }
+        let failures = resource::hide_secrets(checked.failures, &checked.inputs);
+        Ok(check_response(&checked.inputs, failures))
+    }
+
+    async fn diff(&self, request: Request<pb::DiffRequest>) -> Result<Response<pb::DiffResponse>, Status> {
+        let it = request.get_ref();
+        let Operation { resource, client, ctx } = self.operation(&request, &it.urn, &it.r#type, 0.0)?;
+        let request = request.into_inner();
+        let old_inputs = wire::decode(request.old_inputs);
+        let (outputs, news) = (wire::decode(request.olds), wire::decode(request.news));
+        let diff = resource::Diff {
+            old_inputs: &old_inputs,
+            outputs: &outputs,
+            news: &news,
+            ignore: &request.ignore_changes,
+        };
+        match guarded(resource.diff(&client, &ctx, diff)).await? {
+            Ok(changes) => Ok(diff_response(&changes, false)),
+            Err(error) => Err(status::failed("compare", resource.word(), &error)),
+        }
+    }
+
+    async fn create(
+        &self,
+        request: Request<pb::CreateRequest>,
+    ) -> Result<Response<pb::CreateResponse>, Status> {
+        let it = request.get_ref();
+        let operation = self.operation(&request, &it.urn, &it.r#type, it.timeout)?;
+        let request = request.into_inner();
+        let resource = operation.resource;
+        if request.preview {
+            operation
+                .client
+                .host()
+                .map_err(|error| status::failed("create", resource.word(), &error.into()))?;
+            let outputs = resource::preview(&resource.definition(), wire::decode(request.properties));
+            let properties = wire::encode(&outputs);
+            return Ok(Response::new(pb::CreateResponse { properties, ..Default::default() }));
+        }
+        let created = self.create_detached(operation, wire::decode_known(request.properties)?).await??;
+        match created {
+            Ok(Created { id, outputs, incomplete }) if incomplete.is_empty() => {
+                Ok(Response::new(pb::CreateResponse {
+                    id,
+                    properties: wire::encode(&outputs),
+                    ..Default::default()
+                }))
+            }
+            Ok(Created { id, outputs, incomplete }) => {
+                Err(status::init_failed(id, &outputs, None, incomplete))
+            }
+            Err(error) => Err(status::failed("create", resource.word(), &error)),
+        }
+    }
+
+    async fn read(&self, request: Request<pb::ReadRequest>) -> Result<Response<pb::ReadResponse>, Status> {
+        let it = request.get_ref();
+        let Operation { resource, client, ctx } =
+            self.operation(&request, &it.urn, &it.r#type, it.timeout)?;
+        let request = request.into_inner();
+        let known = if status::is_import(&request) {
+            Known::Nothing
+        } else {
+            Known::State(State {
+                inputs: wire::decode_known(request.inputs)?,
+                outputs: wire::decode_known(request.properties)?,
+            })
+        };
+        match guarded(resource.read(&client, &ctx, &request.id, known)).await? {
+            Ok(Some(State { inputs, outputs })) => Ok(Response::new(pb::ReadResponse {
+                id: request.id,
+                properties: wire::encode(&outputs),
+                inputs: wire::encode(&inputs),
+                ..Default::default()
+            })),
+            // No id and no properties: the engine takes anything else for an existing resource.
+            Ok(None) => Ok(Response::new(pb::ReadResponse::default())),
+            Err(error) => Err(status::failed("read", resource.word(), &error)),
+        }
+    }
+
+    type ListStream = Pin<Box<dyn Stream<Item = Result<pb::ListResponse, Status>> + Send>>;
+
+    async fn list(&self, request: Request<pb::ListRequest>) -> Result<Response<Self::ListStream>, Status> {
+        let it = request.get_ref();
+        let limit = usize::try_from(it.limit).ok().filter(|limit| *limit > 0).unwrap_or(usize::MAX);
+        let Operation { resource, client, ctx } = self.operation(&request, "", &it.token, 0.0)?;
+        let all = guarded(resource.list(&client, &ctx))
+            .await?
+            .map_err(|error| status::failed("list", resource.word(), &error))?;
+        let replies = all.into_iter().take(limit).map(|(id, name)| {
+            let result = pb::list_response::Result { id, name };
+            Ok(pb::ListResponse { response: Some(pb::list_response::Response::Result(result)) })
+        });
+        Ok(Response::new(Box::pin(tokio_stream::iter(replies.collect::<Vec<_>>()))))
+    }
+
+    async fn update(
+        &self,
+        request: Request<pb::UpdateRequest>,
+    ) -> Result<Response<pb::UpdateResponse>, Status> {
+        let it = request.get_ref();
+        let Operation { resource, client, ctx } =
+            self.operation(&request, &it.urn, &it.r#type, it.timeout)?;
+        let request = request.into_inner();
+        let known = State { inputs: wire::decode(request.old_inputs), outputs: wire::decode(request.olds) };
+        if request.preview {
+            let mut outputs = known.outputs;
+            outputs.extend(wire::decode(request.news));
+            return Ok(Response::new(pb::UpdateResponse {
+                properties: wire::encode(&outputs),
+                ..Default::default()
+            }));
+        }
+        let news = wire::decode_known(request.news)?;
+        match guarded(resource.update(&client, &ctx, &request.id, known, news)).await? {
+            Ok(outputs) => Ok(Response::new(pb::UpdateResponse {
+                properties: wire::encode(&outputs),
+                ..Default::default()
+            })),
+            Err(error) => Err(status::failed("update", resource.word(), &error)),
+        }
+    }
+
+    async fn delete(&self, request: Request<pb::DeleteRequest>) -> Result<Response<()>, Status> {
+        let it = request.get_ref();
+        let Operation { resource, client, ctx } =
+            self.operation(&request, &it.urn, &it.r#type, it.timeout)?;
+        let request = request.into_inner();
+        let outputs = wire::decode(request.properties);
+        match guarded(resource.delete(&client, &ctx, &request.id, &outputs)).await? {
+            Ok(()) => Ok(Response::new(())),
+            Err(error) => Err(status::failed("delete", resource.word(), &error)),
+        }
+    }
+
+    async fn cancel(&self, request: Request<()>) -> Result<Response<()>, Status> {
+        // Waits end and nothing new is sent; what is in flight finishes. The process ends when it is told to.
+        instance(&request)?.cancel.cancel();
+        Ok(Response::new(()))
+    }
+
+    async fn get_mapping(
+        &self,
+        _: Request<pb::GetMappingRequest>,
+    ) -> Result<Response<pb::GetMappingResponse>, Status> {
+        Ok(Response::new(pb::GetMappingResponse::default()))
+    }
+
+    async fn get_mappings(
+        &self,
+        _: Request<pb::GetMappingsRequest>,
+    ) -> Result<Response<pb::GetMappingsResponse>, Status> {
+        Ok(Response::new(pb::GetMappingsResponse::default()))
+    }
+
+    async fn parameterize(
+        &self,
+        _: Request<pb::ParameterizeRequest>,
+    ) -> Result<Response<pb::ParameterizeResponse>, Status> {
+        Err(Status::unimplemented("the databricks package takes no parameters"))
+    }
+
+    async fn invoke(
+        &self,
+        request: Request<pb::InvokeRequest>,
+    ) -> Result<Response<pb::InvokeResponse>, Status> {
+        Err(unknown_function(&request.get_ref().tok))
+    }
+
+    async fn call(&self, request: Request<pb::CallRequest>) -> Result<Response<pb::CallResponse>, Status> {
+        Err(unknown_function(&request.get_ref().tok))
+    }
+
+    async fn construct(
+        &self,
+        request: Request<pb::ConstructRequest>,
+    ) -> Result<Response<pb::ConstructResponse>, Status> {
+        Err(Status::unimplemented(format!(
+            "this databricks plugin has no component resource {}",
+            request.get_ref().r#type
+        )))
+    }
+}
+
+fn unknown_function(token: &str) -> Status {
+    Status::invalid_argument(format!(
+        "this databricks plugin ({}) has no function {token}; the official databricks plugin (1.x) may",
+        env!("CARGO_PKG_VERSION")
+    ))
+}
+
+impl Provider {
+    /// Creates in a task of its own, so that nothing between the request and its answer is cut short when the call
+    /// is dropped. If the engine no longer waits when the resource exists, the resource is deleted again: it is ours
+    /// by its id, and nobody else knows of it.
+    async fn create_detached(
+        &self,
+        operation: Operation,
+        inputs: Map,
+    ) -> Result<Result<Result<Created, resource::Error>, Status>, Status> {
+        let (answer, answered) = tokio::sync::oneshot::channel();
+        self.in_flight.spawn(async move {
+            let Operation { resource, client, ctx } = operation;
+            let outcome = guarded(resource.create(&client, &ctx, inputs)).await;
+            if let Err(Ok(Ok(created))) = answer.send(outcome) {
+                // The engine's wish to give up is the reason to do this, not a reason to stop.
+                let ctx = Context { cancel: CancellationToken::new(), ..ctx };
+                match resource.delete(&client, &ctx, &created.id, &created.outputs).await {
+                    Ok(()) => tracing::warn!(id = created.id, "nobody waited for a new {}; deleted it", resource.word()),
+                    Err(error) => {
+                        tracing::error!(id = created.id, %error, "a new {} that nobody knows of is left", resource.word());
+                    }
+                }
+            }
+        });
+        answered.await.map_err(|_| Status::internal("the create ended without an answer"))
+    }
+}

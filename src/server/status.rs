@@ -1,0 +1,91 @@
+//! Errors as the engine reads them.
+
+use prost::Message as _;
+use prost_types::Any;
+use tonic::{Code, Status};
+
+use super::proto::google::rpc;
+use super::proto::pulumirpc::{ErrorResourceInitFailed, ReadRequest};
+use super::wire;
+use crate::databricks;
+use crate::property::Map;
+use crate::resource;
+
+/// A failed operation, such as `cannot create token`.
+pub(super) fn failed(action: &str, word: &str, error: &resource::Error) -> Status {
+    let code = match error {
+        resource::Error::Inputs(_) => Code::InvalidArgument,
+        resource::Error::Other(_) => Code::FailedPrecondition,
+        resource::Error::Databricks(error) => code(error),
+    };
+    Status::new(code, format!("cannot {action} {word}: {error}"))
+}
+
+fn code(error: &databricks::Error) -> Code {
+    use databricks::Error::{
+        Api, Auth, Cancelled, Config, GaveUp, Interrupted, NotAnApi, Unreachable, Workspace,
+    };
+    match error {
+        Config(_) | Workspace(_) => Code::FailedPrecondition,
+        Auth(_) => Code::Unauthenticated,
+        Unreachable { .. } | Interrupted { .. } => Code::Unavailable,
+        Cancelled { .. } => Code::Cancelled,
+        NotAnApi { .. } => Code::FailedPrecondition,
+        GaveUp { last, .. } => code(last),
+        Api(error) => match error.status {
+            401 => Code::Unauthenticated,
+            403 => Code::PermissionDenied,
+            404 => Code::NotFound,
+            429 => Code::ResourceExhausted,
+            400..=499 => Code::FailedPrecondition,
+            _ => Code::Unavailable,
+        },
+    }
+}
+
+/// The resource exists but is not complete: the engine keeps its id and properties, and calls Update next time.
+///
+/// The code stands in the details too. If both differ, the engine drops the details and prints them in the clear.
+pub(super) fn init_failed(id: String, outputs: &Map, inputs: Option<&Map>, reasons: Vec<String>) -> Status {
+    let message = reasons.join("; ");
+    let detail = ErrorResourceInitFailed {
+        id,
+        properties: wire::encode(outputs),
+        reasons,
+        inputs: inputs.and_then(wire::encode),
+        refresh_before_update: false,
+    };
+    with_detail(Code::Unknown, message, "pulumirpc.ErrorResourceInitFailed", detail.encode_to_vec())
+}
+
+fn with_detail(code: Code, message: String, name: &str, value: Vec<u8>) -> Status {
+    let details = rpc::Status {
+        code: code as i32,
+        message: message.clone(),
+        details: vec![Any { type_url: format!("type.googleapis.com/{name}"), value }],
+    };
+    Status::with_details(code, message, details.encode_to_vec().into())
+}
+
+/// What Read is called for.
+pub(super) fn is_import(request: &ReadRequest) -> bool {
+    request.properties.is_none() && request.inputs.is_none()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::property::Value;
+
+    #[test]
+    fn code_and_details_agree() {
+        let outputs = Map::from([("tokenValue".into(), Value::secret("dapi-hidden".into()))]);
+        let status = init_failed("id".into(), &outputs, None, vec!["why".into()]);
+        let details = rpc::Status::decode(status.details()).unwrap();
+        assert_eq!(details.code, status.code() as i32);
+        assert_eq!(details.message, status.message());
+        let detail = ErrorResourceInitFailed::decode(details.details[0].value.as_slice()).unwrap();
+        assert_eq!(wire::decode(detail.properties), outputs);
+        assert!(!status.message().contains("hidden"));
+    }
+}
