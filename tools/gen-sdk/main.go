@@ -21,6 +21,7 @@ import (
 	"slices"
 	"strings"
 
+	"github.com/hashicorp/hcl/v2"
 	dotnetgen "github.com/pulumi/pulumi-dotnet/pulumi-language-dotnet/v3/codegen"
 	javagen "github.com/pulumi/pulumi-java/pkg/codegen/java"
 	gogen "github.com/pulumi/pulumi/pkg/v3/codegen/go"
@@ -101,7 +102,7 @@ func generate(language string, spec schema.PackageSpec) (map[string][]byte, erro
 			return nil, err
 		}
 		if diagnostics.HasErrors() {
-			return nil, diagnostics
+			return nil, problems(diagnostics)
 		}
 		spec = *deduplicated
 	}
@@ -114,7 +115,7 @@ func generate(language string, spec schema.PackageSpec) (map[string][]byte, erro
 		return nil, err
 	}
 	if diagnostics.HasErrors() {
-		return nil, diagnostics
+		return nil, problems(diagnostics)
 	}
 	switch language {
 	case "python":
@@ -138,6 +139,15 @@ func generate(language string, spec schema.PackageSpec) (map[string][]byte, erro
 	default:
 		return generateDotnet(pkg)
 	}
+}
+
+// problems puts what is wrong with a schema on a line each. Its diagnostics name no position in the file.
+func problems(diagnostics hcl.Diagnostics) error {
+	var text strings.Builder
+	for _, diagnostic := range diagnostics.Errs() {
+		text.WriteString("\n  " + strings.TrimPrefix(diagnostic.Error(), "<nil>: "))
+	}
+	return errors.New("the schema is not valid:" + text.String())
 }
 
 // addGoMod makes the Go SDK a module. Its generator writes packages only. The module's root is where the import path
