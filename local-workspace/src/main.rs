@@ -128,11 +128,13 @@ async fn run(options: Options, exit_on_stdin_eof: bool) -> io::Result<()> {
             "DATABRICKS_CLIENT_ID={client_id}\nDATABRICKS_CLIENT_SECRET={client_secret}\n"
         ));
     }
+    // Whoever has read the lines may send a signal at once.
+    let stop_signal = stop_signal()?;
     let mut stdout = io::stdout();
     stdout.write_all(lines.as_bytes())?;
     stdout.flush()?;
     tokio::select! {
-        signal = stop_signal() => signal?,
+        () = stop_signal => {}
         () = end_of_stdin(), if exit_on_stdin_eof => {}
     }
     workspace.stop();
@@ -140,19 +142,27 @@ async fn run(options: Options, exit_on_stdin_eof: bool) -> io::Result<()> {
     std::process::exit(0)
 }
 
+/// Ends at SIGINT or SIGTERM, which are caught from this call on and not only once the result is awaited.
 #[cfg(unix)]
-async fn stop_signal() -> io::Result<()> {
+fn stop_signal() -> io::Result<impl Future<Output = ()>> {
     use tokio::signal::unix::{SignalKind, signal};
+    let mut interrupt = signal(SignalKind::interrupt())?;
     let mut terminate = signal(SignalKind::terminate())?;
-    tokio::select! {
-        interrupted = tokio::signal::ctrl_c() => interrupted,
-        _ = terminate.recv() => Ok(()),
-    }
+    Ok(async move {
+        tokio::select! {
+            _ = interrupt.recv() => {}
+            _ = terminate.recv() => {}
+        }
+    })
 }
 
-#[cfg(not(unix))]
-async fn stop_signal() -> io::Result<()> {
-    tokio::signal::ctrl_c().await
+/// Ends at Ctrl-C, which is caught from this call on.
+#[cfg(windows)]
+fn stop_signal() -> io::Result<impl Future<Output = ()>> {
+    let mut interrupt = tokio::signal::windows::ctrl_c()?;
+    Ok(async move {
+        interrupt.recv().await;
+    })
 }
 
 async fn end_of_stdin() {

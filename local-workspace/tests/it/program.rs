@@ -1,0 +1,131 @@
+//! The program: what it prints, and how it ends.
+
+use std::io::{BufRead, BufReader, Read};
+use std::process::{Child, Command, Output, Stdio};
+
+use serde_json::json;
+
+fn program(arguments: &[&str]) -> Command {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_databricks-local-workspace"));
+    command.args(arguments).stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
+    command
+}
+
+/// A started program that doesn't outlive the test, and the lines that it printed.
+struct Started {
+    child: Child,
+    lines: Vec<(String, String)>,
+    stdout: BufReader<std::process::ChildStdout>,
+}
+
+impl Started {
+    fn new(arguments: &[&str], lines: usize) -> Self {
+        let mut child = program(arguments).spawn().unwrap();
+        let mut stdout = BufReader::new(child.stdout.take().unwrap());
+        let mut read = || {
+            let mut line = String::new();
+            stdout.read_line(&mut line).unwrap();
+            let (name, value) = line.trim_end().split_once('=').unwrap();
+            (name.to_owned(), value.to_owned())
+        };
+        let lines = (0..lines).map(|_| read()).collect();
+        Self { child, lines, stdout }
+    }
+
+    /// Waits for the end and returns what else was printed.
+    fn end(mut self) -> (Option<i32>, String) {
+        let code = self.child.wait().unwrap().code();
+        let mut rest = String::new();
+        self.stdout.read_to_string(&mut rest).unwrap();
+        (code, rest)
+    }
+}
+
+impl Drop for Started {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+fn run(arguments: &[&str]) -> Output {
+    program(arguments).output().unwrap()
+}
+
+#[tokio::test]
+async fn it_prints_what_a_client_needs_and_ends_with_stdin() {
+    let mut started = Started::new(
+        &[
+            "--exit-on-stdin-eof",
+            "--service-principal",
+            "--client-secret",
+            "s",
+            "--workspace-id",
+            "77",
+            "--quota=1",
+        ],
+        4,
+    );
+    let names: Vec<&str> = started.lines.iter().map(|(name, _)| name.as_str()).collect();
+    assert_eq!(
+        names,
+        ["DATABRICKS_HOST", "DATABRICKS_TOKEN", "DATABRICKS_CLIENT_ID", "DATABRICKS_CLIENT_SECRET"]
+    );
+    let host = started.lines[0].1.clone();
+    assert!(host.starts_with("http://127.0.0.1:"), "{host}");
+    let token = started.lines[1].1.clone();
+    assert!(token.starts_with("dapi") && token.len() == 36);
+    assert_eq!(started.lines[3].1, "s");
+    let client = reqwest::Client::builder().no_proxy().build().unwrap();
+    let create =
+        || client.post(format!("{host}/api/2.0/token/create")).bearer_auth(&token).json(&json!({})).send();
+    let response = create().await.unwrap();
+    assert_eq!(response.headers()["x-databricks-org-id"], "77");
+    assert_eq!(create().await.unwrap().status(), 400);
+    drop(started.child.stdin.take());
+    assert_eq!(started.end(), (Some(0), String::new()));
+}
+
+#[test]
+fn a_given_token_is_used_and_nothing_about_a_service_principal_is_said() {
+    let mut started = Started::new(&["--token", "dapi-mine", "--exit-on-stdin-eof"], 2);
+    assert_eq!(started.lines[1], ("DATABRICKS_TOKEN".to_owned(), "dapi-mine".to_owned()));
+    drop(started.child.stdin.take());
+    assert_eq!(started.end(), (Some(0), String::new()));
+}
+
+#[cfg(unix)]
+#[test]
+fn signals_end_it_cleanly() {
+    for signal in ["-TERM", "-INT"] {
+        let started = Started::new(&[], 2);
+        let killed = Command::new("kill").args([signal, &started.child.id().to_string()]).status().unwrap();
+        assert!(killed.success());
+        assert_eq!(started.end(), (Some(0), String::new()), "{signal}");
+    }
+}
+
+#[test]
+fn wrong_arguments_and_a_taken_port_are_explained() {
+    let output = run(&["--quota", "many"]);
+    let message = String::from_utf8(output.stderr).unwrap();
+    assert_eq!(output.status.code(), Some(2));
+    assert!(message.contains("many") && message.contains("--help"), "{message}");
+
+    let taken = std::net::TcpListener::bind(("127.0.0.1", 0)).unwrap();
+    let port = taken.local_addr().unwrap().port().to_string();
+    let output = run(&["--port", &port]);
+    let message = String::from_utf8(output.stderr).unwrap();
+    assert_eq!(output.status.code(), Some(1));
+    assert!(message.contains(&format!("127.0.0.1:{port}")), "{message}");
+}
+
+#[test]
+fn help_and_version_go_to_stdout() {
+    let help = String::from_utf8(run(&["--help"]).stdout).unwrap();
+    assert!(
+        help.contains("--exit-on-stdin-eof") && help.contains(databricks_local_workspace::DEFAULT_CLIENT_ID)
+    );
+    let version = String::from_utf8(run(&["--version"]).stdout).unwrap();
+    assert_eq!(version.trim_end(), format!("databricks-local-workspace {}", env!("CARGO_PKG_VERSION")));
+}

@@ -1,0 +1,369 @@
+"""The local workspace, seen by the Databricks SDK for Python as it is published.
+
+LOCAL_WORKSPACE_BIN names the program.
+"""
+
+import json
+import os
+import subprocess
+import time
+import urllib.request
+
+import pytest
+from databricks.sdk import AccountClient, WorkspaceClient, errors
+from databricks.sdk.common.types.fieldmask import FieldMask
+from databricks.sdk.config import Config
+from databricks.sdk.service import iam, settings
+
+DAY_MS = 24 * 60 * 60 * 1000
+YEARS_2_S = 730 * 24 * 60 * 60
+
+
+class LocalWorkspace:
+    """A started program, and its control API."""
+
+    def __init__(self, *options):
+        self.process = subprocess.Popen(
+            [os.environ["LOCAL_WORKSPACE_BIN"], "--service-principal", "--exit-on-stdin-eof", *options],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            text=True,
+        )
+        lines = [self.process.stdout.readline().strip().split("=", 1) for _ in range(4)]
+        self.variables = dict(lines)
+        self.host = self.variables["DATABRICKS_HOST"]
+
+    def stop(self):
+        self.process.stdin.close()
+        assert self.process.wait(timeout=10) == 0
+        self.process.stdout.close()
+
+    def control(self, path, body=None, method=None):
+        data = None if body is None else json.dumps(body).encode()
+        request = urllib.request.Request(self.host + "/local/control" + path, data=data, method=method)
+        with urllib.request.urlopen(request, timeout=10) as response:
+            return json.load(response)
+
+    def client(self, **config):
+        config = config or {"token": self.variables["DATABRICKS_TOKEN"]}
+        return WorkspaceClient(config=Config(host=self.host, retry_timeout_seconds=20, **config))
+
+    def machine_client(self, **config):
+        return self.client(
+            client_id=self.variables["DATABRICKS_CLIENT_ID"],
+            client_secret=self.variables["DATABRICKS_CLIENT_SECRET"],
+            **config,
+        )
+
+    def requests(self, path):
+        return [entry for entry in self.control("/requests")["requests"] if path in entry["path"]]
+
+
+@pytest.fixture(autouse=True)
+def no_ambient_credentials(monkeypatch, tmp_path):
+    """The SDK reads DATABRICKS_* and ~/.databrickscfg; neither must reach these tests."""
+    for name in list(os.environ):
+        if name.startswith(("DATABRICKS_", "ARM_", "GOOGLE_", "ACTIONS_ID_TOKEN")):
+            monkeypatch.delenv(name)
+    monkeypatch.setenv("HOME", str(tmp_path))
+
+
+@pytest.fixture(scope="module")
+def shared():
+    workspace = LocalWorkspace()
+    yield workspace
+    workspace.stop()
+
+
+@pytest.fixture
+def local(shared):
+    shared.control("/reset", {})
+    return shared
+
+
+def test_create_list_and_delete(local):
+    client = local.client()
+    assert list(client.tokens.list()) == []
+
+    before = int(time.time() * 1000)
+    created = client.tokens.create(comment="c é", lifetime_seconds=300)
+    assert created.token_value.startswith("dapi")
+    info = created.token_info
+    assert info.comment == "c é"
+    assert before <= info.creation_time <= before + 60_000
+    assert info.expiry_time == info.creation_time + 300_000
+    assert list(client.tokens.list()) == [info]
+
+    client.tokens.delete(info.token_id)
+    assert list(client.tokens.list()) == []
+
+
+def test_a_minted_token_works_until_it_is_deleted(local):
+    admin = local.client()
+    created = admin.tokens.create(lifetime_seconds=300)
+    minted = local.client(token=created.token_value)
+    assert minted.current_user.me() == admin.current_user.me()
+    assert [info.token_id for info in minted.tokens.list()] == [created.token_info.token_id]
+    admin.tokens.delete(created.token_info.token_id)
+    with pytest.raises(errors.PermissionDenied, match="Invalid access token"):
+        minted.current_user.me()
+
+
+def test_no_lifetime_is_two_years(local):
+    info = local.client().tokens.create().token_info
+    assert info.expiry_time - info.creation_time == YEARS_2_S * 1000
+
+
+@pytest.mark.parametrize(
+    ("lifetime", "message"),
+    [(0, "requirement failed: Invalid timeout: 0"), (-1, "Invalid timeout: -1"), (YEARS_2_S + 1, "maximum")],
+)
+def test_lifetimes_that_are_refused(local, lifetime, message):
+    with pytest.raises(errors.InvalidParameterValue, match=message):
+        local.client().tokens.create(lifetime_seconds=lifetime)
+
+
+def test_zero_values_arrive(local):
+    client = local.client()
+    info = client.tokens.create(comment="", scopes=[], autoscope_enabled=False).token_info
+    assert (info.comment, info.scopes) == ("", None)
+    assert info.autoscope_state == iam.AutoscopeState.AUTOSCOPE_STATE_DISABLED
+    assert client.tokens.create(lifetime_seconds=60).token_info.comment is None
+
+
+def test_scopes_and_autoscope(local):
+    client = local.client()
+    chosen = client.tokens.create(scopes=["sql", "all-apis"]).token_info
+    assert chosen.scopes == ["sql", "all-apis"]
+    assert chosen.autoscope_state == iam.AutoscopeState.AUTOSCOPE_STATE_USER_SELECTED
+    observed = client.tokens.create(autoscope_enabled=True)
+    assert observed.token_info.autoscope_state == iam.AutoscopeState.AUTOSCOPE_STATE_RUNNING
+    local.client(token=observed.token_value).current_user.me()
+    local.control("/clock", {"advance_ms": 30 * DAY_MS})
+    narrowed = {info.token_id: info for info in client.tokens.list()}[observed.token_info.token_id]
+    assert narrowed.autoscope_state == iam.AutoscopeState.AUTOSCOPE_STATE_COMPLETED
+    assert narrowed.inferred_scopes == ["scim"]
+
+
+def test_update(local):
+    client = local.client()
+    token_id = client.tokens.create(comment="old", scopes=["sql"]).token_info.token_id
+    new = settings.PublicTokenInfo(comment="new", scopes=["jobs"])
+    client.tokens.update(token_id, new, FieldMask(["comment"]))
+    (info,) = client.tokens.list()
+    assert (info.comment, info.scopes) == ("new", ["sql"])
+    client.tokens.update(token_id, new, FieldMask(["comment", "scopes"]))
+    (info,) = client.tokens.list()
+    assert info.scopes == ["jobs"]
+    with pytest.raises(errors.InvalidParameterValue):
+        client.tokens.update(token_id, new, FieldMask(["expiry_time"]))
+
+
+def test_unknown_ids(local):
+    client = local.client()
+    with pytest.raises(errors.ResourceDoesNotExist):
+        client.tokens.delete("0" * 64)
+    with pytest.raises(errors.NotFound) as caught:
+        client.tokens.update("0" * 64, settings.PublicTokenInfo(comment="x"), FieldMask(["comment"]))
+    assert caught.value.error_code == "NOT_FOUND"
+    with pytest.raises(errors.ResourceDoesNotExist):
+        client.token_management.get("0" * 64)
+    with pytest.raises(errors.ResourceDoesNotExist):
+        client.token_management.delete("0" * 64)
+
+
+def test_expired_tokens_are_not_listed(local):
+    client = local.client()
+    client.tokens.create(lifetime_seconds=60)
+    local.control("/clock", {"advance_ms": 60_000})
+    assert list(client.tokens.list()) == []
+
+
+def test_quota(local):
+    local.control("/quota", {"quota": 2})
+    client = local.client()
+    client.tokens.create()
+    client.tokens.create()
+    with pytest.raises(errors.BadRequest) as caught:
+        client.tokens.create()
+    assert caught.value.error_code == "QUOTA_EXCEEDED"
+
+
+def test_bad_and_missing_credentials(local):
+    with pytest.raises(errors.PermissionDenied, match="Invalid access token"):
+        local.client(token="dapi0").current_user.me()
+    with pytest.raises(urllib.error.HTTPError) as caught:
+        urllib.request.urlopen(local.host + "/api/2.0/token/list", timeout=10)
+    assert caught.value.code == 401
+    caught.value.close()
+
+
+def test_client_credentials(local):
+    client = local.machine_client()
+    me = client.current_user.me()
+    assert me.user_name == local.variables["DATABRICKS_CLIENT_ID"]
+    created = client.tokens.create(comment="machine")
+    assert [info.comment for info in client.tokens.list()] == ["machine"]
+    # Tokens belong to who makes them.
+    assert list(local.client().tokens.list()) == []
+    assert local.client(token=created.token_value).current_user.me() == me
+    assert len(local.requests("/oidc/v1/token")) == 1
+    (asked,) = local.requests("/oidc/.well-known")
+    assert asked["status"] == 200
+
+
+def test_an_access_token_that_is_about_to_expire_is_fetched_again(local):
+    local.control("/settings", {"access_token_seconds": 1})
+    client = local.machine_client()
+    client.current_user.me()
+    client.current_user.me()
+    assert len(local.requests("/oidc/v1/token")) >= 2
+
+
+def test_wrong_client_secret(local):
+    config = {"client_id": local.variables["DATABRICKS_CLIENT_ID"], "client_secret": "wrong"}
+    with pytest.raises(ValueError, match="invalid_client"):
+        local.client(**config).current_user.me()
+
+
+def test_client_credentials_without_host_metadata(local):
+    local.control("/host-metadata", {"status": 404})
+    discovery = local.host + "/oidc/.well-known/oauth-authorization-server"
+    assert local.machine_client(discovery_url=discovery).current_user.me().active
+
+
+def test_host_metadata_reaches_the_client(local):
+    client = local.client()
+    assert client.config.workspace_id == "1234567890123456"
+    client.current_user.me()
+    (asked,) = local.requests("/Me")
+    assert asked["headers"]["x-databricks-workspace-id"] == "1234567890123456"
+    assert client.get_workspace_id() == 1234567890123456
+
+
+def test_id_tokens_are_exchanged(local, monkeypatch):
+    monkeypatch.setenv("ACTIONS_ID_TOKEN_REQUEST_URL", local.host + "/local/github-oidc?x=1")
+    monkeypatch.setenv("ACTIONS_ID_TOKEN_REQUEST_TOKEN", "local-request-token")
+    client_id = local.variables["DATABRICKS_CLIENT_ID"]
+    client = local.client(client_id=client_id, auth_type="github-oidc")
+    assert client.current_user.me().user_name == client_id
+
+    local.control("/subject-tokens", {"token": "from-the-environment"})
+    monkeypatch.setenv("DATABRICKS_OIDC_TOKEN", "from-the-environment")
+    client = local.client(client_id=client_id, auth_type="env-oidc")
+    assert client.current_user.me().user_name == client_id
+
+
+def test_metadata_service(local):
+    url = local.host + "/local/metadata-service"
+    client = local.client(metadata_service_url=url, auth_type="metadata-service")
+    assert client.current_user.me().user_name == "admin@example.com"
+
+
+def test_token_management(local):
+    client = local.client()
+    robot = local.variables["DATABRICKS_CLIENT_ID"]
+    own = client.tokens.create(comment="own").token_info.token_id
+    made = client.token_management.create_obo_token(robot, comment="robot", lifetime_seconds=300)
+    assert local.client(token=made.token_value).current_user.me().user_name == robot
+    robots = made.token_info.token_id
+
+    management = client.token_management
+    assert [info.token_id for info in management.list()] == [own, robots]
+    me = client.current_user.me()
+    assert len(list(management.list(created_by_username=me.user_name))) == 2
+    assert len(list(management.list(created_by_id=int(me.id)))) == 2
+    assert list(management.list(created_by_username="a+b@x.y")) == []
+    info = management.get(robots).token_info
+    assert info.created_by_username == me.user_name
+    assert info.owner_id != info.created_by_id == int(me.id)
+    assert info.workspace_id == 1234567890123456
+    assert info.last_used_day % DAY_MS == 0
+
+    updated = management.update_token_management(
+        robots, settings.TokenInfo(comment="renamed"), FieldMask(["comment"])
+    )
+    assert updated.comment == "renamed"
+    management.delete(robots)
+    assert [info.token_id for info in management.list()] == [own]
+    with pytest.raises(errors.ResourceDoesNotExist):
+        management.create_obo_token("nobody")
+
+
+def test_only_admins_manage_tokens(local):
+    with pytest.raises(errors.PermissionDenied):
+        local.machine_client().token_management.list()
+
+
+def test_permissions(local):
+    client = local.client()
+    machine = local.machine_client()
+    machine.tokens.create()
+    robot = local.variables["DATABRICKS_CLIENT_ID"]
+    management = client.token_management
+    (level,) = management.get_permission_levels().permission_levels
+    assert level.permission_level == settings.TokenPermissionLevel.CAN_USE
+
+    shown = management.set_permissions(access_control_list=[])
+    assert [entry.group_name for entry in shown.access_control_list] == ["admins"]
+    with pytest.raises(errors.PermissionDenied, match="User does not have permission to use tokens."):
+        machine.tokens.create()
+    entry = settings.TokenAccessControlRequest(
+        service_principal_name=robot, permission_level=settings.TokenPermissionLevel.CAN_USE
+    )
+    management.update_permissions(access_control_list=[entry])
+    machine.tokens.create()
+    entries = management.get_permissions().access_control_list
+    assert {entry.group_name or entry.service_principal_name for entry in entries} == {"admins", robot}
+    levels = {permission.permission_level for entry in entries for permission in entry.all_permissions}
+    assert levels == {settings.TokenPermissionLevel.CAN_USE}
+
+
+def test_accounts(local):
+    local.control("/workspaces", {"workspace_id": "42", "deployment_name": "dep"})
+    local.control("/host-metadata", {"host_type": "account"})
+    account_id = local.control("/state")["account_id"]
+    account = AccountClient(
+        host=local.host,
+        account_id=account_id,
+        client_id=local.variables["DATABRICKS_CLIENT_ID"],
+        client_secret=local.variables["DATABRICKS_CLIENT_SECRET"],
+    )
+    workspace = account.workspaces.get(42)
+    assert (workspace.workspace_id, workspace.deployment_name) == (42, "dep")
+    assert {workspace.workspace_id for workspace in account.workspaces.list()} == {42, 1234567890123456}
+    assert local.requests(f"/oidc/accounts/{account_id}/v1/token")
+
+
+def test_a_workspace_behind_a_unified_host(local):
+    local.control("/workspaces", {"workspace_id": "42"})
+    local.control("/host-metadata", {"host_type": "unified"})
+    account_id = local.control("/state")["account_id"]
+    there = local.machine_client(account_id=account_id, workspace_id="42")
+    there.tokens.create(comment="there")
+    assert [info.comment for info in there.tokens.list()] == ["there"]
+    assert there.get_workspace_id() == 42
+    here = local.machine_client(account_id=account_id, workspace_id="1234567890123456")
+    assert list(here.tokens.list()) == []
+
+
+def test_throttled_requests_are_sent_again(local):
+    local.control(
+        "/faults", [{"match": {"path": "/token/create"}, "action": {"status": 429, "retry_after": "1"}}]
+    )
+    local.client().tokens.create()
+    assert [entry["status"] for entry in local.requests("/token/create")] == [429, 200]
+
+
+def test_a_create_whose_connection_was_reset_may_have_been_done(local):
+    local.control("/faults", {"match": {"path": "/token/create"}, "action": {"drop": "after"}})
+    client = local.client()
+    client.tokens.create(comment="twice")
+    assert [info.comment for info in client.tokens.list()] == ["twice", "twice"]
+
+
+def test_a_login_page_in_place_of_json(local):
+    local.control("/host-metadata", {"host_type": "account", "login_redirect": True})
+    client = local.client(token=local.variables["DATABRICKS_TOKEN"])
+    with pytest.raises(json.JSONDecodeError):
+        client.tokens.list()
