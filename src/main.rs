@@ -9,8 +9,10 @@ use lexopt::Arg;
 use pulumi_resource_databricks::context::SystemClock;
 use pulumi_resource_databricks::env::Env;
 use pulumi_resource_databricks::server;
-use tokio::io::AsyncReadExt as _;
 use tokio::net::TcpListener;
+use tracing_subscriber::Layer as _;
+use tracing_subscriber::layer::SubscriberExt as _;
+use tracing_subscriber::util::SubscriberInitExt as _;
 
 const HELP: &str = "\
 A Pulumi native resource provider for Databricks credentials.
@@ -80,7 +82,10 @@ fn log_to_stderr(verbosity: u32) {
         1 | 2 => tracing::Level::INFO,
         _ => tracing::Level::DEBUG,
     };
-    tracing_subscriber::fmt().with_writer(std::io::stderr).with_ansi(false).with_max_level(level).init();
+    // Our own events only: what the HTTP libraries log is not known to be free of credentials.
+    let own = tracing_subscriber::filter::Targets::new().with_target("pulumi_resource_databricks", level);
+    let format = tracing_subscriber::fmt::layer().with_writer(std::io::stderr).with_ansi(false);
+    tracing_subscriber::registry().with(format.with_filter(own)).init();
     // A panic's text may quote what it stumbled over; its place is enough to find the bug.
     std::panic::set_hook(Box::new(|panic| {
         let place = panic.location().map(ToString::to_string).unwrap_or_default();
@@ -129,8 +134,13 @@ async fn asked_to_end() {
 }
 
 /// Standard input ends when the engine that holds it dies, however it does. An attached plugin has no such engine.
+///
+/// A thread of its own reads it: the runtime would wait for a read of its own when the process ends.
 async fn engine_is_gone() {
-    let mut stdin = tokio::io::stdin();
-    let mut buffer = [0; 64];
-    while matches!(stdin.read(&mut buffer).await, Ok(read) if read > 0) {}
+    let (gone, wait) = tokio::sync::oneshot::channel();
+    std::thread::spawn(move || {
+        let _ = std::io::copy(&mut std::io::stdin(), &mut std::io::sink());
+        let _ = gone.send(());
+    });
+    let _ = wait.await;
 }
