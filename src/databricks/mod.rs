@@ -378,7 +378,7 @@ fn chain(error: &reqwest::Error) -> String {
 }
 
 /// Reads a body up to [`LONGEST_ANSWER`]. It may hold a token, so it is wiped after use.
-async fn read_body(mut response: Response) -> Result<Zeroizing<Vec<u8>>, String> {
+pub(crate) async fn read_body(mut response: Response) -> Result<Zeroizing<Vec<u8>>, String> {
     let mut body = Zeroizing::new(Vec::with_capacity(1024));
     loop {
         match response.chunk().await {

@@ -4,6 +4,8 @@
 //! yield headers, so that the client never learns what kind they are. A new strategy is one new file and one line in
 //! [`STRATEGIES`].
 
+mod cache;
+mod exchange;
 mod pat;
 
 use std::fmt;
@@ -11,6 +13,7 @@ use std::sync::Arc;
 
 use async_trait::async_trait;
 use reqwest::header::{HeaderMap, HeaderValue};
+use secrecy::ExposeSecret;
 
 use super::metadata::Metadata;
 use crate::config::Config;
@@ -138,4 +141,15 @@ fn sensitive(text: &str) -> Result<HeaderValue, AuthError> {
     })?;
     value.set_sensitive(true);
     Ok(value)
+}
+
+/// Credentials that are a token of a source, kept as long as it works.
+struct Bearer<S>(cache::Cache<S>);
+
+#[async_trait]
+impl<S: cache::Source> Credentials for Bearer<S> {
+    async fn headers(&self) -> Result<HeaderMap, AuthError> {
+        let token = self.0.token().await?;
+        authorization(&token.kind, token.value.expose_secret())
+    }
 }

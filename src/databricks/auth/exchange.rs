@@ -1,0 +1,119 @@
+//! Requests to token endpoints: sent again while the endpoint is busy, read with care, and never quoted in errors.
+
+use std::time::Duration;
+
+use backon::{BackoffBuilder, ExponentialBuilder};
+use reqwest::RequestBuilder;
+use serde::de::DeserializeOwned;
+use serde_json::Value as Json;
+use zeroize::Zeroizing;
+
+use super::{AuthError, Settings};
+use crate::databricks::{chain, read_body, retry};
+
+/// How long a token is asked for in all.
+const PATIENCE: Duration = Duration::from_secs(60);
+
+/// Why a token endpoint gave none.
+pub(super) struct Refusal {
+    /// HTTP status; `None` where no answer came.
+    pub(super) status: Option<u16>,
+    /// What the endpoint says, in RFC 6749's or another form; without anything that was sent.
+    pub(super) reason: String,
+}
+
+/// Sends a request, made anew for each attempt, and reads the JSON of a good answer.
+///
+/// `what` names it in errors, such as `token request to https://…/oidc/v1/token`.
+pub(super) async fn send<T: DeserializeOwned>(
+    settings: &Settings,
+    what: &str,
+    request: impl Fn() -> RequestBuilder,
+) -> Result<T, AuthError> {
+    try_send(settings, what, request).await.map_err(|refusal| AuthError(refusal.reason))
+}
+
+/// As [`send`], for a caller that decides by the status.
+pub(super) async fn try_send<T: DeserializeOwned>(
+    settings: &Settings,
+    what: &str,
+    request: impl Fn() -> RequestBuilder,
+) -> Result<T, Refusal> {
+    let mut waits = ExponentialBuilder::default()
+        .with_min_delay(Duration::from_millis(500))
+        .with_max_delay(Duration::from_secs(30))
+        .with_jitter()
+        .without_max_times()
+        .build();
+    let end = settings.clock.now() + PATIENCE;
+    loop {
+        let (refusal, again) = match once(settings, what, request()).await {
+            Ok(body) => {
+                return serde_json::from_slice(&body).map_err(|error| Refusal {
+                    status: Some(200),
+                    reason: format!(
+                        "{what}: the answer is not what was expected (line {}, column {})",
+                        error.line(),
+                        error.column()
+                    ),
+                });
+            }
+            Err(failure) => failure,
+        };
+        let Some(asked) = again else { return Err(refusal) };
+        let wait = waits.next().unwrap_or_default().max(asked);
+        if settings.clock.now() + wait > end {
+            return Err(refusal);
+        }
+        tracing::debug!(what, ?wait, "asking a token endpoint again");
+        settings.clock.sleep(wait).await;
+    }
+}
+
+/// One attempt. A failure says whether to try again, and after how long at least.
+async fn once(
+    settings: &Settings,
+    what: &str,
+    request: RequestBuilder,
+) -> Result<Zeroizing<Vec<u8>>, (Refusal, Option<Duration>)> {
+    let response = request.header("accept", "application/json").send().await.map_err(|error| {
+        let reason = format!("{what}: {}", chain(&error));
+        let again =
+            (error.is_connect() || error.is_timeout() || error.is_request()).then_some(Duration::ZERO);
+        (Refusal { status: None, reason }, again)
+    })?;
+    let status = response.status();
+    let header = response.headers().get("retry-after").and_then(|value| value.to_str().ok());
+    let asked = header.and_then(|text| retry::retry_after(text, settings.clock.now())).unwrap_or_default();
+    let body = read_body(response).await.map_err(|reason| {
+        (Refusal { status: None, reason: format!("{what}: {reason}") }, Some(Duration::ZERO))
+    })?;
+    if status.is_success() {
+        return Ok(body);
+    }
+    let again = matches!(status.as_u16(), 429 | 502 | 503 | 504).then_some(asked);
+    let reason = format!("{what}: {} {}", status.as_u16(), describe(&body));
+    Err((Refusal { status: Some(status.as_u16()), reason }, again))
+}
+
+/// The error in the answer of a token endpoint: RFC 6749's, Azure's, or Databricks'. Anything else is not repeated,
+/// since it may echo what was sent.
+fn describe(body: &[u8]) -> String {
+    let json: Json = serde_json::from_slice(body).unwrap_or_default();
+    let text = |value: &Json| value.as_str().unwrap_or_default().to_owned();
+    let (code, message) = match &json["error"] {
+        Json::Object(error) => (
+            text(error.get("code").unwrap_or(&Json::Null)),
+            text(error.get("message").unwrap_or(&Json::Null)),
+        ),
+        Json::String(code) => (code.clone(), text(&json["error_description"])),
+        _ => (text(&json["error_code"]), text(&json["message"])),
+    };
+    // Azure adds lines of trace ids.
+    let message = message.split(". Trace ID").next().unwrap_or_default().trim();
+    match (code.is_empty(), message.is_empty()) {
+        (true, true) => "without an explanation".to_owned(),
+        (false, false) => format!("{code}: {message}"),
+        (_, _) => format!("{code}{message}"),
+    }
+}
