@@ -121,18 +121,27 @@ END
 mkdir "$scratch/state"
 export PULUMI_HOME="$scratch/pulumi-home" PULUMI_BACKEND_URL="file://$scratch/state"
 export PULUMI_CONFIG_PASSPHRASE=demo PULUMI_SKIP_UPDATE_CHECK=true
+color=''
+if [ -n "$plain" ]; then color=always; fi
 # Only the plugin that was just built may answer: none from PATH, and none from the network.
 export PULUMI_IGNORE_AMBIENT_PLUGINS=true PULUMI_DISABLE_AUTOMATIC_PLUGIN_ACQUISITION=true
 note "a copy of examples/$language, its state in a file, the plugin from ${built#"$root"/}"
 cd "$project"
 run pulumi stack init demo
 
+# watched COMMAND...: runs it, and fails also when its output counts errors. The engine ends with status 0 although it
+# says "1 errored" when a plugin ended too early.
+watched() {
+    run "$@" 2>&1 | tee "$scratch/output"
+    if grep -qE '[0-9]+ errored' "$scratch/output"; then die "Pulumi counted errors, see above"; fi
+}
+
 up() {
     if [ "$language" = python ]; then
         note "(the program runs as an inline program of the Automation API: no language host is needed)"
-        run python "$root/scripts/inline/python_runner.py" "$@" up
+        watched python "$root/scripts/inline/python_runner.py" "$@" up
     else
-        run pulumi up --yes --stack demo "$@"
+        watched pulumi up --yes ${color:+--color "$color"} --stack demo "$@"
     fi
 }
 
@@ -178,7 +187,7 @@ up --expect-no-changes
 good "the second up changed nothing"
 
 step "9. pulumi destroy: revoke the token"
-run pulumi destroy --yes --stack demo
+watched pulumi destroy --yes ${color:+--color "$color"} --stack demo
 
 step "10. Does it still work?"
 try_token

@@ -37,7 +37,7 @@ generate() {
 slowly "generating the SDKs (${languages[*]})" "about a minute the first time, then seconds" generate
 
 # What tools leave in an SDK's folder when somebody builds it there.
-build_products=(-x node_modules -x bin -x obj -x build -x dist -x __pycache__ -x '*.egg-info' -x .gradle -x package-lock.json)
+build_products=(-x node_modules -x bin -x obj -x build -x dist -x target -x __pycache__ -x '*.egg-info' -x .gradle -x package-lock.json)
 
 # What belongs to a language, relative to sdk/.
 entries_of() {

@@ -1,0 +1,2 @@
+// A native Pulumi provider for Databricks credentials.
+package databricks
