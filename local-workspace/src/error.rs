@@ -1,9 +1,10 @@
 //! Error bodies as the Databricks REST API writes them.
 
 use axum::body::Body;
-use axum::http::header::{HeaderName, WWW_AUTHENTICATE};
+use axum::http::header::{CONTENT_TYPE, HeaderName, WWW_AUTHENTICATE};
 use axum::http::{HeaderValue, StatusCode};
 use axum::response::{IntoResponse, Response};
+use serde::Serialize;
 use serde_json::{Value, json};
 
 /// A refused request: HTTP status, `error_code`, `message`, and any extra headers.
@@ -75,11 +76,13 @@ impl IntoResponse for ApiError {
 }
 
 /// A JSON answer.
-pub(crate) fn json_response(status: StatusCode, body: &Value) -> Response {
-    let mut response = Response::new(Body::from(body.to_string()));
+pub(crate) fn json_response(status: StatusCode, body: &impl Serialize) -> Response {
+    let (status, body) = match serde_json::to_vec(body) {
+        Ok(body) => (status, body),
+        Err(error) => (StatusCode::INTERNAL_SERVER_ERROR, error.to_string().into_bytes()),
+    };
+    let mut response = Response::new(Body::from(body));
     *response.status_mut() = status;
-    response
-        .headers_mut()
-        .insert(axum::http::header::CONTENT_TYPE, HeaderValue::from_static("application/json"));
+    response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
     response
 }

@@ -9,7 +9,7 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use axum::http::{HeaderMap, StatusCode};
 use rand::RngExt;
 use serde::{Deserialize, Serialize};
-use serde_json::{Value, json};
+use serde_json::Value;
 use sha2::{Digest, Sha256};
 
 use crate::Options;
@@ -154,25 +154,33 @@ impl Token {
             .then(|| self.used_scopes.iter().copied().collect())
     }
 
-    /// The caller's view of a token of their own (`PublicTokenInfo`).
-    pub(crate) fn public_info(&self, now_ms: i64) -> Value {
-        let mut info = json!({
-            "token_id": self.id,
-            "creation_time": self.creation_ms,
-            "expiry_time": self.expiry_ms,
-            "autoscope_state": self.autoscope_state(now_ms),
-        });
-        if let Some(comment) = &self.comment {
-            info["comment"] = json!(comment);
+    /// The caller's view of a token of their own.
+    pub(crate) fn public_info(&self, now_ms: i64) -> PublicTokenInfo<'_> {
+        PublicTokenInfo {
+            token_id: &self.id,
+            comment: self.comment.as_deref(),
+            creation_time: self.creation_ms,
+            expiry_time: self.expiry_ms,
+            scopes: &self.scopes,
+            autoscope_state: self.autoscope_state(now_ms),
+            inferred_scopes: self.inferred_scopes(now_ms),
         }
-        if !self.scopes.is_empty() {
-            info["scopes"] = json!(self.scopes);
-        }
-        if let Some(inferred) = self.inferred_scopes(now_ms) {
-            info["inferred_scopes"] = json!(inferred);
-        }
-        info
     }
+}
+
+/// A token as the API shows it to its owner. Empty fields are left out; times are milliseconds since the epoch.
+#[derive(Debug, Serialize)]
+pub(crate) struct PublicTokenInfo<'a> {
+    token_id: &'a str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    comment: Option<&'a str>,
+    creation_time: i64,
+    expiry_time: i64,
+    #[serde(skip_serializing_if = "<[_]>::is_empty")]
+    scopes: &'a [String],
+    autoscope_state: &'static str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    inferred_scopes: Option<Vec<&'static str>>,
 }
 
 /// One workspace: its tokens and who may use tokens.

@@ -52,7 +52,9 @@ async fn list(
 ) -> Result<Response, ApiError> {
     let state = app.state();
     check(&state, &caller, &account_id)?;
-    Ok(ok(&state.workspaces.values().map(|workspace| describe(&account_id, workspace)).collect()))
+    let workspaces: Value =
+        state.workspaces.values().map(|workspace| describe(&account_id, workspace)).collect();
+    Ok(ok(&workspaces))
 }
 
 async fn get_one(

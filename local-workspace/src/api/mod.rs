@@ -19,7 +19,7 @@ use axum::http::request::Parts;
 use axum::http::{Method, StatusCode};
 use axum::middleware;
 use serde::de::DeserializeOwned;
-use serde::{Deserialize, Deserializer};
+use serde::{Deserialize, Deserializer, Serialize};
 use serde_json::{Value, json};
 
 use crate::control;
@@ -56,7 +56,21 @@ fn empty() -> axum::response::Response {
     json_response(StatusCode::OK, &json!({}))
 }
 
-fn ok(body: &Value) -> axum::response::Response {
+/// A list, whose field the API leaves out when there is nothing in it.
+#[derive(Debug, Serialize)]
+struct TokenList<T> {
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    token_infos: Vec<T>,
+}
+
+/// The answer to the creation of a token: the only one that holds its value.
+#[derive(Serialize)]
+struct CreatedToken<T> {
+    token_value: String,
+    token_info: T,
+}
+
+fn ok(body: &impl Serialize) -> axum::response::Response {
     json_response(StatusCode::OK, body)
 }
 

@@ -6,14 +6,14 @@ use axum::Router;
 use axum::extract::{Path, Query, State};
 use axum::response::Response;
 use axum::routing::{get, post};
-use serde::Deserialize;
-use serde_json::{Value, json};
+use serde::{Deserialize, Serialize};
+use serde_json::json;
 
 use super::tokens::{CreateFields, UpdateFields};
-use super::{Payload, empty, ok};
+use super::{CreatedToken, Payload, TokenList, empty, ok};
 use crate::error::ApiError;
 use crate::server::App;
-use crate::state::{self, Caller, PrincipalKind, Token};
+use crate::state::{self, Caller, PrincipalKind, PublicTokenInfo, Token};
 
 pub(super) fn router() -> Router<Arc<App>> {
     Router::new()
@@ -22,21 +22,31 @@ pub(super) fn router() -> Router<Arc<App>> {
         .route("/api/2.0/token-management/on-behalf-of/tokens", post(create_on_behalf))
 }
 
-/// The admin's view of a token (`TokenInfo`).
-fn info(state: &state::State, workspace_id: &str, token: &Token) -> Value {
-    let mut info = token.public_info(state.now_ms());
-    info["owner_id"] = json!(token.owner);
-    info["created_by_id"] = json!(token.created_by);
-    if let Some(creator) = state.principal(token.created_by) {
-        info["created_by_username"] = json!(creator.user_name);
+/// The admin's view of a token.
+#[derive(Debug, Serialize)]
+struct TokenInfo<'a> {
+    #[serde(flatten)]
+    public: PublicTokenInfo<'a>,
+    owner_id: u64,
+    created_by_id: u64,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    created_by_username: Option<&'a str>,
+    /// Left out where the workspace has a connection id.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    workspace_id: Option<i64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    last_used_day: Option<i64>,
+}
+
+fn info<'a>(state: &'a state::State, workspace_id: &str, token: &'a Token) -> TokenInfo<'a> {
+    TokenInfo {
+        public: token.public_info(state.now_ms()),
+        owner_id: token.owner,
+        created_by_id: token.created_by,
+        created_by_username: state.principal(token.created_by).map(|creator| creator.user_name.as_str()),
+        workspace_id: workspace_id.parse().ok(),
+        last_used_day: token.last_used_day_ms,
     }
-    if let Ok(id) = workspace_id.parse::<i64>() {
-        info["workspace_id"] = json!(id);
-    }
-    if let Some(day_ms) = token.last_used_day_ms {
-        info["last_used_day"] = json!(day_ms);
-    }
-    info
 }
 
 fn unknown(token_id: &str) -> ApiError {
@@ -63,13 +73,13 @@ async fn list(
                 state.principal(token.created_by).is_some_and(|creator| creator.user_name == name)
             })
     };
-    let infos: Vec<Value> = state
+    let token_infos = state
         .workspace(&caller.workspace_id)?
         .live_tokens(state.now_ms())
         .filter(creator_fits)
         .map(|token| info(&state, &caller.workspace_id, token))
         .collect();
-    Ok(if infos.is_empty() { empty() } else { ok(&json!({"token_infos": infos})) })
+    Ok(ok(&TokenList { token_infos }))
 }
 
 async fn get_one(
@@ -159,6 +169,6 @@ async fn create_on_behalf(
         })?;
     let (value, token) =
         state.create_token(&caller.workspace_id, owner, caller.principal.id, fields.token.into())?;
-    let info = info(&state, &caller.workspace_id, &token);
-    Ok(ok(&json!({"token_value": value, "token_info": info})))
+    let token_info = info(&state, &caller.workspace_id, &token);
+    Ok(ok(&CreatedToken { token_value: value, token_info }))
 }

@@ -8,9 +8,8 @@ use axum::http::StatusCode;
 use axum::response::Response;
 use axum::routing::{get, patch, post};
 use serde::Deserialize;
-use serde_json::{Value, json};
 
-use super::{Payload, empty, int64, ok};
+use super::{CreatedToken, Payload, TokenList, empty, int64, ok};
 use crate::error::ApiError;
 use crate::server::App;
 use crate::state::{Caller, NewToken, patch_token};
@@ -53,21 +52,20 @@ async fn create(
     state.check_token_use(&caller)?;
     let owner = caller.principal.id;
     let (value, token) = state.create_token(&caller.workspace_id, owner, owner, fields.into())?;
-    Ok(ok(&json!({"token_value": value, "token_info": token.public_info(state.now_ms())})))
+    Ok(ok(&CreatedToken { token_value: value, token_info: token.public_info(state.now_ms()) }))
 }
 
 async fn list(State(app): State<Arc<App>>, caller: Caller) -> Result<Response, ApiError> {
     let state = app.state();
     state.check_token_use(&caller)?;
     let now_ms = state.now_ms();
-    let infos: Vec<Value> = state
+    let token_infos = state
         .workspace(&caller.workspace_id)?
         .live_tokens(now_ms)
         .filter(|token| token.owner == caller.principal.id)
         .map(|token| token.public_info(now_ms))
         .collect();
-    // An empty list is left out.
-    Ok(if infos.is_empty() { empty() } else { ok(&json!({"token_infos": infos})) })
+    Ok(ok(&TokenList { token_infos }))
 }
 
 #[derive(Debug, Deserialize)]
