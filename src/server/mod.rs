@@ -2,6 +2,7 @@
 //! the resource, and turns the answer back. Nothing here knows a resource.
 
 mod connection;
+mod delivery;
 mod engine;
 mod provider;
 mod status;
@@ -19,6 +20,7 @@ use tonic::transport::Server;
 use crate::context::Clock;
 use crate::env::Env;
 use connection::Connection;
+use delivery::Delivered;
 use proto::pulumirpc::resource_provider_server::ResourceProviderServer;
 use provider::Provider;
 
@@ -57,10 +59,11 @@ pub async fn serve(
         .max_encoding_message_size(LONGEST_MESSAGE);
     let connections = TcpListenerStream::new(listener).map(|stream| stream.map(Connection::new));
     let (stopping, stopped) = tokio::sync::oneshot::channel::<()>();
-    let server = Server::builder().add_service(service).serve_with_incoming_shutdown(connections, async {
-        stop.await;
-        let _ = stopping.send(());
-    });
+    let server =
+        Server::builder().add_service(Delivered(service)).serve_with_incoming_shutdown(connections, async {
+            stop.await;
+            let _ = stopping.send(());
+        });
     tokio::pin!(server);
     tokio::select! {
         ended = &mut server => ended?,

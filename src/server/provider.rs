@@ -5,11 +5,11 @@ use std::time::Duration;
 
 use futures_util::FutureExt as _;
 use tokio_stream::Stream;
-use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use tonic::{Request, Response, Status};
 
 use super::connection::Instance;
+use super::delivery::{Unclaimed, Undo};
 use super::proto::pulumirpc as pb;
 use super::proto::pulumirpc::resource_provider_server::ResourceProvider;
 use super::{status, wire};
@@ -314,16 +314,21 @@ impl ResourceProvider for Provider {
             let properties = wire::encode(&outputs);
             return Ok(Response::new(pb::CreateResponse { properties, ..Default::default() }));
         }
-        let created = self.create_detached(operation, wire::decode_known(request.properties)?).await??;
-        match created {
+        let (outcome, unclaimed) =
+            self.create_detached(operation, wire::decode_known(request.properties)?).await?;
+        match outcome {
             Ok(Created { id, outputs, incomplete }) if incomplete.is_empty() => {
-                Ok(Response::new(pb::CreateResponse {
-                    id,
-                    properties: wire::encode(&outputs),
-                    ..Default::default()
-                }))
+                let properties = wire::encode(&outputs);
+                let mut response = Response::new(pb::CreateResponse { id, properties, ..Default::default() });
+                if let Some(unclaimed) = unclaimed {
+                    response.extensions_mut().insert(unclaimed);
+                }
+                Ok(response)
             }
             Ok(Created { id, outputs, incomplete }) => {
+                if let Some(unclaimed) = unclaimed {
+                    unclaimed.claim();
+                }
                 Err(status::init_failed(id, &outputs, None, incomplete))
             }
             Err(error) => Err(status::failed("create", resource.word(), &error)),
@@ -469,28 +474,27 @@ fn unknown_function(token: &str) -> Status {
 
 impl Provider {
     /// Creates in a task of its own, so that nothing between the request and its answer is cut short when the call
-    /// is dropped. If the engine no longer waits when the resource exists, the resource is deleted again: it is ours
-    /// by its id, and nobody else knows of it.
+    /// is dropped. Until the engine has the reply, what is created is [`Unclaimed`].
     async fn create_detached(
         &self,
         operation: Operation,
         inputs: Map,
-    ) -> Result<Result<Result<Created, resource::Error>, Status>, Status> {
+    ) -> Result<(Result<Created, resource::Error>, Option<Unclaimed>), Status> {
         let (answer, answered) = tokio::sync::oneshot::channel();
+        let in_flight = self.in_flight.clone();
         self.in_flight.spawn(async move {
             let Operation { resource, client, ctx } = operation;
             let outcome = guarded(resource.create(&client, &ctx, inputs)).await;
-            if let Err(Ok(Ok(created))) = answer.send(outcome) {
-                // The engine's wish to give up is the reason to do this, not a reason to stop.
-                let ctx = Context { cancel: CancellationToken::new(), ..ctx };
-                match resource.delete(&client, &ctx, &created.id, &created.outputs).await {
-                    Ok(()) => tracing::warn!(id = created.id, "nobody waited for a new {}; deleted it", resource.word()),
-                    Err(error) => {
-                        tracing::error!(id = created.id, %error, "a new {} that nobody knows of is left", resource.word());
-                    }
-                }
-            }
+            let outcome = outcome.map(|outcome| {
+                let unclaimed = outcome.as_ref().ok().map(|created| {
+                    let (id, outputs) = (created.id.clone(), created.outputs.clone());
+                    Unclaimed::new(Undo { resource, client, ctx, id, outputs, in_flight })
+                });
+                (outcome, unclaimed)
+            });
+            // Where nobody waits any more, the answer is dropped here, and what was created with it.
+            drop(answer.send(outcome));
         });
-        answered.await.map_err(|_| Status::internal("the create ended without an answer"))
+        answered.await.map_err(|_| Status::internal("the create ended without an answer"))?
     }
 }

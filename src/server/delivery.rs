@@ -1,0 +1,128 @@
+//! What was created must reach the engine, or be deleted again.
+//!
+//! [`Unclaimed`] goes with a new resource from the task that created it to the last byte of the reply. Wherever the
+//! way ends before that (the call is dropped, the connection is lost, the engine dies), it deletes the resource: by
+//! its id, which nobody else knows.
+
+use std::convert::Infallible;
+use std::pin::Pin;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::task::{Context as Task, Poll};
+
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+use tonic::body::Body;
+use tonic::codegen::{Body as HttpBody, BoxFuture, Service, http};
+use tonic::server::NamedService;
+
+use crate::context::Context;
+use crate::databricks::Client;
+use crate::property::Map;
+use crate::resource::Resource;
+
+/// A new resource that the engine does not know yet. Clones are one; the last to go deletes the resource.
+#[derive(Clone)]
+pub(super) struct Unclaimed(Arc<Claim>);
+
+struct Claim(Mutex<Option<Undo>>);
+
+/// Everything that deleting the resource takes.
+pub(super) struct Undo {
+    pub(super) resource: &'static dyn Resource,
+    pub(super) client: Client,
+    pub(super) ctx: Context,
+    pub(super) id: String,
+    pub(super) outputs: Map,
+    pub(super) in_flight: TaskTracker,
+}
+
+impl Unclaimed {
+    pub(super) fn new(undo: Undo) -> Self {
+        Unclaimed(Arc::new(Claim(Mutex::new(Some(undo)))))
+    }
+
+    /// The engine has the reply.
+    pub(super) fn claim(&self) {
+        self.0.0.lock().unwrap_or_else(PoisonError::into_inner).take();
+    }
+}
+
+impl Drop for Claim {
+    fn drop(&mut self) {
+        let undo = self.0.get_mut().unwrap_or_else(PoisonError::into_inner).take();
+        // Without a runtime the process is at its end, and nothing can be sent.
+        if let (Some(undo), Ok(runtime)) = (undo, tokio::runtime::Handle::try_current()) {
+            undo.in_flight.clone().spawn_on(undo.run(), &runtime);
+        }
+    }
+}
+
+impl Undo {
+    async fn run(self) {
+        // The engine's wish to give up is the reason to do this, not a reason to stop.
+        let ctx = Context { cancel: CancellationToken::new(), deadline: None, ..self.ctx.clone() };
+        let (word, id) = (self.resource.word(), &self.id);
+        match self.resource.delete(&self.client, &ctx, id, &self.outputs).await {
+            Ok(()) => tracing::warn!(id, "the engine did not take the reply with a new {word}; deleted it"),
+            Err(error) => {
+                tracing::error!(id, %error, "the engine did not take the reply with a new {word}, which is left")
+            }
+        }
+    }
+}
+
+/// The service, with each reply watched on its way out.
+#[derive(Clone)]
+pub(super) struct Delivered<S>(pub(super) S);
+
+impl<S: NamedService> NamedService for Delivered<S> {
+    const NAME: &'static str = S::NAME;
+}
+
+impl<S> Service<http::Request<Body>> for Delivered<S>
+where
+    S: Service<http::Request<Body>, Response = http::Response<Body>, Error = Infallible>,
+    S::Future: Send + 'static,
+{
+    type Response = http::Response<Body>;
+    type Error = Infallible;
+    type Future = BoxFuture<http::Response<Body>, Infallible>;
+
+    fn poll_ready(&mut self, task: &mut Task<'_>) -> Poll<Result<(), Infallible>> {
+        self.0.poll_ready(task)
+    }
+
+    fn call(&mut self, request: http::Request<Body>) -> Self::Future {
+        let reply = self.0.call(request);
+        Box::pin(async move {
+            let (mut head, body) = reply.await?.into_parts();
+            let body = match head.extensions.remove::<Unclaimed>() {
+                Some(unclaimed) => Body::new(Watched { body, unclaimed }),
+                None => body,
+            };
+            Ok(http::Response::from_parts(head, body))
+        })
+    }
+}
+
+/// A reply's body. An engine has the reply only when it has the trailers, which come last.
+struct Watched {
+    body: Body,
+    unclaimed: Unclaimed,
+}
+
+impl HttpBody for Watched {
+    type Data = <Body as HttpBody>::Data;
+    type Error = <Body as HttpBody>::Error;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        task: &mut Task<'_>,
+    ) -> Poll<Option<Result<http_body::Frame<Self::Data>, Self::Error>>> {
+        let frame = Pin::new(&mut self.body).poll_frame(task);
+        if matches!(&frame, Poll::Ready(Some(Ok(frame))) if frame.is_trailers()) {
+            self.unclaimed.claim();
+        }
+        frame
+    }
+}
