@@ -10,12 +10,13 @@ mod user_agent;
 use std::collections::HashMap;
 use std::fmt;
 use std::num::NonZeroU32;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use governor::clock::Clock as _;
 use governor::{DefaultDirectRateLimiter, Quota, RateLimiter};
 use reqwest::{Method, Response};
+use serde::Deserialize;
 use serde::de::DeserializeOwned;
 use serde_json::Value as Json;
 use tokio::sync::OnceCell;
@@ -232,7 +233,10 @@ impl Client {
             .headers(headers)
             .header("accept", "application/json")
             .header("user-agent", user_agent::user_agent(&self.0.env, ctx.resource, credentials.name));
-        if let Some(id) = &endpoint.metadata.workspace_id {
+        // The accounts API acts on no workspace.
+        if let Some(id) =
+            endpoint.metadata.workspace_id.as_ref().filter(|_| !request.path.contains("/accounts/"))
+        {
             builder = builder.header(WORKSPACE_HEADER, id);
         }
         if let Some(body) = &request.body {
@@ -285,17 +289,26 @@ impl Client {
         Ok(self.endpoint().await?.metadata.workspace_id.as_deref())
     }
 
-    /// The client for the workspace that a resource names; this one where it names none.
-    pub async fn for_workspace(&self, _ctx: &Context, id: Option<&str>) -> Result<Client, Error> {
-        let Some(id) = id else { return Ok(self.clone()) };
-        let endpoint = self.endpoint().await?;
-        if endpoint.metadata.host_type == HostType::Workspace {
-            return match endpoint
-                .metadata
-                .own_workspace_id
-                .as_deref()
-                .or(endpoint.metadata.workspace_id.as_deref())
-            {
+    /// The client for the workspace that a resource names, or that the provider is configured for.
+    ///
+    /// A workspace's own host serves only itself. An account's host knows its workspaces by id: each gets a client of
+    /// its own, with the same credentials.
+    pub async fn for_workspace(&self, ctx: &Context, id: Option<&str>) -> Result<Client, Error> {
+        let metadata = &self.endpoint().await?.metadata;
+        let configured = metadata.workspace_id.as_deref();
+        let Some(id) = id.or(configured) else {
+            return match metadata.host_type {
+                HostType::Workspace => Ok(self.clone()),
+                HostType::Account | HostType::Unified => Err(Error::Workspace(
+                    "the host is an account console, and tokens belong to a workspace: managing workspace-level \
+                     resources requires a workspace_id, but none was found in the resource's providerConfig or the \
+                     provider's workspaceId. Set one of them, or set databricks:host to the workspace's own URL"
+                        .to_owned(),
+                )),
+            };
+        };
+        if metadata.host_type == HostType::Workspace {
+            return match metadata.own_workspace_id.as_deref().or(configured) {
                 Some(own) if own != id => Err(Error::Workspace(format!(
                     "failed to validate workspace_id: workspace_id mismatch: provider is configured for workspace \
                      {own} but got {id} in provider_config. please check the workspace_id provided in provider_config"
@@ -303,14 +316,47 @@ impl Client {
                 _ => Ok(self.clone()),
             };
         }
-        let mut workspaces = self.0.workspaces.lock().unwrap_or_else(PoisonError::into_inner);
-        let client = workspaces.entry(id.to_owned()).or_insert_with(|| {
-            let mut config = self.0.config.clone();
-            config.attributes.workspace_id = Some(id.to_owned());
-            Client::new(config, self.0.env.clone(), Arc::clone(&self.0.clock))
-        });
-        Ok(client.clone())
+        if let Some(client) = self.workspaces().get(id) {
+            return Ok(client.clone());
+        }
+        let mut config = self.0.config.clone();
+        config.attributes.workspace_id = Some(id.to_owned());
+        if let Some(host) = self.workspace_host(ctx, metadata, id).await {
+            config.attributes.account_id = None;
+            config.attributes.host = Some(host.url.clone());
+            config.host = Some(host);
+        }
+        let client = Client::new(config, self.0.env.clone(), Arc::clone(&self.0.clock));
+        Ok(self.workspaces().entry(id.to_owned()).or_insert(client).clone())
     }
+
+    fn workspaces(&self) -> MutexGuard<'_, HashMap<String, Client>> {
+        self.0.workspaces.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// The own host of a workspace of this account. Where the account does not tell, the account's host routes by the
+    /// workspace header instead.
+    async fn workspace_host(&self, ctx: &Context, metadata: &Metadata, id: &str) -> Option<Host> {
+        let account = metadata.account_id.as_deref()?;
+        let number: u64 = id.parse().ok()?;
+        let url = &self.0.config.host.as_ref()?.url;
+        let zone =
+            url.strip_prefix("https://accounts-dod.").or_else(|| url.strip_prefix("https://accounts."))?;
+        let path = format!("/api/2.0/accounts/{account}/workspaces/{number}");
+        let request = Request::new(Method::GET, path, None, Repeat::Always);
+        match self.send::<WorkspaceReply>(ctx, &request).await {
+            Ok(reply) => Host::parse(&format!("https://{}.{zone}", reply.body.deployment_name)).ok(),
+            Err(error) => {
+                tracing::debug!(id, %error, "the account does not tell the workspace's host");
+                None
+            }
+        }
+    }
+}
+
+#[derive(Deserialize)]
+struct WorkspaceReply {
+    deployment_name: String,
 }
 
 /// A workspace that is configured by id must be the one that answers at the host.
