@@ -1,0 +1,758 @@
+"""What the tests share: the programs under test, a workspace, a raw client of the plugin, and an engine of their own.
+
+The programs come from these variables, which scripts/test.sh sets; the defaults are what `cargo build --workspace` and
+scripts/engine.sh make:
+
+    PLUGIN_BIN            pulumi-resource-databricks
+    LOCAL_WORKSPACE_BIN   databricks-local-workspace
+    ENGINE_BIN_DIR        folder of pulumi and pulumi-language-yaml
+
+Fixtures: `workspace` (a LocalWorkspace as new), `plugin` (starts Plugins), `provider` (a configured Provider of one
+Plugin), `pulumi` (an isolated Pulumi with projects of its own). What a test starts is stopped after it.
+"""
+
+import contextlib
+import dataclasses
+import hashlib
+import json
+import os
+import pathlib
+import queue
+import re
+import shlex
+import signal
+import subprocess
+import threading
+import time
+import urllib.error
+import urllib.request
+from concurrent import futures
+
+import grpc
+import pytest
+import yaml
+from google.protobuf import empty_pb2, struct_pb2
+from google.rpc import status_pb2
+from pulumi import automation
+from pulumi.runtime.proto import engine_pb2, engine_pb2_grpc, errors_pb2, plugin_pb2, provider_pb2, provider_pb2_grpc
+
+ROOT = pathlib.Path(__file__).resolve().parents[2]
+TOKEN_TYPE = "databricks:index/token:Token"
+
+# Every value that the local workspace mints looks so.
+TOKEN_VALUE = re.compile(r"dapi[0-9a-f]{32}")
+
+
+def _program(variable, default):
+    """The absolute path of a program or folder that the tests need; its absence is an error and skips nothing."""
+    path = pathlib.Path(os.environ.get(variable, ROOT / default)).absolute()
+    if not path.exists():
+        raise pytest.UsageError(f"{path} does not exist: build it (scripts/test.sh does), or set {variable}")
+    return path
+
+
+def plugin_bin():
+    return _program("PLUGIN_BIN", "target/debug/pulumi-resource-databricks")
+
+
+def local_workspace_bin():
+    return _program("LOCAL_WORKSPACE_BIN", "target/debug/databricks-local-workspace")
+
+
+def engine_bin_dir():
+    return _program("ENGINE_BIN_DIR", "target/engine/bin")
+
+
+def clean_environment(home):
+    """What a program under test sees of this environment: nothing that could lead it to another workspace or stack."""
+    keep = ("LANG", "TZ", "TMPDIR", "SSL_CERT_FILE")
+    variables = {name: os.environ[name] for name in keep if name in os.environ}
+    return variables | {"HOME": str(home), "PATH": "/usr/bin:/bin", "NO_PROXY": "127.0.0.1,localhost"}
+
+
+def wait_for(condition, seconds=10.0, what="the condition"):
+    """Waits until `condition()` is true and returns its value."""
+    deadline = time.monotonic() + seconds
+    while not (value := condition()):
+        if time.monotonic() > deadline:
+            pytest.fail(f"waited {seconds} s in vain for {what}")
+        time.sleep(0.02)
+    return value
+
+
+# --- The local workspace ---
+
+
+class LocalWorkspace:
+    """A running local workspace: its REST API with any credential, and its control API."""
+
+    # A proxy of this environment cannot reach it.
+    _opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
+
+    def __init__(self, *options):
+        self.process = subprocess.Popen(
+            [local_workspace_bin(), "--service-principal", "--exit-on-stdin-eof", *options],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            text=True,
+        )
+        lines = [self.process.stdout.readline().strip() for _ in range(4)]
+        if not all("=" in line for line in lines):
+            self.stop()
+            raise AssertionError(f"the local workspace did not say its address, but {lines}")
+        self.variables = dict(line.split("=", 1) for line in lines)
+        self.host = self.variables["DATABRICKS_HOST"]
+        self.token = self.variables["DATABRICKS_TOKEN"]
+        self.workspace_id = self.control("/state")["workspace_id"]
+
+    def stop(self):
+        with contextlib.suppress(BrokenPipeError):
+            self.process.stdin.close()
+        try:
+            self.process.wait(timeout=10)
+        finally:
+            self.process.kill()
+            self.process.stdout.close()
+
+    def call(self, method, path, body=None, token=None):
+        """Status and JSON of an answer. `token` is sent as Bearer if given."""
+        request = urllib.request.Request(
+            self.host + path, data=None if body is None else json.dumps(body).encode(), method=method
+        )
+        if token:
+            request.add_header("Authorization", f"Bearer {token}")
+        try:
+            with self._opener.open(request, timeout=30) as response:
+                return response.status, json.load(response)
+        except urllib.error.HTTPError as error:
+            with error:
+                return error.code, json.load(error)
+
+    def control(self, path, body=None, method=None):
+        method = method or ("GET" if body is None else "POST")
+        status, answer = self.call(method, "/local/control" + path, body)
+        assert status == 200, f"{method} /local/control{path}: {status} {answer}"
+        return answer
+
+    def reset(self):
+        self.control("/reset", {})
+
+    def tokens(self):
+        """Every token ever made, oldest first; see `GET /local/control/state`."""
+        return self.control("/state")["tokens"]
+
+    def live(self):
+        """Ids of the tokens that work."""
+        return [token["id"] for token in self.tokens() if token["live"]]
+
+    def accepts(self, value):
+        """Whether a token value opens the workspace's API."""
+        return self.call("GET", "/api/2.0/preview/scim/v2/Me", token=value)[0] == 200
+
+    def mint(self, **fields):
+        """Creates a token past the plugin; (id, value)."""
+        status, answer = self.call("POST", "/api/2.0/token/create", fields, token=self.token)
+        assert status == 200, answer
+        return answer["token_info"]["token_id"], answer["token_value"]
+
+    def revoke(self, token_id):
+        self.control(f"/tokens/{token_id}/revoke", {})
+
+    def advance(self, seconds):
+        """Moves the workspace's clock, which is not that of the plugin."""
+        self.control("/clock", {"advance_ms": int(seconds * 1000)})
+
+    def fault(self, path, action, **match):
+        """Scripts a fault for requests whose path contains `path`."""
+        self.control("/faults", {"match": {"path": path, **match}, "action": action})
+
+    def requests(self, path="", method=None):
+        """The logged requests whose path contains `path`, in order of arrival."""
+        return [
+            entry
+            for entry in self.control("/requests")["requests"]
+            if path in entry["path"] and method in (None, entry["method"])
+        ]
+
+    def operations(self):
+        """The token calls so far, such as ["create", "delete"]; lists are left out, since any call may list."""
+        names = []
+        for entry in self.requests("/api/2.0/token/"):
+            last = entry["path"].rsplit("/", 1)[1]
+            if last != "list":
+                names.append("update" if entry["method"] == "PATCH" else last)
+        return names
+
+    def forget_requests(self):
+        self.control("/requests", method="DELETE")
+
+
+@pytest.fixture(scope="session")
+def _workspace_process():
+    process = LocalWorkspace()
+    yield process
+    process.stop()
+
+
+@pytest.fixture
+def workspace(_workspace_process):
+    """A local workspace without tokens, faults or requests."""
+    _workspace_process.reset()
+    return _workspace_process
+
+
+# --- The plugin over gRPC ---
+
+SIGNATURE = "4dabf18193072939515e22adb298388d"
+SECRET_SIGNATURE = "1b47061264138c4ac30d75fd1eb44270"
+UNKNOWN = "04da6b54-80e4-46f7-96ec-b56ff0331ba9"
+
+
+def secret(value):
+    """A value marked as secret, as it is on the wire."""
+    return {SIGNATURE: SECRET_SIGNATURE, "value": value}
+
+
+def is_secret(value):
+    return isinstance(value, dict) and value.get(SIGNATURE) == SECRET_SIGNATURE
+
+
+def struct(values):
+    """A protobuf struct of a dict; None stays absent."""
+    if values is None:
+        return None
+    message = struct_pb2.Struct()
+    message.update(values)
+    return message
+
+
+def plain(message):
+    """The dict of a protobuf struct. A value without a kind, which crashes the engine, fails the test."""
+
+    def value(wire):
+        kind = wire.WhichOneof("kind")
+        assert kind, "a value without a kind"
+        if kind == "struct_value":
+            return plain(wire.struct_value)
+        if kind == "list_value":
+            return [value(item) for item in wire.list_value.values]
+        return None if kind == "null_value" else getattr(wire, kind)
+
+    return {name: value(wire) for name, wire in message.fields.items()}
+
+
+class FakeEngine(engine_pb2_grpc.EngineServicer):
+    """Serves pulumirpc.Engine and keeps what the plugin logs: (severity name, urn, message, ephemeral)."""
+
+    def __init__(self):
+        self.messages = []
+        self.server = grpc.server(futures.ThreadPoolExecutor(max_workers=4))
+        engine_pb2_grpc.add_EngineServicer_to_server(self, self.server)
+        self.address = f"127.0.0.1:{self.server.add_insecure_port('127.0.0.1:0')}"
+        self.server.start()
+
+    def Log(self, request, context):
+        severity = engine_pb2.LogSeverity.Name(request.severity)
+        self.messages.append((severity, request.urn, request.message, request.ephemeral))
+        return empty_pb2.Empty()
+
+    def stop(self):
+        self.server.stop(grace=None)
+
+
+class Plugin:
+    """A running plugin process. `engine` is the address that it gets on its command line; None: attach mode."""
+
+    def __init__(self, home, *arguments, engine=None, env=None, stdin=subprocess.PIPE):
+        arguments = [*arguments, *([engine] if engine else [])]
+        self.process = subprocess.Popen(
+            [plugin_bin(), *arguments],
+            env=clean_environment(home) | (env or {}),
+            cwd=home,
+            stdin=stdin,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+        self.channels = []
+        self.output = {"stdout": [], "stderr": []}
+        lines = queue.Queue()
+        self.readers = []
+        for name in self.output:
+            reader = threading.Thread(target=self._read, args=(name, lines), daemon=True)
+            reader.start()
+            self.readers.append(reader)
+        try:
+            first = lines.get(timeout=20)
+            self.port = int(first)
+        except (queue.Empty, ValueError) as error:
+            self.stop()
+            pytest.fail(f"the plugin did not say its port ({error!r}); stderr: {self.stderr}")
+
+    def _read(self, name, lines):
+        for line in getattr(self.process, name):
+            self.output[name].append(line)
+            if name == "stdout":
+                lines.put(line)
+
+    @property
+    def stdout(self):
+        return "".join(self.output["stdout"])
+
+    @property
+    def stderr(self):
+        return "".join(self.output["stderr"])
+
+    def connect(self):
+        """A client with a connection of its own: one provider instance, as far as the plugin is concerned."""
+        channel = grpc.insecure_channel(
+            f"127.0.0.1:{self.port}",
+            options=[
+                ("grpc.use_local_subchannel_pool", 1),
+                ("grpc.enable_http_proxy", 0),
+                ("grpc.max_send_message_length", -1),
+                ("grpc.max_receive_message_length", -1),
+            ],
+        )
+        self.channels.append(channel)
+        return Provider(channel)
+
+    def stop(self):
+        for channel in self.channels:
+            channel.close()
+        self.process.kill()
+        self.process.wait(timeout=10)
+        if self.process.stdin:
+            with contextlib.suppress(BrokenPipeError):
+                self.process.stdin.close()
+        for reader in self.readers:
+            reader.join(timeout=10)
+        self.process.stdout.close()
+        self.process.stderr.close()
+
+
+class Provider:
+    """A client of pulumirpc.ResourceProvider that speaks dicts; `stub` is the raw one. Errors are grpc.RpcError."""
+
+    URN = f"urn:pulumi:test::test::{TOKEN_TYPE}::t"
+    TIMEOUT = 60
+
+    def __init__(self, channel):
+        self.stub = provider_pb2_grpc.ResourceProviderStub(channel)
+
+    def handshake(self, engine_address="", **fields):
+        return self.stub.Handshake(
+            provider_pb2.ProviderHandshakeRequest(engine_address=engine_address, **fields), timeout=self.TIMEOUT
+        )
+
+    def attach(self, address):
+        self.stub.Attach(plugin_pb2.PluginAttach(address=address), timeout=self.TIMEOUT)
+
+    def check_config(self, news, olds=None):
+        """(inputs, [(property, reason)])"""
+        return self._checked(
+            self.stub.CheckConfig(
+                provider_pb2.CheckRequest(news=struct(news), olds=struct(olds or {})), timeout=self.TIMEOUT
+            )
+        )
+
+    def configure(self, **arguments):
+        """Configures with these properties, such as host and token."""
+        return self.stub.Configure(
+            provider_pb2.ConfigureRequest(args=struct(arguments), acceptSecrets=True, acceptResources=True),
+            timeout=self.TIMEOUT,
+        )
+
+    def check(self, news, olds=None, urn=URN):
+        """(inputs, [(property, reason)])"""
+        return self._checked(
+            self.stub.Check(
+                provider_pb2.CheckRequest(urn=urn, news=struct(news), olds=struct(olds or {})), timeout=self.TIMEOUT
+            )
+        )
+
+    @staticmethod
+    def _checked(response):
+        failures = [(failure.property, failure.reason) for failure in response.failures]
+        assert response.HasField("inputs") or failures, "a reply without inputs crashes the engine"
+        return plain(response.inputs), failures
+
+    def diff(self, token_id, news, old_inputs, outputs, urn=URN, ignore=()):
+        return self.stub.Diff(
+            provider_pb2.DiffRequest(
+                id=token_id,
+                urn=urn,
+                olds=struct(outputs),
+                news=struct(news),
+                old_inputs=struct(old_inputs),
+                ignoreChanges=ignore,
+            ),
+            timeout=self.TIMEOUT,
+        )
+
+    def create(self, inputs, preview=False, timeout=0, urn=URN):
+        """(id, outputs)"""
+        response = self.stub.Create(
+            provider_pb2.CreateRequest(urn=urn, properties=struct(inputs), preview=preview, timeout=timeout),
+            timeout=self.TIMEOUT,
+        )
+        return response.id, plain(response.properties)
+
+    def read(self, token_id, inputs=None, outputs=None, urn=URN):
+        """The raw response. Without inputs and outputs it is an import."""
+        return self.stub.Read(
+            provider_pb2.ReadRequest(id=token_id, urn=urn, inputs=struct(inputs), properties=struct(outputs)),
+            timeout=self.TIMEOUT,
+        )
+
+    def update(self, token_id, news, old_inputs, outputs, preview=False, urn=URN):
+        response = self.stub.Update(
+            provider_pb2.UpdateRequest(
+                id=token_id,
+                urn=urn,
+                olds=struct(outputs),
+                news=struct(news),
+                old_inputs=struct(old_inputs),
+                preview=preview,
+            ),
+            timeout=self.TIMEOUT,
+        )
+        return plain(response.properties)
+
+    def delete(self, token_id, inputs, outputs, urn=URN):
+        self.stub.Delete(
+            provider_pb2.DeleteRequest(id=token_id, urn=urn, properties=struct(outputs), old_inputs=struct(inputs)),
+            timeout=self.TIMEOUT,
+        )
+
+    def list(self, token=TOKEN_TYPE, **fields):
+        """[(id, name)]"""
+        replies = self.stub.List(provider_pb2.ListRequest(token=token, **fields), timeout=self.TIMEOUT)
+        return [(reply.result.id, reply.result.name) for reply in replies if reply.HasField("result")]
+
+    def cancel(self):
+        self.stub.Cancel(empty_pb2.Empty(), timeout=self.TIMEOUT)
+
+
+def init_failed(error):
+    """(google.rpc.Status, ErrorResourceInitFailed) of an error that came with the resource it left incomplete."""
+    (raw,) = [value for key, value in error.trailing_metadata() if key == "grpc-status-details-bin"]
+    status = status_pb2.Status.FromString(raw)
+    (detail,) = status.details
+    assert detail.type_url == "type.googleapis.com/pulumirpc.ErrorResourceInitFailed"
+    return status, errors_pb2.ErrorResourceInitFailed.FromString(detail.value)
+
+
+@pytest.fixture
+def fake_engine():
+    engine = FakeEngine()
+    yield engine
+    engine.stop()
+
+
+@pytest.fixture
+def plugin(tmp_path):
+    """Starts plugins: plugin(*arguments, engine=None, env=None, stdin=PIPE). Each is killed after the test."""
+    with contextlib.ExitStack() as started:
+
+        def start(*arguments, **options):
+            process = Plugin(tmp_path, *arguments, **options)
+            started.callback(process.stop)
+            return process
+
+        yield start
+
+
+@pytest.fixture
+def provider(plugin, workspace, fake_engine):
+    """A Provider that signs in to `workspace`; what it logs is in `fake_engine.messages`."""
+    client = plugin(engine=fake_engine.address).connect()
+    client.handshake(engine_address=fake_engine.address)
+    client.configure(host=workspace.host, token=secret(workspace.token))
+    return client
+
+
+# --- The real engine ---
+
+
+@dataclasses.dataclass
+class Result:
+    """What a `pulumi` command did."""
+
+    command: str
+    code: int
+    stdout: str
+    stderr: str
+    events: list
+
+    @property
+    def text(self):
+        return self.stdout + self.stderr
+
+    def __str__(self):
+        return f"$ {self.command}\n{self.stdout}{self.stderr}(exit status {self.code})"
+
+    def _steps(self, kind):
+        return [event[kind]["metadata"] for event in self.events if kind in event]
+
+    @property
+    def changes(self):
+        """What happened to how many tokens, such as {"create": 1}; stacks and providers don't count."""
+        counts = {}
+        for step in self._steps("resourcePreEvent"):
+            if step["type"] == TOKEN_TYPE:
+                counts[step["op"]] = counts.get(step["op"], 0) + 1
+        return counts
+
+    def step(self, op=None):
+        """The one step of the one token, or the one of that operation."""
+        found = [
+            step
+            for step in self._steps("resourcePreEvent")
+            if step["type"] == TOKEN_TYPE and op in (None, step["op"])
+        ]
+        assert len(found) == 1, f"not one step: {[step['op'] for step in found]}"
+        return found[0]
+
+    @property
+    def diagnostics(self):
+        """(severity, message) of what the engine told the user, without colours."""
+        return [
+            (event["diagnosticEvent"]["severity"], re.sub(r"<\{%[^%]*%\}>", "", event["diagnosticEvent"]["message"]))
+            for event in self.events
+            if "diagnosticEvent" in event and not event["diagnosticEvent"].get("ephemeral")
+        ]
+
+
+class Pulumi:
+    """The real `pulumi` with a home, a state and a project of its own. Sees no environment but this one's."""
+
+    def __init__(self, scratch, env):
+        self.project_dir = scratch / "project"
+        self.state_dir = scratch / "state"
+        self.event_log = scratch / "events.json"
+        self.results = []
+        for folder in (self.project_dir, self.state_dir):
+            folder.mkdir(parents=True)
+        self.env = clean_environment(scratch) | {
+            "PATH": f"{engine_bin_dir()}:/usr/bin:/bin",
+            "PULUMI_HOME": str(scratch / "pulumi-home"),
+            "PULUMI_BACKEND_URL": f"file://{self.state_dir}",
+            "PULUMI_CONFIG_PASSPHRASE": "passphrase",
+            "PULUMI_SKIP_UPDATE_CHECK": "true",
+            # Only the plugin under test may answer: none from PATH, and none from the network.
+            "PULUMI_IGNORE_AMBIENT_PLUGINS": "true",
+            "PULUMI_DISABLE_AUTOMATIC_PLUGIN_ACQUISITION": "true",
+            # Makes --event-log known.
+            "PULUMI_DEBUG_COMMANDS": "true",
+            **env,
+        }
+
+    def write(self, resources=None, outputs=None, runtime="yaml", config=None):
+        """Writes the project: a YAML program, or the frame of a program in another language."""
+        project = {
+            "name": "test",
+            "runtime": runtime,
+            "plugins": {"providers": [{"name": "databricks", "path": str(plugin_bin().parent)}]},
+        }
+        if resources is not None:
+            project["resources"] = resources
+        if outputs is not None:
+            project["outputs"] = outputs
+        if config is not None:
+            project["config"] = config
+        (self.project_dir / "Pulumi.yaml").write_text(yaml.safe_dump(project), encoding="utf-8")
+
+    def token(self, properties=None, options=None, **write):
+        """Writes a YAML program with one token named `t`, and its id and value as outputs."""
+        resource = {"type": "databricks:Token", "properties": properties or {}}
+        if options:
+            resource["options"] = options
+        self.write({"t": resource}, {"id": "${t.id}", "value": "${t.tokenValue}"}, **write)
+
+    def init(self):
+        self.run("stack", "init", "test")
+
+    def run(self, *arguments, ok=True, env=None, timeout=120):
+        """Runs a command. `ok` says whether it must succeed (True), must fail (False), or may do either (None)."""
+        command = ["pulumi", *map(str, arguments), "--non-interactive", "--color", "never"]
+        process = subprocess.Popen(
+            command,
+            executable=engine_bin_dir() / "pulumi",
+            env=self.env | (env or {}),
+            cwd=self.project_dir,
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+            start_new_session=True,
+        )
+        try:
+            stdout, stderr = process.communicate(timeout=timeout)
+        except subprocess.TimeoutExpired:
+            os.killpg(process.pid, signal.SIGKILL)
+            stdout, stderr = process.communicate()
+            pytest.fail(f"no end after {timeout} s: {shlex.join(command)}\n{stdout}{stderr}", pytrace=False)
+        events = []
+        if self.event_log.exists():
+            events = [json.loads(line) for line in self.event_log.read_text(encoding="utf-8").splitlines()]
+            self.event_log.unlink()
+        result = Result(shlex.join(command), process.returncode, stdout, stderr, events)
+        self.results.append(result)
+        if ok is not None and (process.returncode == 0) != ok:
+            pytest.fail(f"expected it to {'succeed' if ok else 'fail'}:\n{result}", pytrace=False)
+        # The engine ends with status 0 when a plugin ended too early.
+        assert "exited prematurely" not in result.text, str(result)
+        return result
+
+    def operate(self, operation, *arguments, **options):
+        return self.run(operation, "--stack", "test", "--event-log", self.event_log, *arguments, **options)
+
+    def preview(self, *arguments, **options):
+        return self.operate("preview", "--diff", *arguments, **options)
+
+    def up(self, *arguments, **options):
+        return self.operate("up", "--yes", "--skip-preview", *arguments, **options)
+
+    def refresh(self, *arguments, **options):
+        return self.operate("refresh", "--yes", "--skip-preview", *arguments, **options)
+
+    def destroy(self, *arguments, **options):
+        return self.operate("destroy", "--yes", "--skip-preview", *arguments, **options)
+
+    def unchanged(self, *arguments):
+        """Asserts that the program as it stands changes nothing."""
+        result = self.up("--expect-no-changes", *arguments)
+        assert set(result.changes) <= {"same"}, str(result)
+        return result
+
+    def outputs(self):
+        """The stack's outputs, secrets in the clear. Not among `results`, so that these can be searched for secrets."""
+        self.run("stack", "output", "--json", "--show-secrets", "--stack", "test")
+        return json.loads(self.results.pop().stdout)
+
+    def export(self, show_secrets=False):
+        """The deployment of the stack."""
+        self.run("stack", "export", "--stack", "test", *(["--show-secrets"] if show_secrets else []))
+        exported = self.results.pop() if show_secrets else self.results[-1]
+        return json.loads(exported.stdout)
+
+    def resource(self, show_secrets=False):
+        """The one token in the state, or None."""
+        resources = self.export(show_secrets)["deployment"].get("resources") or []
+        found = [resource for resource in resources if resource["type"] == TOKEN_TYPE and not resource.get("delete")]
+        assert len(found) <= 1, found
+        return found[0] if found else None
+
+    def edit_state(self, edit):
+        """Changes the state: `edit` gets the token's resource, secrets in the clear."""
+        exported = self.export(show_secrets=True)
+        (resource,) = [it for it in exported["deployment"]["resources"] if it["type"] == TOKEN_TYPE]
+        edit(resource)
+        self.import_state(exported)
+
+    def import_state(self, exported):
+        path = self.project_dir.parent / "import.json"
+        path.write_text(json.dumps(exported), encoding="utf-8")
+        self.run("stack", "import", "--stack", "test", "--file", path)
+        path.unlink()
+
+    def leaks(self, *more):
+        """Values of tokens in anything that a command printed or that lies on the disk, and where."""
+        found = []
+        for result in self.results:
+            events = json.dumps(result.events)
+            found += [(value, result.command) for value in TOKEN_VALUE.findall(result.text + events)]
+        scratch = self.project_dir.parent
+        for path in scratch.rglob("*"):
+            if path.is_file() and not path.is_symlink():
+                text = path.read_bytes().decode("utf-8", errors="replace")
+                found += [(value, str(path.relative_to(scratch))) for value in TOKEN_VALUE.findall(text)]
+        for text in more:
+            found += [(value, "the given text") for value in TOKEN_VALUE.findall(text)]
+        return found
+
+
+class PythonProgram:
+    """An inline program of the Automation API on the project of a Pulumi. The results of its operations have
+    `summary.resource_changes`, as the SDK gives them; all output is kept in `output`."""
+
+    def __init__(self, pulumi, program):
+        pulumi.write(runtime="python")
+        self.output = []
+        self.events = []
+        self.stack = automation.create_or_select_stack(
+            stack_name="test",
+            project_name="test",
+            program=program,
+            opts=automation.LocalWorkspaceOptions(
+                work_dir=str(pulumi.project_dir),
+                pulumi_home=pulumi.env["PULUMI_HOME"],
+                pulumi_command=automation.PulumiCommand(root=str(engine_bin_dir().parent)),
+            ),
+        )
+
+    def program(self, program):
+        """Goes on with another program on the same stack."""
+        self.stack.workspace.program = program
+
+    def _operate(self, operation, **options):
+        self.events = []
+        return operation(on_output=self.output.append, on_event=self.events.append, **options)
+
+    def preview(self, **options):
+        return self._operate(self.stack.preview, **options)
+
+    def up(self, **options):
+        return self._operate(self.stack.up, **options)
+
+    def refresh(self, **options):
+        return self._operate(self.stack.refresh, **options)
+
+    def destroy(self, **options):
+        return self._operate(self.stack.destroy, **options)
+
+    def unchanged(self):
+        return self.up(expect_no_changes=True)
+
+
+@pytest.fixture
+def pulumi(tmp_path, workspace):
+    """An isolated Pulumi whose plugin signs in to `workspace` by environment variables. After the test, no value of a
+    token may stand in anything that it printed or stored."""
+    env = {"DATABRICKS_HOST": workspace.host, "DATABRICKS_TOKEN": workspace.token}
+    it = Pulumi(tmp_path / "pulumi", env)
+    yield it
+    assert not it.leaks(), f"token values in the clear: {it.leaks()}"
+
+
+@pytest.fixture
+def python_program(pulumi, monkeypatch):
+    """Starts inline programs: python_program(function). The engine runs with the environment of `pulumi`."""
+    # The Automation API adds to the environment of this process, so that one has to be clean.
+    for name in list(os.environ):
+        if name not in ("PYTEST_CURRENT_TEST", "PYTEST_XDIST_WORKER", "PYTEST_XDIST_TESTRUNUID"):
+            monkeypatch.delenv(name)
+    for name, value in pulumi.env.items():
+        monkeypatch.setenv(name, value)
+    programs = []
+
+    def start(program):
+        programs.append(PythonProgram(pulumi, program))
+        return programs[-1]
+
+    yield start
+    leaks = pulumi.leaks(*(text for program in programs for text in program.output))
+    assert not leaks, f"token values in the clear: {leaks}"
+
+
+def pytest_collection_modifyitems(items):
+    """A test that hangs fails; the slowest ones take some 20 s on a small machine."""
+    for item in items:
+        if not item.get_closest_marker("timeout"):
+            item.add_marker(pytest.mark.timeout(240))
+
+
+def fingerprint(value):
+    """The id of a token by its value, as the workspace makes it."""
+    return hashlib.sha256(value.encode()).hexdigest()
