@@ -9,7 +9,7 @@ OS := $(shell uname -s | tr A-Z a-z)
 ARCH := $(shell uname -m | sed 's/x86_64/amd64/; s/aarch64/arm64/')
 
 .DEFAULT_GOAL := help
-.PHONY: help build demo test engine sdk sdk-check lint install dist
+.PHONY: help build demo test engine sdk sdk-check lint install have-pulumi dist
 
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -37,9 +37,12 @@ lint: ## Check formatting, lints and documentation of the Rust code
 	cargo clippy --workspace --all-targets --locked -- -D warnings
 	RUSTDOCFLAGS=-Dwarnings cargo doc --workspace --no-deps --document-private-items --locked
 
-install: build ## Build the plugin and install it for the `pulumi` on PATH
-	@command -v pulumi >/dev/null || { echo "error: pulumi is not on PATH: install Pulumi (https://www.pulumi.com/docs/install)" >&2; exit 1; }
+install: have-pulumi build ## Build the plugin and install it for the `pulumi` on PATH
 	pulumi plugin install resource databricks $(VERSION) --reinstall --file $(TARGET)/release/$(PLUGIN)
+
+# Before `build` in the list above, so that nobody waits for a build that ends with this error.
+have-pulumi:
+	@command -v pulumi >/dev/null || { echo "error: pulumi is not on PATH: install Pulumi (https://www.pulumi.com/docs/install)" >&2; exit 1; }
 
 dist: build ## Pack the plugin for release (target/dist)
 	mkdir -p target/dist
