@@ -13,6 +13,10 @@ pub const SCHEMA: &str = include_str!("../schema.json");
 /// schema; CheckConfig marks the values all the same.
 const PUBLIC_IN_SCHEMA: &[&str] = &["actionsIdTokenRequestToken"];
 
+/// Where engines download the plugin from. None until releases have a home; without one, an engine that misses this
+/// version looks for the official plugin.
+const PLUGIN_DOWNLOAD_URL: Option<&str> = None;
+
 /// The package.
 pub fn package() -> Json {
     let config: Object<String, Json> =
@@ -31,7 +35,7 @@ pub fn package() -> Json {
         }
         resources.insert(resource.token().to_owned(), resource_type(&definition));
     }
-    json!({
+    let mut package = json!({
         "name": "databricks",
         "displayName": "Databricks",
         "version": env!("CARGO_PKG_VERSION"),
@@ -64,7 +68,11 @@ pub fn package() -> Json {
         },
         "types": types,
         "resources": resources,
-    })
+    });
+    if let Some(url) = PLUGIN_DOWNLOAD_URL {
+        package["pluginDownloadURL"] = url.into();
+    }
+    package
 }
 
 fn config_property(attribute: &Attribute) -> Json {
