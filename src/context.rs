@@ -78,6 +78,16 @@ pub struct Context {
 }
 
 impl Context {
+    /// Resolves when the resource's time is up; never if it has no limit.
+    pub async fn time_is_up(&self) {
+        match self.deadline {
+            Some(deadline) => {
+                self.clock.sleep(deadline.duration_since(self.clock.now()).unwrap_or_default()).await;
+            }
+            None => std::future::pending().await,
+        }
+    }
+
     /// Shows a message for this resource.
     pub async fn report(&self, severity: Severity, message: &str) {
         self.reporter.report(severity, &self.urn, message).await;

@@ -171,7 +171,7 @@ impl AttributeType for Vec<String> {
     }
     fn from_value(value: &Value) -> Result<Self, String> {
         let items = match value.plain() {
-            Value::Array(items) => items.iter().map(|item| Option::<String>::from_value(item)).collect(),
+            Value::Array(items) => items.iter().map(Option::<String>::from_value).collect(),
             Value::String(text) if text.trim_start().starts_with('[') => {
                 serde_json::from_str::<Vec<Json>>(text)
                     .map_err(|_| "expected a list of strings in JSON".to_owned())?

@@ -72,10 +72,10 @@ impl Config {
         let scopes = &mut config.attributes.scopes;
         scopes.sort();
         scopes.dedup();
-        if let Some(auth_type) = &mut config.attributes.auth_type {
-            if let Some((_, name)) = AUTH_TYPE_ALIASES.iter().find(|(alias, _)| alias == auth_type) {
-                *auth_type = (*name).to_owned();
-            }
+        if let Some(auth_type) = &mut config.attributes.auth_type
+            && let Some((_, name)) = AUTH_TYPE_ALIASES.iter().find(|(alias, _)| alias == auth_type)
+        {
+            *auth_type = (*name).to_owned();
         }
         // What the Databricks CLI writes where no workspace is meant.
         if config.attributes.workspace_id.as_deref() == Some("none") {
@@ -229,10 +229,11 @@ pub fn check(stated: &Map, env: &Env) -> Vec<Failure> {
         }
     }
     // An unknown value may yet decide a conflict, so the whole is judged only when all of it is known.
-    if failures.is_empty() && !stated.values().any(Value::has_unknown) {
-        if let Err(error) = Config::resolve(stated, env) {
-            failures.push(Failure::new("", error.to_string()));
-        }
+    if failures.is_empty()
+        && !stated.values().any(Value::has_unknown)
+        && let Err(error) = Config::resolve(stated, env)
+    {
+        failures.push(Failure::new("", error.to_string()));
     }
     failures
 }

@@ -57,6 +57,12 @@ pub enum Error {
         /// Method and path.
         request: String,
     },
+    /// The resource's own time limit ran out.
+    #[error("{request} did not finish within the resource's timeout (customTimeouts)")]
+    TimedOut {
+        /// Method and path.
+        request: String,
+    },
     /// The time for repeating ran out; the last answer was this.
     #[error("gave up after {} s and {attempts} attempts: {last}", .waited.as_secs())]
     GaveUp {
@@ -90,7 +96,7 @@ impl Error {
             | Error::Unreachable { .. }
             | Error::Cancelled { .. }
             | Error::Workspace(_) => true,
-            Error::Interrupted { .. } => false,
+            Error::Interrupted { .. } | Error::TimedOut { .. } => false,
             Error::Api(error) => error.did_not_run(),
             Error::NotAnApi { turned_away, .. } => *turned_away,
             Error::GaveUp { last, .. } => last.did_not_run(),
@@ -265,16 +271,17 @@ fn parse_body(text: &str, reason: &str) -> (String, String, bool) {
         let structured = message.is_some() || !code.is_empty();
         return (code, message.unwrap_or_else(|| reason.to_owned()), structured);
     }
-    if let Some((code, message)) = text.split_once(": ") {
-        if !code.is_empty() && code.bytes().all(|byte| byte.is_ascii_uppercase() || byte == b'_') {
-            return (code.to_owned(), message.trim_end().to_owned(), true);
-        }
+    if let Some((code, message)) = text.split_once(": ")
+        && !code.is_empty()
+        && code.bytes().all(|byte| byte.is_ascii_uppercase() || byte == b'_')
+    {
+        return (code.to_owned(), message.trim_end().to_owned(), true);
     }
-    if let Some((_, rest)) = text.split_once("<pre>") {
-        if let Some((message, _)) = rest.split_once("</pre>") {
-            let message = message.trim_matches([' ', '.', '\n', '\r', '\t']).to_owned();
-            return (reason.to_uppercase().replace(' ', "_"), message, false);
-        }
+    if let Some((_, rest)) = text.split_once("<pre>")
+        && let Some((message, _)) = rest.split_once("</pre>")
+    {
+        let message = message.trim_matches([' ', '.', '\n', '\r', '\t']).to_owned();
+        return (reason.to_uppercase().replace(' ', "_"), message, false);
     }
     if text.trim_start().starts_with('<') {
         return ("UNKNOWN".to_owned(), format!("{reason}, as an HTML page"), false);

@@ -11,7 +11,7 @@ use std::collections::HashMap;
 use std::fmt;
 use std::num::NonZeroU32;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 use governor::clock::Clock as _;
 use governor::{DefaultDirectRateLimiter, Quota, RateLimiter};
@@ -81,6 +81,8 @@ pub(crate) struct Reply<T> {
     pub(crate) body: T,
     /// Workspace that answered, if it said so.
     pub(crate) workspace_id: Option<String>,
+    /// What time it was for the one who answered.
+    pub(crate) date: SystemTime,
 }
 
 impl Request {
@@ -153,6 +155,7 @@ impl Client {
                 Repeat::Always => tokio::select! {
                     outcome = attempt => outcome,
                     () = ctx.cancel.cancelled() => return Err(Error::Cancelled { request: request.to_string() }),
+                    () = ctx.time_is_up() => return Err(Error::TimedOut { request: request.to_string() }),
                 },
                 Repeat::IfItDidNotRun if ctx.cancel.is_cancelled() => {
                     return Err(Error::Cancelled { request: request.to_string() });
@@ -265,6 +268,7 @@ impl Client {
             return Err(redirect_error(endpoint, request, &header("location").unwrap_or_default()));
         }
         let workspace_id = header(ORG_HEADER);
+        let date = header("date").and_then(|text| httpdate::parse_http_date(&text).ok());
         let retry_after = header("retry-after").and_then(|text| retry::retry_after(&text, ctx.clock.now()));
         let body = read_body(response).await.map_err(|reason| Error::Interrupted {
             host: endpoint.host.url.clone(),
@@ -278,7 +282,8 @@ impl Client {
                 reason,
                 turned_away: false,
             })?;
-            return Ok(Reply { body, workspace_id });
+            let date = date.unwrap_or_else(|| ctx.clock.now());
+            return Ok(Reply { body, workspace_id, date });
         }
         let reason = status.canonical_reason().unwrap_or("unknown status");
         Err(Error::Api(ApiError::parse(request.to_string(), status.as_u16(), reason, &body, retry_after)))

@@ -1,6 +1,7 @@
 //! Personal access tokens: the calls of `/api/2.0/token`.
 
 use std::sync::{Arc, Mutex, PoisonError};
+use std::time::SystemTime;
 
 use futures_util::FutureExt as _;
 use futures_util::future::Shared;
@@ -194,7 +195,10 @@ impl Listing {
             let mut waiting = self.waiting.lock().unwrap_or_else(PoisonError::into_inner);
             waiting.get_or_insert_with(|| self.start(client, ctx)).clone()
         };
-        shared.await
+        tokio::select! {
+            listed = shared => listed,
+            () = ctx.time_is_up() => Err(Error::TimedOut { request: LIST.to_owned() }),
+        }
     }
 
     fn start(&self, client: &Client, ctx: &Context) -> SharedList {
@@ -218,7 +222,18 @@ const LIST: &str = "GET /api/2.0/token/list";
 
 async fn fetch(client: &Client, ctx: &Context) -> Result<Vec<TokenInfo>, Error> {
     let request = Request::new(Method::GET, "/api/2.0/token/list", None, Repeat::Always);
-    Ok(client.send::<ListReply>(ctx, &request).await?.body.token_infos.unwrap_or_default())
+    let reply = client.send::<ListReply>(ctx, &request).await?;
+    // A workspace should list live tokens only. If it does not, its own time decides: this machine's may be wrong, and
+    // a token that lives must not look gone.
+    let now = reply.date.duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default().as_millis();
+    let live = |token: &TokenInfo| {
+        let expiry =
+            token.expiry_time.and_then(|expiry| u128::try_from(expiry).ok()).filter(|expiry| *expiry > 0);
+        expiry.is_none_or(|expiry| expiry > now)
+    };
+    let mut tokens = reply.body.token_infos.unwrap_or_default();
+    tokens.retain(live);
+    Ok(tokens)
 }
 
 /// Changes the comment or the scopes of a token in place.

@@ -1,7 +1,10 @@
 use crate::env::Env;
 
+/// An environment variable and the value that it must have; `None` is any.
+type Variable = (&'static str, Option<&'static str>);
+
 /// Continuous integration systems by the variables that show them; the first match counts.
-const CI: &[(&str, &[(&str, Option<&str>)])] = &[
+const CI: &[(&str, &[Variable])] = &[
     ("github", &[("GITHUB_ACTIONS", Some("true"))]),
     ("gitlab", &[("GITLAB_CI", Some("true"))]),
     ("jenkins", &[("JENKINS_URL", None)]),
@@ -35,7 +38,7 @@ pub(super) fn user_agent(env: &Env, resource: &str, auth: &str) -> String {
         add("resource", resource);
     }
     add("auth", auth);
-    let seen = |(name, wanted): &(&str, Option<&str>)| {
+    let seen = |(name, wanted): &Variable| {
         env.var(name).is_some_and(|value| wanted.is_none_or(|wanted| wanted == value))
     };
     if let Some((name, _)) = CI.iter().find(|(_, variables)| variables.iter().all(seen)) {

@@ -59,7 +59,7 @@ record! {
         /// When the token expires, in milliseconds since 1970; -1 is never.
         expiry_time: i64 = "expiryTime";
         /// Workspace that the token belongs to.
-        provider_config: Option<TokenProviderConfig> = "providerConfig";
+        provider_config: TokenProviderConfig = "providerConfig";
         /// Id of the token.
         token_id: String = "tokenId";
         /// The token itself. Databricks gives it only once, so it is empty after an import.
@@ -152,10 +152,10 @@ impl Resource for Token {
         let outputs = normalized(request.outputs);
         let mut changes = changes::<TokenInputs>(request.old_inputs, request.news);
 
-        if news.states_rotation() {
-            if let Some((_, change)) = changes.get_mut("comment") {
-                *change = Change::Update;
-            }
+        if news.states_rotation()
+            && let Some((_, change)) = changes.get_mut("comment")
+        {
+            *change = Change::Update;
         }
         if is_imported(&outputs) && lifetime_of(&outputs) == news.lifetime_seconds.known().copied() {
             changes.remove("lifetimeSeconds");
@@ -338,13 +338,10 @@ impl TokenInputs {
                 }
             }
         }
-        if let Some(config) = self.provider_config.known() {
-            if config.workspace_id.known().is_some_and(String::is_empty) {
-                refuse(
-                    "providerConfig",
-                    "workspaceId must not be an empty string; leave it out instead".into(),
-                );
-            }
+        if let Some(config) = self.provider_config.known()
+            && config.workspace_id.known().is_some_and(String::is_empty)
+        {
+            refuse("providerConfig", "workspaceId must not be an empty string; leave it out instead".into());
         }
         failures
     }
@@ -366,7 +363,9 @@ fn outputs(stated: Map, info: TokenInfo, value: SecretString, workspace_id: Opti
     let typed = TokenOutputs {
         creation_time: info.creation_time.unwrap_or_default(),
         expiry_time: info.expiry_time.unwrap_or_default(),
-        provider_config: workspace_id.map(|id| TokenProviderConfig { workspace_id: Input::Known(id) }),
+        provider_config: TokenProviderConfig {
+            workspace_id: workspace_id.map_or(Input::Absent, Input::Known),
+        },
         token_id: info.token_id.clone(),
         token_value: value,
         autoscope_state: info.autoscope_state,
@@ -389,9 +388,7 @@ fn merged(mut outputs: Map, inputs: &Map) -> Map {
 /// The live token, unless it is gone or has expired.
 async fn find(client: &Client, ctx: &Context, id: &str) -> Result<Option<TokenInfo>, Error> {
     let all = tokens::list(client, ctx).await?;
-    let now = ctx.clock.now_ms();
-    let live = |token: &&TokenInfo| token.expiry_time.is_none_or(|expiry| expiry <= 0 || expiry > now);
-    Ok(all.iter().find(|token| token.token_id == id).filter(live).cloned())
+    Ok(all.iter().find(|token| token.token_id == id).cloned())
 }
 
 /// Inputs of an imported token: what a program would state to get the same.

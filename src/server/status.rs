@@ -23,13 +23,14 @@ pub(super) fn failed(action: &str, word: &str, error: &resource::Error) -> Statu
 
 fn code(error: &databricks::Error) -> Code {
     use databricks::Error::{
-        Api, Auth, Cancelled, Config, GaveUp, Interrupted, NotAnApi, Unreachable, Workspace,
+        Api, Auth, Cancelled, Config, GaveUp, Interrupted, NotAnApi, TimedOut, Unreachable, Workspace,
     };
     match error {
         Config(_) | Workspace(_) => Code::FailedPrecondition,
         Auth(_) => Code::Unauthenticated,
         Unreachable { .. } | Interrupted { .. } => Code::Unavailable,
         Cancelled { .. } => Code::Cancelled,
+        TimedOut { .. } => Code::DeadlineExceeded,
         NotAnApi { .. } => Code::FailedPrecondition,
         GaveUp { last, .. } => code(last),
         Api(error) => match error.status {

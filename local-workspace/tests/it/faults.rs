@@ -52,7 +52,7 @@ async fn a_connection_is_reset_before_or_after_the_work() {
 async fn a_reset_reaches_http2_clients_too() {
     let local = Local::start().await;
     local.control("/faults", json!({"match": {"path": LIST}, "action": {"drop": "before"}})).await;
-    let client = reqwest::Client::builder().no_proxy().http2_prior_knowledge().build().unwrap();
+    let client = crate::client_builder().no_proxy().http2_prior_knowledge().build().unwrap();
     let list = || client.get(local.url(LIST)).bearer_auth(local.token()).send();
     list().await.unwrap_err();
     let response = list().await.unwrap();

@@ -32,8 +32,7 @@ impl Local {
     }
 
     async fn start_with(options: Options) -> Self {
-        let client =
-            Client::builder().no_proxy().redirect(reqwest::redirect::Policy::none()).build().unwrap();
+        let client = client_builder().no_proxy().redirect(reqwest::redirect::Policy::none()).build().unwrap();
         Self { running: Workspace::start(options).await.unwrap(), client }
     }
 
@@ -122,4 +121,10 @@ async fn answer(request: RequestBuilder) -> Answer {
 fn assert_error((status, body): Answer, expected: u16, code: impl Into<Value>) -> String {
     assert_eq!((status, &body["error_code"]), (expected, &code.into()), "{body}");
     text(&body["message"])
+}
+
+/// A client of the tests. It speaks no TLS, but wants a provider of it to be there.
+fn client_builder() -> reqwest::ClientBuilder {
+    let _ = rustls::crypto::ring::default_provider().install_default();
+    Client::builder()
 }

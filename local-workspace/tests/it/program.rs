@@ -76,7 +76,7 @@ async fn it_prints_what_a_client_needs_and_ends_with_stdin() {
     let token = started.lines[1].1.clone();
     assert!(token.starts_with("dapi") && token.len() == 36);
     assert_eq!(started.lines[3].1, "s");
-    let client = reqwest::Client::builder().no_proxy().build().unwrap();
+    let client = crate::client_builder().no_proxy().build().unwrap();
     let create =
         || client.post(format!("{host}/api/2.0/token/create")).bearer_auth(&token).json(&json!({})).send();
     let response = create().await.unwrap();

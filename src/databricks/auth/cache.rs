@@ -116,10 +116,10 @@ impl<S: Source> Shared<S> {
         let now = self.clock.now();
         let mut current = self.lock();
         current.renewing = false;
-        if let Some(kept) = &current.token {
-            if matches!((kept.expires, token.expires), (Some(kept), Some(new)) if kept > new) {
-                return Arc::clone(kept);
-            }
+        if let Some(kept) = &current.token
+            && matches!((kept.expires, token.expires), (Some(kept), Some(new)) if kept > new)
+        {
+            return Arc::clone(kept);
         }
         current.renew_at = token.expires.map(|expires| {
             let lifetime = expires.duration_since(now).unwrap_or_default();
