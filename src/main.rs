@@ -98,13 +98,15 @@ async fn serve(engine: Option<String>) -> Result<(), Box<dyn std::error::Error>>
     // The engine dials 127.0.0.1, and nobody else should be able to.
     let listener = TcpListener::bind(("127.0.0.1", 0)).await?;
     let port = listener.local_addr()?.port();
+    // Whoever has read the port may send a signal at once.
+    let asked_to_end = asked_to_end()?;
     let mut stdout = std::io::stdout();
     writeln!(stdout, "{port}")?;
     stdout.flush()?;
     let started_by_engine = engine.is_some();
     server::serve(listener, Env::of_process(), Arc::new(SystemClock), engine, async move {
         tokio::select! {
-            () = asked_to_end() => {}
+            () = asked_to_end => {}
             () = engine_is_gone(), if started_by_engine => {}
         }
     })
@@ -112,25 +114,31 @@ async fn serve(engine: Option<String>) -> Result<(), Box<dyn std::error::Error>>
     Ok(())
 }
 
-/// SIGINT, with which the engine ends every command, or SIGTERM.
+/// Ends at SIGINT, with which the engine ends every command, or SIGTERM. They are caught from this call on.
 #[cfg(unix)]
-async fn asked_to_end() {
+fn asked_to_end() -> std::io::Result<impl Future<Output = ()>> {
     use tokio::signal::unix::{SignalKind, signal};
-    let Ok(mut terminate) = signal(SignalKind::terminate()) else { return };
-    tokio::select! {
-        _ = tokio::signal::ctrl_c() => {}
-        _ = terminate.recv() => {}
-    }
+    let mut interrupt = signal(SignalKind::interrupt())?;
+    let mut terminate = signal(SignalKind::terminate())?;
+    Ok(async move {
+        tokio::select! {
+            _ = interrupt.recv() => {}
+            _ = terminate.recv() => {}
+        }
+    })
 }
 
-/// Ctrl-C, or Ctrl-Break, with which the engine ends every command.
+/// Ends at Ctrl-C, or at Ctrl-Break, with which the engine ends every command. They are caught from this call on.
 #[cfg(windows)]
-async fn asked_to_end() {
-    let Ok(mut ctrl_break) = tokio::signal::windows::ctrl_break() else { return };
-    tokio::select! {
-        _ = tokio::signal::ctrl_c() => {}
-        _ = ctrl_break.recv() => {}
-    }
+fn asked_to_end() -> std::io::Result<impl Future<Output = ()>> {
+    let mut ctrl_c = tokio::signal::windows::ctrl_c()?;
+    let mut ctrl_break = tokio::signal::windows::ctrl_break()?;
+    Ok(async move {
+        tokio::select! {
+            _ = ctrl_c.recv() => {}
+            _ = ctrl_break.recv() => {}
+        }
+    })
 }
 
 /// Standard input ends when the engine that holds it dies, however it does. An attached plugin has no such engine.

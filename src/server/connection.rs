@@ -19,7 +19,7 @@ use crate::databricks::Client;
 pub(super) struct Instance {
     client: Mutex<Option<Client>>,
     pub(super) engine: Arc<EngineLog>,
-    pub(super) cancel: CancellationToken,
+    cancel: Mutex<CancellationToken>,
 }
 
 impl Instance {
@@ -29,6 +29,20 @@ impl Instance {
 
     pub(super) fn client(&self) -> Option<Client> {
         self.client.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// Cancelled when the command that runs now is.
+    pub(super) fn cancellation(&self) -> CancellationToken {
+        self.cancel.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// A command begins. A proxy between engine and plugin keeps one connection over many commands, and the Cancel
+    /// that ends each of them must not reach the next.
+    pub(super) fn begin(&self) {
+        let mut cancel = self.cancel.lock().unwrap_or_else(PoisonError::into_inner);
+        if cancel.is_cancelled() {
+            *cancel = CancellationToken::new();
+        }
     }
 }
 

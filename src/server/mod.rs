@@ -43,7 +43,10 @@ const LONGEST_MESSAGE: usize = 400 << 20;
 /// How long work in flight may take once the process is asked to end: longer than a request to Databricks may.
 const LAST_WORK: Duration = Duration::from_secs(90);
 
-/// Serves engines on `listener` until `stop` resolves; then refuses new calls and waits for creates in flight, since
+/// How long the last answers may take to be sent.
+const LAST_WORDS: Duration = Duration::from_millis(300);
+
+/// Serves engines on `listener` until `stop` resolves; then refuses new calls and waits for operations under way, since
 /// a token that is created must reach the engine or be revoked.
 pub async fn serve(
     listener: TcpListener,
@@ -68,8 +71,15 @@ pub async fn serve(
     tokio::select! {
         ended = &mut server => ended?,
         _ = stopped => {
-            // An engine that holds its connection open does not hold up the end.
-            let _ = tokio::time::timeout(LAST_WORK, &mut server).await;
+            // The server waits for its connections to close, and an engine that hangs never closes its own. What
+            // counts is the work.
+            let work = async {
+                in_flight.close();
+                in_flight.wait().await;
+                tokio::time::sleep(LAST_WORDS).await;
+            };
+            let ended = async { tokio::select! { _ = &mut server => {}, () = work => {} } };
+            let _ = tokio::time::timeout(LAST_WORK, ended).await;
         }
     }
     in_flight.close();

@@ -27,7 +27,7 @@ pub(super) struct Provider {
     clock: Arc<dyn Clock>,
     /// Address of the engine that started this process; attached engines give theirs themselves.
     engine: Option<String>,
-    /// Creates, which outlive the calls that asked for them.
+    /// Operations under way. Creates outlive the calls that asked for them.
     in_flight: TaskTracker,
     /// The instance that was configured last, for an engine that has lost its connection and made a new one.
     configured: Mutex<Option<(Client, usize)>>,
@@ -67,7 +67,7 @@ impl Provider {
             resource: resource.word(),
             clock: Arc::clone(&self.clock),
             reporter: Arc::clone(&instance.engine) as _,
-            cancel: instance.cancel.clone(),
+            cancel: instance.cancellation(),
             deadline: limit.and_then(|limit| self.clock.now().checked_add(limit)),
         };
         Ok(Operation { resource, client, ctx })
@@ -195,7 +195,9 @@ impl ResourceProvider for Provider {
         &self,
         request: Request<pb::ProviderHandshakeRequest>,
     ) -> Result<Response<pb::ProviderHandshakeResponse>, Status> {
-        instance(&request)?.engine.connect(&request.get_ref().engine_address);
+        let instance = instance(&request)?;
+        instance.begin();
+        instance.engine.connect(&request.get_ref().engine_address);
         Ok(Response::new(pb::ProviderHandshakeResponse {
             accept_secrets: true,
             accept_resources: true,
@@ -245,6 +247,7 @@ impl ResourceProvider for Provider {
         request: Request<pb::ConfigureRequest>,
     ) -> Result<Response<pb::ConfigureResponse>, Status> {
         let instance = instance(&request)?;
+        instance.begin();
         if let Some(engine) = &self.engine {
             instance.engine.connect(engine);
         }
@@ -291,7 +294,7 @@ impl ResourceProvider for Provider {
             news: &news,
             ignore: &request.ignore_changes,
         };
-        match guarded(resource.diff(&client, &ctx, diff)).await? {
+        match self.guarded(resource.diff(&client, &ctx, diff)).await? {
             Ok(changes) => Ok(diff_response(&changes, false)),
             Err(error) => Err(status::failed("compare", resource.word(), &error)),
         }
@@ -348,7 +351,7 @@ impl ResourceProvider for Provider {
                 outputs: wire::decode_known(request.properties)?,
             })
         };
-        match guarded(resource.read(&client, &ctx, &request.id, known)).await? {
+        match self.guarded(resource.read(&client, &ctx, &request.id, known)).await? {
             Ok(Some(State { inputs, outputs })) => Ok(Response::new(pb::ReadResponse {
                 id: request.id,
                 properties: wire::encode(&outputs),
@@ -367,7 +370,8 @@ impl ResourceProvider for Provider {
         let it = request.get_ref();
         let limit = usize::try_from(it.limit).ok().filter(|limit| *limit > 0).unwrap_or(usize::MAX);
         let Operation { resource, client, ctx } = self.operation(&request, "", &it.token, 0.0)?;
-        let all = guarded(resource.list(&client, &ctx))
+        let all = self
+            .guarded(resource.list(&client, &ctx))
             .await?
             .map_err(|error| status::failed("list", resource.word(), &error))?;
         let replies = all.into_iter().take(limit).map(|(id, name)| {
@@ -395,7 +399,7 @@ impl ResourceProvider for Provider {
             }));
         }
         let news = wire::decode_known(request.news)?;
-        match guarded(resource.update(&client, &ctx, &request.id, known, news)).await? {
+        match self.guarded(resource.update(&client, &ctx, &request.id, known, news)).await? {
             Ok(outputs) => Ok(Response::new(pb::UpdateResponse {
                 properties: wire::encode(&outputs),
                 ..Default::default()
@@ -410,7 +414,7 @@ impl ResourceProvider for Provider {
             self.operation(&request, &it.urn, &it.r#type, it.timeout)?;
         let request = request.into_inner();
         let outputs = wire::decode(request.properties);
-        match guarded(resource.delete(&client, &ctx, &request.id, &outputs)).await? {
+        match self.guarded(resource.delete(&client, &ctx, &request.id, &outputs)).await? {
             Ok(()) => Ok(Response::new(())),
             Err(error) => Err(status::failed("delete", resource.word(), &error)),
         }
@@ -418,7 +422,7 @@ impl ResourceProvider for Provider {
 
     async fn cancel(&self, request: Request<()>) -> Result<Response<()>, Status> {
         // Waits end and nothing new is sent; what is in flight finishes. The process ends when it is told to.
-        instance(&request)?.cancel.cancel();
+        instance(&request)?.cancellation().cancel();
         Ok(Response::new(()))
     }
 
@@ -473,6 +477,12 @@ fn unknown_function(token: &str) -> Status {
 }
 
 impl Provider {
+    /// Does the work of a call; the process does not end meanwhile.
+    async fn guarded<T>(&self, work: impl Future<Output = T>) -> Result<T, Status> {
+        let _under_way = self.in_flight.token();
+        guarded(work).await
+    }
+
     /// Creates in a task of its own, so that nothing between the request and its answer is cut short when the call
     /// is dropped. Until the engine has the reply, what is created is [`Unclaimed`].
     async fn create_detached(
