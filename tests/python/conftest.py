@@ -34,7 +34,7 @@ import yaml
 from google.protobuf import empty_pb2, struct_pb2
 from google.rpc import status_pb2
 from pulumi import automation
-from pulumi.runtime.proto import engine_pb2, engine_pb2_grpc, errors_pb2, plugin_pb2, provider_pb2, provider_pb2_grpc
+from pulumi.runtime.proto import engine_pb2, engine_pb2_grpc, plugin_pb2, provider_pb2, provider_pb2_grpc
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
 TOKEN_TYPE = "databricks:index/token:Token"
@@ -440,7 +440,7 @@ def init_failed(error):
     status = status_pb2.Status.FromString(raw)
     (detail,) = status.details
     assert detail.type_url == "type.googleapis.com/pulumirpc.ErrorResourceInitFailed"
-    return status, errors_pb2.ErrorResourceInitFailed.FromString(detail.value)
+    return status, provider_pb2.ErrorResourceInitFailed.FromString(detail.value)
 
 
 @pytest.fixture
