@@ -15,11 +15,12 @@ use super::engine::EngineLog;
 use crate::databricks::Client;
 
 /// What a connection has been told so far.
-#[derive(Default)]
 pub(super) struct Instance {
     client: Mutex<Option<Client>>,
     pub(super) engine: Arc<EngineLog>,
     cancel: Mutex<CancellationToken>,
+    /// Cancelled when the process is asked to end, and every command with it.
+    process: CancellationToken,
 }
 
 impl Instance {
@@ -41,7 +42,7 @@ impl Instance {
     pub(super) fn begin(&self) {
         let mut cancel = self.cancel.lock().unwrap_or_else(PoisonError::into_inner);
         if cancel.is_cancelled() {
-            *cancel = CancellationToken::new();
+            *cancel = self.process.child_token();
         }
     }
 }
@@ -53,10 +54,16 @@ pub(super) struct Connection {
 }
 
 impl Connection {
-    pub(super) fn new(stream: TcpStream) -> Self {
+    pub(super) fn new(stream: TcpStream, process: &CancellationToken) -> Self {
         // Replies are small and awaited one by one.
         let _ = stream.set_nodelay(true);
-        Connection { stream, instance: Arc::default() }
+        let instance = Instance {
+            client: Mutex::default(),
+            engine: Arc::default(),
+            cancel: Mutex::new(process.child_token()),
+            process: process.clone(),
+        };
+        Connection { stream, instance: Arc::new(instance) }
     }
 }
 

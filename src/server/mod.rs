@@ -9,12 +9,14 @@ mod status;
 mod wire;
 
 use std::future::Future;
+use std::io;
 use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::net::TcpListener;
 use tokio_stream::StreamExt as _;
 use tokio_stream::wrappers::TcpListenerStream;
+use tokio_util::sync::CancellationToken;
 use tonic::transport::Server;
 
 use crate::context::Clock;
@@ -60,11 +62,15 @@ pub async fn serve(
     let service = ResourceProviderServer::new(provider)
         .max_decoding_message_size(LONGEST_MESSAGE)
         .max_encoding_message_size(LONGEST_MESSAGE);
-    let connections = TcpListenerStream::new(listener).map(|stream| stream.map(Connection::new));
+    let process = CancellationToken::new();
+    let connections =
+        TcpListenerStream::new(listener).map(|stream| Ok::<_, io::Error>(Connection::new(stream?, &process)));
     let (stopping, stopped) = tokio::sync::oneshot::channel::<()>();
     let server =
         Server::builder().add_service(Delivered(service)).serve_with_incoming_shutdown(connections, async {
             stop.await;
+            // Nobody waits for a busy workspace any more.
+            process.cancel();
             let _ = stopping.send(());
         });
     tokio::pin!(server);
