@@ -136,6 +136,10 @@ impl Resource for Token {
     fn check(&self, inputs: Map) -> Checked {
         let mut inputs = cleaned(inputs);
         let mut failures = check_keys(&inputs, TokenInputs::ROWS, "a databricks Token");
+        if let Some(Value::Object(config)) = inputs.get("providerConfig").map(Value::plain) {
+            let unknown = check_keys(config, TokenProviderConfig::ROWS, "providerConfig");
+            failures.extend(unknown.into_iter().map(|failure| Failure::new("providerConfig", failure.reason)));
+        }
         let mut warnings = Vec::new();
         match TokenInputs::decode(&inputs) {
             Ok(typed) => {
@@ -162,7 +166,7 @@ impl Resource for Token {
         }
         changes.extend(rotated(request.old_inputs, request.news));
         changes.extend(moved(client, &news, &outputs).await);
-        changes.extend(overstated(request.news, &outputs));
+        changes.extend(overstated(request.old_inputs, request.news, &outputs));
         if let Some(due) = Due::find(&news, &outputs, ctx.clock.now_ms()) {
             ctx.report(Severity::Info, &due.reason).await;
             changes.insert("expiryTime".to_owned(), (Kind::Changed, Change::Replace));
@@ -408,17 +412,15 @@ fn imported_inputs(info: &TokenInfo) -> Map {
 }
 
 /// Inputs of the state, those that are stated brought up to date. Others stay out, or the next preview would show
-/// them as removed.
+/// them as removed. What Databricks sets by itself stays as the program states it, for the same reason.
 fn refreshed_inputs(mut inputs: Map, info: &TokenInfo) -> Map {
     let live = [
         ("comment", info.comment.as_ref().filter(|comment| !comment.is_empty()).map(Property::encode)),
         ("scopes", info.scopes.as_ref().filter(|scopes| !scopes.is_empty()).map(Property::encode)),
-        ("creationTime", info.creation_time.as_ref().map(Property::encode)),
-        ("expiryTime", info.expiry_time.as_ref().map(Property::encode)),
-        ("tokenId", Some(info.token_id.encode())),
     ];
     for (name, value) in live {
-        if let (Some(stated), Some(value)) = (inputs.get_mut(name), value) {
+        if let (Some(stated), Some(value)) = (inputs.get_mut(name).filter(|stated| !stated.is_null()), value)
+        {
             let same_list = name == "scopes" && sorted(stated) == sorted(&value);
             if !same_list {
                 *stated = if stated.has_secret() { Value::secret(value) } else { value };
@@ -487,13 +489,17 @@ async fn moved(client: &Client, news: &TokenInputs, outputs: &Map) -> Changes {
     }
 }
 
-/// Properties that Databricks sets but a program states all the same: a value other than the real one is an update
-/// that sends nothing.
-fn overstated(news: &Map, outputs: &Map) -> Changes {
-    let news = normalized(news);
+/// Properties that Databricks sets but a program states all the same: a new value other than the real one is an
+/// update that sends nothing. It is shown once, not by every run after that.
+fn overstated(old: &Map, news: &Map, outputs: &Map) -> Changes {
+    let (old, news) = (normalized(old), normalized(news));
     ["creationTime", "expiryTime", "tokenId"]
         .into_iter()
-        .filter(|name| news.get(*name).is_some_and(|stated| outputs.get(*name) != Some(stated)))
+        .filter(|name| {
+            news.get(*name).is_some_and(|stated| {
+                [old.get(*name), outputs.get(*name)].iter().all(|known| *known != Some(stated))
+            })
+        })
         .map(|name| (name.to_owned(), (Kind::Changed, Change::Update)))
         .collect()
 }
