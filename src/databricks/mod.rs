@@ -17,7 +17,7 @@ use governor::clock::Clock as _;
 use governor::{DefaultDirectRateLimiter, Quota, RateLimiter};
 use reqwest::{Method, Response};
 use serde::Deserialize;
-use serde::de::DeserializeOwned;
+use serde::de::{DeserializeOwned, IgnoredAny};
 use serde_json::Value as Json;
 use tokio::sync::OnceCell;
 use zeroize::Zeroizing;
@@ -56,6 +56,8 @@ struct Inner {
     limiter: DefaultDirectRateLimiter,
     endpoint: OnceCell<Endpoint>,
     credentials: OnceCell<auth::Chosen>,
+    /// What a host that does not describe itself answers to the question which workspace it is.
+    asked_workspace: OnceCell<Option<String>>,
     workspaces: Mutex<HashMap<String, Client>>,
     /// Concurrent readers of one workspace share a listing.
     listing: tokens::Listing,
@@ -116,6 +118,7 @@ impl Client {
             clock,
             endpoint: OnceCell::new(),
             credentials: OnceCell::new(),
+            asked_workspace: OnceCell::new(),
             workspaces: Mutex::default(),
             listing: tokens::Listing::default(),
         }))
@@ -290,8 +293,25 @@ impl Client {
     }
 
     /// The workspace that this client acts on, if that is known: asks the host on first use.
-    pub async fn workspace_id(&self) -> Result<Option<&str>, Error> {
-        Ok(self.endpoint().await?.metadata.workspace_id.as_deref())
+    pub async fn workspace_id(&self, ctx: &Context) -> Result<Option<&str>, Error> {
+        let metadata = &self.endpoint().await?.metadata;
+        if metadata.workspace_id.is_some() || metadata.host_type != HostType::Workspace {
+            return Ok(metadata.workspace_id.as_deref());
+        }
+        Ok(self.0.asked_workspace.get_or_init(|| self.ask_workspace(ctx)).await.as_deref())
+    }
+
+    /// Asks a workspace that does not describe itself for its id, which is a header of every answer. Asks once and
+    /// briefly: whoever may not ask who they are can do without.
+    async fn ask_workspace(&self, ctx: &Context) -> Option<String> {
+        let path = "/api/2.0/preview/scim/v2/Me?excludedAttributes=entitlements";
+        let request = Request::new(Method::GET, path, None, Repeat::Always);
+        let asking = async {
+            let endpoint = self.endpoint().await?;
+            let credentials = self.credentials(endpoint).await?;
+            self.attempt::<IgnoredAny>(ctx, endpoint, credentials, &request).await
+        };
+        tokio::time::timeout(CONNECT_TIMEOUT, asking).await.ok()?.ok()?.workspace_id
     }
 
     /// The client for the workspace that a resource names, or that the provider is configured for.
@@ -313,7 +333,11 @@ impl Client {
             };
         };
         if metadata.host_type == HostType::Workspace {
-            return match metadata.own_workspace_id.as_deref().or(configured) {
+            let own = match &metadata.own_workspace_id {
+                Some(own) => Some(own.as_str()),
+                None => self.workspace_id(ctx).await?,
+            };
+            return match own {
                 Some(own) if own != id => Err(Error::Workspace(format!(
                     "failed to validate workspace_id: workspace_id mismatch: provider is configured for workspace \
                      {own} but got {id} in provider_config. please check the workspace_id provided in provider_config"

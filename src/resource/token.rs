@@ -8,8 +8,8 @@ use serde_json::{Value as Json, json};
 
 use super::{Checked, Created, Definition, Diff, Error, Known, Resource, State};
 use crate::context::{Context, Severity};
-use crate::databricks::Client;
 use crate::databricks::tokens::{self, CreateError, NewToken, TokenChange, TokenInfo, date};
+use crate::databricks::{self, Client};
 use crate::property::{
     Change, Changes, Failure, Input, Kind, Map, Mismatch, Property, Record, Value, changes, check_keys,
     cleaned, normalized,
@@ -138,7 +138,8 @@ impl Resource for Token {
         let mut failures = check_keys(&inputs, TokenInputs::ROWS, "a databricks Token");
         if let Some(Value::Object(config)) = inputs.get("providerConfig").map(Value::plain) {
             let unknown = check_keys(config, TokenProviderConfig::ROWS, "providerConfig");
-            failures.extend(unknown.into_iter().map(|failure| Failure::new("providerConfig", failure.reason)));
+            failures
+                .extend(unknown.into_iter().map(|failure| Failure::new("providerConfig", failure.reason)));
         }
         let mut warnings = Vec::new();
         match TokenInputs::decode(&inputs) {
@@ -165,7 +166,7 @@ impl Resource for Token {
             changes.remove("lifetimeSeconds");
         }
         changes.extend(rotated(request.old_inputs, request.news));
-        changes.extend(moved(client, &news, &outputs).await);
+        changes.extend(moved(client, ctx, &news, &outputs).await?);
         changes.extend(overstated(request.old_inputs, request.news, &outputs));
         if let Some(due) = Due::find(&news, &outputs, ctx.clock.now_ms()) {
             ctx.report(Severity::Info, &due.reason).await;
@@ -236,7 +237,7 @@ impl Resource for Token {
         let inputs = if imported { imported_inputs(&info) } else { refreshed_inputs(inputs, &info) };
         let workspace_id = match workspace_id {
             Some(id) => Some(id),
-            None => client.workspace_id().await?.map(str::to_owned),
+            None => client.workspace_id(ctx).await?.map(str::to_owned),
         };
         let value = outputs_before.get("tokenValue").and_then(|value| SecretString::decode(value).ok());
         let stated = merged(outputs_before, &inputs);
@@ -473,20 +474,29 @@ fn rotated(old: &Map, news: &Map) -> Changes {
 }
 
 /// The token belongs to a workspace; if the program or the provider now means another, it is replaced.
-async fn moved(client: &Client, news: &TokenInputs, outputs: &Map) -> Changes {
-    let Some(old) = stated_workspace(outputs) else { return Changes::new() };
-    let new = match news.workspace_id() {
-        Some(id) => Some(id.to_owned()),
-        None if matches!(news.provider_config, Input::Unknown) => None,
-        // A host that does not answer now says nothing of the workspace; the operation that needs it will complain.
-        None => client.workspace_id().await.ok().flatten().map(str::to_owned),
+async fn moved(client: &Client, ctx: &Context, news: &TokenInputs, outputs: &Map) -> Result<Changes, Error> {
+    let Some(old) = stated_workspace(outputs) else { return Ok(Changes::new()) };
+    let stated = match &news.provider_config {
+        Input::Known(config) => config.workspace_id.clone(),
+        Input::Unknown => Input::Unknown,
+        Input::Absent => Input::Absent,
     };
-    match new {
+    let new = match stated {
+        Input::Known(id) => Some(id),
+        Input::Unknown => None,
+        Input::Absent => match client.workspace_id(ctx).await {
+            Ok(id) => id.map(str::to_owned),
+            Err(error @ databricks::Error::Workspace(_)) => return Err(error.into()),
+            // A host that does not answer now says nothing of the workspace; the operation that needs it will complain.
+            Err(_) => None,
+        },
+    };
+    Ok(match new {
         Some(new) if new != old => {
             Changes::from([("providerConfig.workspaceId".to_owned(), (Kind::Changed, Change::Replace))])
         }
         _ => Changes::new(),
-    }
+    })
 }
 
 /// Properties that Databricks sets but a program states all the same: a new value other than the real one is an
