@@ -48,3 +48,7 @@ dist: build ## Pack the plugin for release (target/dist)
 	mkdir -p target/dist
 	tar -czf target/dist/$(PLUGIN)-v$(VERSION)-$(OS)-$(ARCH).tar.gz -C $(TARGET)/release $(PLUGIN)
 	@echo target/dist/$(PLUGIN)-v$(VERSION)-$(OS)-$(ARCH).tar.gz
+
+bench: build ## Measure start-up, calls and memory of the release build; ARGS="--against PATH" pairs it with another
+	@scripts/python.sh
+	target/venv/bin/python benches/plugin.py $(ARGS)
