@@ -240,7 +240,13 @@ impl Resource for Token {
             None => client.workspace_id(ctx).await?.map(str::to_owned),
         };
         let value = outputs_before.get("tokenValue").and_then(|value| SecretString::decode(value).ok());
-        let stated = merged(outputs_before, &inputs);
+        // What is not stated is as the workspace has it: `Token.get` states nothing.
+        let mut stated = outputs_before;
+        for name in ["comment", "scopes"] {
+            stated.remove(name);
+        }
+        stated.extend(imported_inputs(&info));
+        stated.extend(inputs.clone());
         let outputs = outputs(stated, info, value.unwrap_or_default(), workspace_id);
         Ok(Some(State { inputs, outputs }))
     }
@@ -381,12 +387,6 @@ fn outputs(stated: Map, info: TokenInfo, value: SecretString, workspace_id: Opti
     // The official provider keeps the id among the outputs too.
     outputs.insert("id".to_owned(), Value::String(info.token_id));
     outputs.extend(typed.encode());
-    outputs
-}
-
-/// Outputs from before, with the inputs as they are now.
-fn merged(mut outputs: Map, inputs: &Map) -> Map {
-    outputs.extend(inputs.clone());
     outputs
 }
 
