@@ -42,6 +42,9 @@ TOKEN_TYPE = "databricks:index/token:Token"
 # Every value that the local workspace mints looks so.
 TOKEN_VALUE = re.compile(r"dapi[0-9a-f]{32}")
 
+# At -v=9 the engine itself logs every value that it sends or receives, for any plugin.
+ENGINE_TRACE = re.compile(r'^\{"time":[^{]*"msg":"(Unm|M)arshaling property for RPC\[.*$', re.MULTILINE)
+
 
 def _program(variable, default):
     """The absolute path of a program or folder that the tests need; its absence is an error and skips nothing."""
@@ -514,6 +517,12 @@ class Result:
         assert len(found) == 1, f"not one step: {[step['op'] for step in found]}"
         return found[0]
 
+    def planned(self):
+        """The outputs of the one token as the engine knew them in the end. Unknown ones are UNKNOWN; secrets are there
+        as secrets, without their value."""
+        (step,) = [step for step in self._steps("resOutputsEvent") if step["type"] == TOKEN_TYPE]
+        return step["new"]["outputs"]
+
     @property
     def diagnostics(self):
         """(severity, message) of what the engine told the user, without colours."""
@@ -661,8 +670,8 @@ class Pulumi:
         """Values of tokens in anything that a command printed or that lies on the disk, and where."""
         found = []
         for result in self.results:
-            events = json.dumps(result.events)
-            found += [(value, result.command) for value in TOKEN_VALUE.findall(result.text + events)]
+            text = ENGINE_TRACE.sub("", result.text) + json.dumps(result.events)
+            found += [(value, result.command) for value in TOKEN_VALUE.findall(text)]
         scratch = self.project_dir.parent
         for path in scratch.rglob("*"):
             if path.is_file() and not path.is_symlink():
