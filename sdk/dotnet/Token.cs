@@ -17,6 +17,41 @@ namespace Pulumi.Databricks
     /// 
     /// A token that has expired, or was revoked by somebody else, is replaced by the next `pulumi up`; for one that is about to
     /// expire, state `rotateBeforeSeconds`. The new token is created before the old one is revoked.
+    /// 
+    /// ## Example Usage
+    /// ### A token that is replaced before it expires
+    /// 
+    /// An ordinary `pulumi up` in the last 14 days of the token's life creates its successor, updates everything that depends on
+    /// it, and revokes it.
+    /// ```csharp
+    /// using System.Collections.Generic;
+    /// using Pulumi;
+    /// using Databricks = Pulumi.Databricks;
+    /// 
+    /// return await Deployment.RunAsync(() =&gt;
+    /// {
+    ///     var token = new Databricks.Token("ci", new()
+    ///     {
+    ///         Comment = "Token of the CI",
+    ///         LifetimeSeconds = 90 * 24 * 60 * 60,
+    ///         RotateBeforeSeconds = 14 * 24 * 60 * 60,
+    ///     });
+    /// 
+    ///     return new Dictionary&lt;string, object?&gt;
+    ///     {
+    ///         ["tokenId"] = token.TokenId,
+    ///         ["tokenValue"] = token.TokenValue,
+    ///     };
+    /// });
+    /// ```
+    /// 
+    /// ## Import
+    /// 
+    /// A token is imported by its id, without its value, which Databricks does not give again:
+    /// 
+    /// ```sh
+    /// pulumi import databricks:index/token:Token ci &lt;id of the token&gt;
+    /// ```
     /// </summary>
     [DatabricksResourceType("databricks:index/token:Token")]
     public partial class Token : global::Pulumi.CustomResource
@@ -49,13 +84,13 @@ namespace Pulumi.Databricks
         /// When the token was created, in milliseconds since 1970.
         /// </summary>
         [Output("creationTime")]
-        public Output<int> CreationTime { get; private set; } = null!;
+        public Output<double> CreationTime { get; private set; } = null!;
 
         /// <summary>
         /// When the token expires, in milliseconds since 1970; -1 is never.
         /// </summary>
         [Output("expiryTime")]
-        public Output<int> ExpiryTime { get; private set; } = null!;
+        public Output<double> ExpiryTime { get; private set; } = null!;
 
         /// <summary>
         /// Scopes that Databricks has seen in use.
@@ -73,7 +108,7 @@ namespace Pulumi.Databricks
         /// Workspace that the token belongs to.
         /// </summary>
         [Output("providerConfig")]
-        public Output<Outputs.TokenProviderConfig?> ProviderConfig { get; private set; } = null!;
+        public Output<Outputs.TokenProviderConfig> ProviderConfig { get; private set; } = null!;
 
         /// <summary>
         /// Seconds before its expiry from which on an ordinary `pulumi up` replaces the token. Must be less than `lifetimeSeconds`. A change of this setting alone changes nothing.
@@ -171,13 +206,13 @@ namespace Pulumi.Databricks
         /// Accepted for compatibility and never sent: Databricks sets it.
         /// </summary>
         [Input("creationTime")]
-        public Input<int>? CreationTime { get; set; }
+        public Input<double>? CreationTime { get; set; }
 
         /// <summary>
         /// Accepted for compatibility and never sent: Databricks sets it.
         /// </summary>
         [Input("expiryTime")]
-        public Input<int>? ExpiryTime { get; set; }
+        public Input<double>? ExpiryTime { get; set; }
 
         /// <summary>
         /// Lifetime of the token in seconds. Without one the workspace decides: two years, or the longest that it allows. A changed lifetime replaces the token.
@@ -269,13 +304,13 @@ namespace Pulumi.Databricks
         /// When the token was created, in milliseconds since 1970.
         /// </summary>
         [Input("creationTime")]
-        public Input<int>? CreationTime { get; set; }
+        public Input<double>? CreationTime { get; set; }
 
         /// <summary>
         /// When the token expires, in milliseconds since 1970; -1 is never.
         /// </summary>
         [Input("expiryTime")]
-        public Input<int>? ExpiryTime { get; set; }
+        public Input<double>? ExpiryTime { get; set; }
 
         [Input("inferredScopes")]
         private InputList<string>? _inferredScopes;

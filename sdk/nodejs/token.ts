@@ -14,6 +14,33 @@ import * as utilities from "./utilities";
  *
  * A token that has expired, or was revoked by somebody else, is replaced by the next `pulumi up`; for one that is about to
  * expire, state `rotateBeforeSeconds`. The new token is created before the old one is revoked.
+ *
+ * ## Example Usage
+ * ### A token that is replaced before it expires
+ *
+ * An ordinary `pulumi up` in the last 14 days of the token's life creates its successor, updates everything that depends on
+ * it, and revokes it.
+ *
+ * ```typescript
+ * import * as databricks from "@pulumi/databricks";
+ *
+ * const token = new databricks.Token("ci", {
+ *     comment: "Token of the CI",
+ *     lifetimeSeconds: 90 * 24 * 60 * 60,
+ *     rotateBeforeSeconds: 14 * 24 * 60 * 60,
+ * });
+ *
+ * export const tokenId = token.tokenId;
+ * export const tokenValue = token.tokenValue;
+ * ```
+ *
+ * ## Import
+ *
+ * A token is imported by its id, without its value, which Databricks does not give again:
+ *
+ * ```sh
+ * pulumi import databricks:index/token:Token ci <id of the token>
+ * ```
  */
 export class Token extends pulumi.CustomResource {
     /**
@@ -78,7 +105,7 @@ export class Token extends pulumi.CustomResource {
     /**
      * Workspace that the token belongs to.
      */
-    declare public readonly providerConfig: pulumi.Output<outputs.TokenProviderConfig | undefined>;
+    declare public readonly providerConfig: pulumi.Output<outputs.TokenProviderConfig>;
     /**
      * Seconds before its expiry from which on an ordinary `pulumi up` replaces the token. Must be less than `lifetimeSeconds`. A change of this setting alone changes nothing.
      */

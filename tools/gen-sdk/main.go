@@ -9,6 +9,7 @@
 package main
 
 import (
+	"bytes"
 	_ "embed"
 	"encoding/json"
 	"encoding/xml"
@@ -33,6 +34,10 @@ import (
 
 // tool is what the header line of every generated file names as its origin.
 const tool = "gen-sdk"
+
+// moments are the properties of resources that count milliseconds since 1970. The schema calls them integers, as that of
+// the official package does, and integers of Java and C# have 32 bits: there they would always read 2147483647.
+var moments = []string{"creationTime", "expiryTime"}
 
 // The Go SDK's go.mod asks for the versions that its code was generated and tested with.
 const goModTemplate = `module %s
@@ -85,10 +90,23 @@ const pomTemplate = `<?xml version="1.0" encoding="UTF-8"?>
 </project>
 `
 
+// The README of every SDK. %s stands for the language, the description of the package and the folder of the example.
+const readmeTemplate = `# Databricks for Pulumi, in %s
+
+%s
+
+Generated from [schema.json](../../schema.json): do not edit. [The example](../../examples/%s) says how to install and
+use it.
+`
+
 //go:embed logo.png
 var logo []byte
 
-var languages = []string{"python", "nodejs", "go", "java", "dotnet"}
+var (
+	languages = []string{"python", "nodejs", "go", "java", "dotnet"}
+	titles    = map[string]string{"python": "Python", "nodejs": "TypeScript and JavaScript", "go": "Go", "java": "Java", "dotnet": "C#"}
+	examples  = map[string]string{"python": "python", "nodejs": "typescript", "go": "go", "java": "java", "dotnet": "csharp"}
+)
 
 func main() {
 	schemaPath := flag.String("schema", "", "the package's schema.json")
@@ -124,15 +142,37 @@ func run(schemaPath, out, language string) error {
 		if err := json.Unmarshal(text, &spec); err != nil {
 			return fmt.Errorf("%s: %w", schemaPath, err)
 		}
+		if name == "java" || name == "dotnet" {
+			widen(spec)
+		}
 		files, err := generate(name, spec)
 		if err != nil {
 			return fmt.Errorf("%s SDK from %s: %w", name, schemaPath, err)
 		}
+		files["README.md"] = fmt.Appendf(nil, readmeTemplate, titles[name], spec.Description, examples[name])
 		if err := write(filepath.Join(out, name), files); err != nil {
 			return err
 		}
 	}
 	return nil
+}
+
+// widen makes numbers of the moments: their 64-bit floats hold every millisecond of the next 285,000 years.
+func widen(spec schema.PackageSpec) {
+	for _, resource := range spec.Resources {
+		groups := []map[string]schema.PropertySpec{resource.Properties, resource.InputProperties}
+		if resource.StateInputs != nil {
+			groups = append(groups, resource.StateInputs.Properties)
+		}
+		for _, properties := range groups {
+			for _, name := range moments {
+				if property, ok := properties[name]; ok {
+					property.Type = "number"
+					properties[name] = property
+				}
+			}
+		}
+	}
 }
 
 func generate(language string, spec schema.PackageSpec) (map[string][]byte, error) {
@@ -160,15 +200,13 @@ func generate(language string, spec schema.PackageSpec) (map[string][]byte, erro
 	}
 	switch language {
 	case "python":
-		files, err := pythongen.GeneratePackage(tool, pkg, nil, nil)
+		return pythongen.GeneratePackage(tool, pkg, nil, nil)
+	case "nodejs":
+		files, err := nodegen.GeneratePackage(tool, pkg, nil, nil, false, nil)
 		if err != nil {
 			return nil, err
 		}
-		// pyproject.toml names a README beside it, and the generator writes one into the package only.
-		files["README.md"] = files["pulumi_"+pkg.Name+"/README.md"]
-		return files, nil
-	case "nodejs":
-		return nodegen.GeneratePackage(tool, pkg, nil, nil, false, nil)
+		return files, makeInstallable(files)
 	case "go":
 		files, err := gogen.GeneratePackage(tool, pkg, nil)
 		if err != nil {
@@ -189,6 +227,29 @@ func problems(diagnostics hcl.Diagnostics) error {
 		text.WriteString("\n  " + strings.TrimPrefix(diagnostic.Error(), "<nil>: "))
 	}
 	return errors.New("the schema is not valid:" + text.String())
+}
+
+// makeInstallable adds to package.json what `npm install` and `npm pack` need in the SDK's folder. Pulumi's own packages
+// are published from bin/, into which their release scripts copy package.json.
+func makeInstallable(files map[string][]byte) error {
+	var manifest map[string]any
+	if err := json.Unmarshal(files["package.json"], &manifest); err != nil {
+		return fmt.Errorf("package.json: %w", err)
+	}
+	manifest["main"] = "bin/index.js"
+	manifest["types"] = "bin/index.d.ts"
+	manifest["files"] = []string{"bin"}
+	// The code reads its version from a package.json beside it.
+	manifest["scripts"] = map[string]string{"build": "tsc && node -e \"fs.copyFileSync('package.json', 'bin/package.json')\"", "prepare": "npm run build"}
+	var text bytes.Buffer
+	encoder := json.NewEncoder(&text)
+	encoder.SetEscapeHTML(false)
+	encoder.SetIndent("", "    ")
+	if err := encoder.Encode(manifest); err != nil {
+		return fmt.Errorf("package.json: %w", err)
+	}
+	files["package.json"] = text.Bytes()
+	return nil
 }
 
 // addGoMod makes the Go SDK a module. Its generator writes packages only. The module's root is where the import path

@@ -18,6 +18,47 @@ import (
 //
 // A token that has expired, or was revoked by somebody else, is replaced by the next `pulumi up`; for one that is about to
 // expire, state `rotateBeforeSeconds`. The new token is created before the old one is revoked.
+//
+// ## Example Usage
+// ### A token that is replaced before it expires
+//
+// An ordinary `pulumi up` in the last 14 days of the token's life creates its successor, updates everything that depends on
+// it, and revokes it.
+// ```go
+// package main
+//
+// import (
+//
+//	"github.com/pulumi/pulumi-databricks/sdk/go/databricks"
+//	"github.com/pulumi/pulumi/sdk/v3/go/pulumi"
+//
+// )
+//
+//	func main() {
+//		pulumi.Run(func(ctx *pulumi.Context) error {
+//			token, err := databricks.NewToken(ctx, "ci", &databricks.TokenArgs{
+//				Comment:             pulumi.String("Token of the CI"),
+//				LifetimeSeconds:     pulumi.Int(90 * 24 * 60 * 60),
+//				RotateBeforeSeconds: pulumi.Int(14 * 24 * 60 * 60),
+//			})
+//			if err != nil {
+//				return err
+//			}
+//			ctx.Export("tokenId", token.TokenId)
+//			ctx.Export("tokenValue", token.TokenValue)
+//			return nil
+//		})
+//	}
+//
+// ```
+//
+// ## Import
+//
+// A token is imported by its id, without its value, which Databricks does not give again:
+//
+// ```sh
+// pulumi import databricks:index/token:Token ci <id of the token>
+// ```
 type Token struct {
 	pulumi.CustomResourceState
 
@@ -38,7 +79,7 @@ type Token struct {
 	// Lifetime of the token in seconds. Without one the workspace decides: two years, or the longest that it allows. A changed lifetime replaces the token.
 	LifetimeSeconds pulumi.IntPtrOutput `pulumi:"lifetimeSeconds"`
 	// Workspace that the token belongs to.
-	ProviderConfig TokenProviderConfigPtrOutput `pulumi:"providerConfig"`
+	ProviderConfig TokenProviderConfigOutput `pulumi:"providerConfig"`
 	// Seconds before its expiry from which on an ordinary `pulumi up` replaces the token. Must be less than `lifetimeSeconds`. A change of this setting alone changes nothing.
 	RotateBeforeSeconds pulumi.IntPtrOutput `pulumi:"rotateBeforeSeconds"`
 	// Values of your choice, a date for example. The token is replaced when one of them changes; adding or removing the whole map replaces nothing.
@@ -325,8 +366,8 @@ func (o TokenOutput) LifetimeSeconds() pulumi.IntPtrOutput {
 }
 
 // Workspace that the token belongs to.
-func (o TokenOutput) ProviderConfig() TokenProviderConfigPtrOutput {
-	return o.ApplyT(func(v *Token) TokenProviderConfigPtrOutput { return v.ProviderConfig }).(TokenProviderConfigPtrOutput)
+func (o TokenOutput) ProviderConfig() TokenProviderConfigOutput {
+	return o.ApplyT(func(v *Token) TokenProviderConfigOutput { return v.ProviderConfig }).(TokenProviderConfigOutput)
 }
 
 // Seconds before its expiry from which on an ordinary `pulumi up` replaces the token. Must be less than `lifetimeSeconds`. A change of this setting alone changes nothing.

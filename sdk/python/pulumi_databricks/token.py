@@ -446,6 +446,34 @@ class Token(pulumi.CustomResource):
         A token that has expired, or was revoked by somebody else, is replaced by the next `pulumi up`; for one that is about to
         expire, state `rotateBeforeSeconds`. The new token is created before the old one is revoked.
 
+        ## Example Usage
+        ### A token that is replaced before it expires
+
+        An ordinary `pulumi up` in the last 14 days of the token's life creates its successor, updates everything that depends on
+        it, and revokes it.
+        ```python
+        import pulumi
+        import pulumi_databricks as databricks
+
+        token = databricks.Token(
+            "ci",
+            comment="Token of the CI",
+            lifetime_seconds=90 * 24 * 60 * 60,
+            rotate_before_seconds=14 * 24 * 60 * 60,
+        )
+
+        pulumi.export("tokenId", token.token_id)
+        pulumi.export("tokenValue", token.token_value)
+        ```
+
+        ## Import
+
+        A token is imported by its id, without its value, which Databricks does not give again:
+
+        ```sh
+        pulumi import databricks:index/token:Token ci <id of the token>
+        ```
+
         :param str resource_name: The name of the resource.
         :param pulumi.ResourceOptions opts: Options for the resource.
         :param pulumi.Input[_builtins.bool] autoscope_enabled: Whether Databricks narrows the scopes of the token to those that it sees in use. A change replaces the token.
@@ -473,6 +501,34 @@ class Token(pulumi.CustomResource):
 
         A token that has expired, or was revoked by somebody else, is replaced by the next `pulumi up`; for one that is about to
         expire, state `rotateBeforeSeconds`. The new token is created before the old one is revoked.
+
+        ## Example Usage
+        ### A token that is replaced before it expires
+
+        An ordinary `pulumi up` in the last 14 days of the token's life creates its successor, updates everything that depends on
+        it, and revokes it.
+        ```python
+        import pulumi
+        import pulumi_databricks as databricks
+
+        token = databricks.Token(
+            "ci",
+            comment="Token of the CI",
+            lifetime_seconds=90 * 24 * 60 * 60,
+            rotate_before_seconds=14 * 24 * 60 * 60,
+        )
+
+        pulumi.export("tokenId", token.token_id)
+        pulumi.export("tokenValue", token.token_value)
+        ```
+
+        ## Import
+
+        A token is imported by its id, without its value, which Databricks does not give again:
+
+        ```sh
+        pulumi import databricks:index/token:Token ci <id of the token>
+        ```
 
         :param str resource_name: The name of the resource.
         :param TokenArgs args: The arguments to use to populate this resource's properties.
@@ -656,7 +712,7 @@ class Token(pulumi.CustomResource):
 
     @_builtins.property
     @pulumi.getter(name="providerConfig")
-    def provider_config(self) -> pulumi.Output[Optional['outputs.TokenProviderConfig']]:
+    def provider_config(self) -> pulumi.Output['outputs.TokenProviderConfig']:
         """
         Workspace that the token belongs to.
         """

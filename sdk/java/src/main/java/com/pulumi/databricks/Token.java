@@ -12,6 +12,7 @@ import com.pulumi.databricks.Utilities;
 import com.pulumi.databricks.inputs.TokenState;
 import com.pulumi.databricks.outputs.TokenProviderConfig;
 import java.lang.Boolean;
+import java.lang.Double;
 import java.lang.Integer;
 import java.lang.String;
 import java.util.List;
@@ -27,6 +28,41 @@ import javax.annotation.Nullable;
  * 
  * A token that has expired, or was revoked by somebody else, is replaced by the next `pulumi up`; for one that is about to
  * expire, state `rotateBeforeSeconds`. The new token is created before the old one is revoked.
+ * 
+ * ## Example Usage
+ * ### A token that is replaced before it expires
+ * 
+ * An ordinary `pulumi up` in the last 14 days of the token&#39;s life creates its successor, updates everything that depends on
+ * it, and revokes it.
+ * <pre>
+ * {@code
+ * import com.pulumi.Pulumi;
+ * import com.pulumi.databricks.Token;
+ * import com.pulumi.databricks.TokenArgs;
+ * 
+ * public class App {
+ *     public static void main(String[] args) {
+ *         Pulumi.run(ctx -> {
+ *             var token = new Token("ci", TokenArgs.builder()
+ *                 .comment("Token of the CI")
+ *                 .lifetimeSeconds(90 * 24 * 60 * 60)
+ *                 .rotateBeforeSeconds(14 * 24 * 60 * 60)
+ *                 .build());
+ *             ctx.export("tokenId", token.tokenId());
+ *             ctx.export("tokenValue", token.tokenValue());
+ *         });
+ *     }
+ * }
+ * }
+ * </pre>
+ * 
+ * ## Import
+ * 
+ * A token is imported by its id, without its value, which Databricks does not give again:
+ * 
+ * ```sh
+ * pulumi import databricks:index/token:Token ci &lt;id of the token&gt;
+ * ```
  * 
  */
 @ResourceType(type="databricks:index/token:Token")
@@ -91,28 +127,28 @@ public class Token extends com.pulumi.resources.CustomResource {
      * When the token was created, in milliseconds since 1970.
      * 
      */
-    @Export(name="creationTime", refs={Integer.class}, tree="[0]")
-    private Output<Integer> creationTime;
+    @Export(name="creationTime", refs={Double.class}, tree="[0]")
+    private Output<Double> creationTime;
 
     /**
      * @return When the token was created, in milliseconds since 1970.
      * 
      */
-    public Output<Integer> creationTime() {
+    public Output<Double> creationTime() {
         return this.creationTime;
     }
     /**
      * When the token expires, in milliseconds since 1970; -1 is never.
      * 
      */
-    @Export(name="expiryTime", refs={Integer.class}, tree="[0]")
-    private Output<Integer> expiryTime;
+    @Export(name="expiryTime", refs={Double.class}, tree="[0]")
+    private Output<Double> expiryTime;
 
     /**
      * @return When the token expires, in milliseconds since 1970; -1 is never.
      * 
      */
-    public Output<Integer> expiryTime() {
+    public Output<Double> expiryTime() {
         return this.expiryTime;
     }
     /**
@@ -148,14 +184,14 @@ public class Token extends com.pulumi.resources.CustomResource {
      * 
      */
     @Export(name="providerConfig", refs={TokenProviderConfig.class}, tree="[0]")
-    private Output</* @Nullable */ TokenProviderConfig> providerConfig;
+    private Output<TokenProviderConfig> providerConfig;
 
     /**
      * @return Workspace that the token belongs to.
      * 
      */
-    public Output<Optional<TokenProviderConfig>> providerConfig() {
-        return Codegen.optional(this.providerConfig);
+    public Output<TokenProviderConfig> providerConfig() {
+        return this.providerConfig;
     }
     /**
      * Seconds before its expiry from which on an ordinary `pulumi up` replaces the token. Must be less than `lifetimeSeconds`. A change of this setting alone changes nothing.

@@ -7,6 +7,7 @@ import com.pulumi.core.Output;
 import com.pulumi.core.annotations.Import;
 import com.pulumi.databricks.inputs.TokenProviderConfigArgs;
 import java.lang.Boolean;
+import java.lang.Double;
 import java.lang.Integer;
 import java.lang.String;
 import java.util.List;
@@ -55,13 +56,13 @@ public final class TokenArgs extends com.pulumi.resources.ResourceArgs {
      * 
      */
     @Import(name="creationTime")
-    private @Nullable Output<Integer> creationTime;
+    private @Nullable Output<Double> creationTime;
 
     /**
      * @return Accepted for compatibility and never sent: Databricks sets it.
      * 
      */
-    public Optional<Output<Integer>> creationTime() {
+    public Optional<Output<Double>> creationTime() {
         return Optional.ofNullable(this.creationTime);
     }
 
@@ -70,13 +71,13 @@ public final class TokenArgs extends com.pulumi.resources.ResourceArgs {
      * 
      */
     @Import(name="expiryTime")
-    private @Nullable Output<Integer> expiryTime;
+    private @Nullable Output<Double> expiryTime;
 
     /**
      * @return Accepted for compatibility and never sent: Databricks sets it.
      * 
      */
-    public Optional<Output<Integer>> expiryTime() {
+    public Optional<Output<Double>> expiryTime() {
         return Optional.ofNullable(this.expiryTime);
     }
 
@@ -251,7 +252,7 @@ public final class TokenArgs extends com.pulumi.resources.ResourceArgs {
          * @return builder
          * 
          */
-        public Builder creationTime(@Nullable Output<Integer> creationTime) {
+        public Builder creationTime(@Nullable Output<Double> creationTime) {
             $.creationTime = creationTime;
             return this;
         }
@@ -262,7 +263,7 @@ public final class TokenArgs extends com.pulumi.resources.ResourceArgs {
          * @return builder
          * 
          */
-        public Builder creationTime(Integer creationTime) {
+        public Builder creationTime(Double creationTime) {
             return creationTime(Output.of(creationTime));
         }
 
@@ -272,7 +273,7 @@ public final class TokenArgs extends com.pulumi.resources.ResourceArgs {
          * @return builder
          * 
          */
-        public Builder expiryTime(@Nullable Output<Integer> expiryTime) {
+        public Builder expiryTime(@Nullable Output<Double> expiryTime) {
             $.expiryTime = expiryTime;
             return this;
         }
@@ -283,7 +284,7 @@ public final class TokenArgs extends com.pulumi.resources.ResourceArgs {
          * @return builder
          * 
          */
-        public Builder expiryTime(Integer expiryTime) {
+        public Builder expiryTime(Double expiryTime) {
             return expiryTime(Output.of(expiryTime));
         }
 

@@ -7,6 +7,7 @@ import com.pulumi.core.Output;
 import com.pulumi.core.annotations.Import;
 import com.pulumi.databricks.inputs.TokenProviderConfigArgs;
 import java.lang.Boolean;
+import java.lang.Double;
 import java.lang.Integer;
 import java.lang.String;
 import java.util.List;
@@ -85,13 +86,13 @@ public final class TokenState extends com.pulumi.resources.ResourceArgs {
      * 
      */
     @Import(name="creationTime")
-    private @Nullable Output<Integer> creationTime;
+    private @Nullable Output<Double> creationTime;
 
     /**
      * @return When the token was created, in milliseconds since 1970.
      * 
      */
-    public Optional<Output<Integer>> creationTime() {
+    public Optional<Output<Double>> creationTime() {
         return Optional.ofNullable(this.creationTime);
     }
 
@@ -100,13 +101,13 @@ public final class TokenState extends com.pulumi.resources.ResourceArgs {
      * 
      */
     @Import(name="expiryTime")
-    private @Nullable Output<Integer> expiryTime;
+    private @Nullable Output<Double> expiryTime;
 
     /**
      * @return When the token expires, in milliseconds since 1970; -1 is never.
      * 
      */
-    public Optional<Output<Integer>> expiryTime() {
+    public Optional<Output<Double>> expiryTime() {
         return Optional.ofNullable(this.expiryTime);
     }
 
@@ -367,7 +368,7 @@ public final class TokenState extends com.pulumi.resources.ResourceArgs {
          * @return builder
          * 
          */
-        public Builder creationTime(@Nullable Output<Integer> creationTime) {
+        public Builder creationTime(@Nullable Output<Double> creationTime) {
             $.creationTime = creationTime;
             return this;
         }
@@ -378,7 +379,7 @@ public final class TokenState extends com.pulumi.resources.ResourceArgs {
          * @return builder
          * 
          */
-        public Builder creationTime(Integer creationTime) {
+        public Builder creationTime(Double creationTime) {
             return creationTime(Output.of(creationTime));
         }
 
@@ -388,7 +389,7 @@ public final class TokenState extends com.pulumi.resources.ResourceArgs {
          * @return builder
          * 
          */
-        public Builder expiryTime(@Nullable Output<Integer> expiryTime) {
+        public Builder expiryTime(@Nullable Output<Double> expiryTime) {
             $.expiryTime = expiryTime;
             return this;
         }
@@ -399,7 +400,7 @@ public final class TokenState extends com.pulumi.resources.ResourceArgs {
          * @return builder
          * 
          */
-        public Builder expiryTime(Integer expiryTime) {
+        public Builder expiryTime(Double expiryTime) {
             return expiryTime(Output.of(expiryTime));
         }
 
