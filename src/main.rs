@@ -39,6 +39,7 @@ enum Task {
 }
 
 fn main() -> ExitCode {
+    forbid_core_dumps();
     let (engine, verbosity) = match parse(std::env::args_os().skip(1)) {
         Task::Serve { engine, verbosity } => (engine, verbosity),
         Task::Print(text) => {
@@ -53,6 +54,16 @@ fn main() -> ExitCode {
             let _ = writeln!(std::io::stderr(), "pulumi-resource-databricks: {error}");
             ExitCode::FAILURE
         }
+    }
+}
+
+/// A core dump would write every credential in memory to the disk.
+fn forbid_core_dumps() {
+    #[cfg(unix)]
+    {
+        use rustix::process::{Resource, Rlimit, setrlimit};
+        // Where it fails, an even lower limit is in force.
+        let _ = setrlimit(Resource::Core, Rlimit { current: Some(0), maximum: Some(0) });
     }
 }
 

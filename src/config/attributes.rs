@@ -55,6 +55,9 @@ pub(super) trait AttributeType: Sized + Default {
     const SECRET: bool = false;
     fn schema() -> Json;
     fn is_set(&self) -> bool;
+    fn credential(&self) -> Option<&SecretString> {
+        None
+    }
     fn show(&self) -> String;
     fn parse(text: &str) -> Result<Self, String>;
     /// From a native value, or from the JSON text that SDKs make of whatever is not a string.
@@ -91,6 +94,9 @@ impl AttributeType for Option<SecretString> {
     }
     fn is_set(&self) -> bool {
         self.is_some()
+    }
+    fn credential(&self) -> Option<&SecretString> {
+        self.as_ref()
     }
     fn show(&self) -> String {
         "***".to_owned()
@@ -206,6 +212,13 @@ macro_rules! attributes {
         /// Values of the configuration properties, from wherever each was set.
         #[derive(Clone, Debug, Default)]
         pub struct Attributes { $( $(#[doc = $doc])* pub $field: $Type, )* }
+
+        impl Attributes {
+            /// Every credential among the values.
+            pub(crate) fn credentials(&self) -> impl Iterator<Item = &SecretString> {
+                [ $( AttributeType::credential(&self.$field) ),* ].into_iter().flatten()
+            }
+        }
 
         /// Every configuration property.
         pub const ATTRIBUTES: &[Attribute] = &[ $( Attribute {

@@ -52,6 +52,18 @@ impl Host {
         })
     }
 
+    /// Whether requests cross a network in the clear.
+    pub fn is_exposed(&self) -> bool {
+        let Some(authority) = self.url.strip_prefix("http://") else { return false };
+        let name = authority.parse::<http::uri::Authority>().map(|authority| authority.host().to_owned());
+        let name = name.unwrap_or_default().to_ascii_lowercase();
+        let loopback = match name.trim_matches(['[', ']']).parse::<std::net::IpAddr>() {
+            Ok(address) => address.is_loopback(),
+            Err(_) => name == "localhost" || name.ends_with(".localhost"),
+        };
+        !loopback
+    }
+
     /// Whether this is an account console by its name.
     pub fn is_account(&self) -> bool {
         self.url.starts_with("https://accounts.") || self.url.starts_with("https://accounts-dod.")
@@ -84,6 +96,22 @@ mod tests {
         }
         for stated in ["", "https://", "https://:80", "ftp://a", "https://a b", "://"] {
             assert_eq!(Host::parse(stated), Err(HostError), "{stated}");
+        }
+    }
+
+    #[test]
+    fn only_loopback_may_go_without_tls() {
+        for (stated, exposed) in [
+            ("https://a.b", false),
+            ("http://localhost:80", false),
+            ("http://127.0.0.2", false),
+            ("http://[::1]:80", false),
+            ("http://a.localhost", false),
+            ("http://a.b", true),
+            ("http://10.0.0.1", true),
+            ("http://localhost.a.b", true),
+        ] {
+            assert_eq!(Host::parse(stated).unwrap().is_exposed(), exposed, "{stated}");
         }
     }
 

@@ -164,6 +164,15 @@ impl Config {
         Ok(())
     }
 
+    /// What works but should not stay as it is.
+    pub fn warning(&self) -> Option<String> {
+        let host = self.host.as_ref().filter(|host| host.is_exposed())?;
+        Some(format!(
+            "{host} is plain http: credentials and new tokens can be read by everyone on the way. Use https in \
+             databricks:host"
+        ))
+    }
+
     /// An error of this configuration.
     pub fn error(&self, reason: impl Into<String>) -> ConfigError {
         ConfigError { reason: reason.into(), settings: self.describe() }

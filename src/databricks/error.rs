@@ -1,3 +1,4 @@
+use std::borrow::Cow;
 use std::time::Duration;
 
 use serde::Deserialize;
@@ -88,6 +89,26 @@ impl Error {
         }
     }
 
+    /// The error with every text that came from elsewhere passed through `map`.
+    pub(super) fn map_texts(mut self, map: impl Fn(&str) -> String) -> Error {
+        match &mut self {
+            Error::Api(ApiError { code, message, .. }) => {
+                *code = map(code);
+                *message = map(message);
+            }
+            Error::Unreachable { reason, .. }
+            | Error::Interrupted { reason, .. }
+            | Error::NotAnApi { reason, .. } => *reason = map(reason),
+            Error::Config(_)
+            | Error::Auth(_)
+            | Error::Cancelled { .. }
+            | Error::TimedOut { .. }
+            | Error::GaveUp { .. }
+            | Error::Workspace(_) => {}
+        }
+        self
+    }
+
     /// Whether it is certain that the request was not carried out.
     pub fn did_not_run(&self) -> bool {
         match self {
@@ -113,7 +134,7 @@ pub struct ApiError {
     pub status: u16,
     /// Databricks' code, such as `RESOURCE_DOES_NOT_EXIST`; empty if there is none.
     pub code: String,
-    /// Databricks' message.
+    /// Databricks' message, in full.
     pub message: String,
     /// Whether the body is an error of Databricks rather than of something in between.
     pub structured: bool,
@@ -123,10 +144,10 @@ pub struct ApiError {
 
 impl std::fmt::Display for ApiError {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        let message = self.message.trim_end_matches('.');
-        write!(f, "{message} ({}", self.status)?;
+        let message = shortened(&self.message);
+        write!(f, "{} ({}", message.trim_end_matches('.'), self.status)?;
         if !self.code.is_empty() {
-            write!(f, " {}", self.code)?;
+            write!(f, " {}", shortened(&self.code))?;
         }
         write!(f, " from {})", self.request)?;
         if let Some(hint) = self.hint() {
@@ -232,7 +253,7 @@ impl ApiError {
     ) -> Self {
         let text = String::from_utf8_lossy(body);
         let (code, message, structured) = parse_body(&text, reason);
-        ApiError { request, status, code, message: shortened(&message), structured, retry_after }
+        ApiError { request, status, code, message, structured, retry_after }
     }
 }
 
@@ -292,10 +313,11 @@ fn parse_body(text: &str, reason: &str) -> (String, String, bool) {
 /// Longest part of a foreign text that an error repeats, in characters.
 const LONGEST: usize = 500;
 
-fn shortened(text: &str) -> String {
+/// A foreign text, cut where it gets long. Only for showing: half a credential would not be recognised as one.
+fn shortened(text: &str) -> Cow<'_, str> {
     match text.char_indices().nth(LONGEST) {
-        Some((end, _)) => format!("{}…", &text[..end]),
-        None => text.to_owned(),
+        Some((end, _)) => format!("{}…", &text[..end]).into(),
+        None => text.into(),
     }
 }
 

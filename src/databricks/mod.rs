@@ -2,6 +2,7 @@
 
 mod auth;
 mod error;
+mod mask;
 mod metadata;
 mod retry;
 pub mod tokens;
@@ -9,13 +10,16 @@ mod user_agent;
 
 use std::collections::HashMap;
 use std::fmt;
+use std::future::Future;
 use std::num::NonZeroU32;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, SystemTime};
 
 use governor::clock::Clock as _;
 use governor::{DefaultDirectRateLimiter, Quota, RateLimiter};
+use reqwest::header::HeaderMap;
 use reqwest::{Method, Response};
+use secrecy::SecretString;
 use serde::Deserialize;
 use serde::de::{DeserializeOwned, IgnoredAny};
 use serde_json::Value as Json;
@@ -29,6 +33,7 @@ pub use retry::Repeat;
 use crate::config::{Config, Host};
 use crate::context::{Clock, Context};
 use crate::env::Env;
+use mask::Mask;
 use metadata::{HostType, Metadata};
 use retry::Retry;
 
@@ -58,6 +63,7 @@ struct Inner {
     credentials: OnceCell<auth::Chosen>,
     /// What a host that does not describe itself answers to the question which workspace it is.
     asked_workspace: OnceCell<Option<String>>,
+    mask: Mask,
     workspaces: Mutex<HashMap<String, Client>>,
     /// Concurrent readers of one workspace share a listing.
     listing: tokens::Listing,
@@ -76,6 +82,8 @@ pub(crate) struct Request {
     path: String,
     body: Option<Json>,
     repeat: Repeat,
+    /// Secret parts of the request, which no message about it repeats.
+    secrets: Vec<SecretString>,
 }
 
 /// A good answer.
@@ -89,7 +97,13 @@ pub(crate) struct Reply<T> {
 
 impl Request {
     pub(crate) fn new(method: Method, path: impl Into<String>, body: Option<Json>, repeat: Repeat) -> Self {
-        Request { method, path: path.into(), body, repeat }
+        Request { method, path: path.into(), body, repeat, secrets: Vec::new() }
+    }
+
+    /// Keeps a part of the request out of every message about it.
+    pub(crate) fn hiding(mut self, secret: Option<&str>) -> Self {
+        self.secrets.extend(secret.map(SecretString::from));
+        self
     }
 }
 
@@ -113,6 +127,7 @@ impl Client {
         let quota = Quota::per_second(NonZeroU32::new(rate).unwrap_or(NonZeroU32::MIN));
         Client(Arc::new(Inner {
             limiter: RateLimiter::direct(quota),
+            mask: Mask::of(&config),
             config,
             env,
             clock,
@@ -147,23 +162,25 @@ impl Client {
     ) -> Result<Reply<T>, Error> {
         let mut retry = Retry::new(ctx, self.retry_total());
         loop {
-            let attempt = async {
+            let prepared = async {
                 let endpoint = self.endpoint().await?;
                 let credentials = self.credentials(endpoint).await?;
                 self.pace(ctx, request).await?;
-                self.attempt(ctx, endpoint, credentials, request).await
+                let headers = credentials.credentials.headers().await?;
+                Ok((endpoint, credentials.name, headers))
+            };
+            let sent = async {
+                let (endpoint, auth, headers) = unless_cancelled(ctx, request, prepared).await?;
+                self.attempt(ctx, endpoint, auth, headers, request).await
             };
             let outcome = match request.repeat {
                 // What may be sent again may be given up at once when the engine asks.
                 Repeat::Always => tokio::select! {
-                    outcome = attempt => outcome,
-                    () = ctx.cancel.cancelled() => return Err(Error::Cancelled { request: request.to_string() }),
-                    () = ctx.time_is_up() => return Err(Error::TimedOut { request: request.to_string() }),
+                    outcome = unless_cancelled(ctx, request, sent) => outcome,
+                    () = ctx.time_is_up() => Err(Error::TimedOut { request: request.to_string() }),
                 },
-                Repeat::IfItDidNotRun if ctx.cancel.is_cancelled() => {
-                    return Err(Error::Cancelled { request: request.to_string() });
-                }
-                Repeat::IfItDidNotRun => attempt.await,
+                // Anything else is not sent any more then; once it is sent, its answer is waited for.
+                Repeat::IfItDidNotRun => sent.await,
             };
             match outcome {
                 Ok(reply) => return Ok(reply),
@@ -229,16 +246,17 @@ impl Client {
         &self,
         ctx: &Context,
         endpoint: &Endpoint,
-        credentials: &auth::Chosen,
+        auth: &str,
+        headers: HeaderMap,
         request: &Request,
     ) -> Result<Reply<T>, Error> {
-        let headers = credentials.credentials.headers().await?;
+        let signature = signature(&headers);
         let mut builder = endpoint
             .http
             .request(request.method.clone(), format!("{}{}", endpoint.host.url, request.path))
             .headers(headers)
             .header("accept", "application/json")
-            .header("user-agent", user_agent::user_agent(&self.0.env, ctx.resource, credentials.name));
+            .header("user-agent", user_agent::user_agent(&self.0.env, ctx.resource, auth));
         // The accounts API acts on no workspace.
         if let Some(id) =
             endpoint.metadata.workspace_id.as_ref().filter(|_| !request.path.contains("/accounts/"))
@@ -252,7 +270,11 @@ impl Client {
         let response =
             builder.send().await.map_err(|error| transport_error(&endpoint.host, request, &error))?;
         tracing::debug!(%request, status = response.status().as_u16(), elapsed = ?started.elapsed(), "answer");
-        self.read(ctx, endpoint, request, response).await
+        self.read(ctx, endpoint, request, response).await.map_err(|error| {
+            // What answers may echo what it was asked.
+            let secrets = [signature.as_slice(), request.secrets.as_slice()].concat();
+            error.map_texts(|text| self.0.mask.hide(text, &secrets))
+        })
     }
 
     async fn read<T: DeserializeOwned>(
@@ -309,7 +331,8 @@ impl Client {
         let asking = async {
             let endpoint = self.endpoint().await?;
             let credentials = self.credentials(endpoint).await?;
-            self.attempt::<IgnoredAny>(ctx, endpoint, credentials, &request).await
+            let headers = credentials.credentials.headers().await?;
+            self.attempt::<IgnoredAny>(ctx, endpoint, credentials.name, headers, &request).await
         };
         tokio::time::timeout(CONNECT_TIMEOUT, asking).await.ok()?.ok()?.workspace_id
     }
@@ -386,6 +409,25 @@ impl Client {
 #[derive(Deserialize)]
 struct WorkspaceReply {
     deployment_name: String,
+}
+
+/// Does what is not worth doing, or not to be done, once the engine asks to give up.
+async fn unless_cancelled<T>(
+    ctx: &Context,
+    request: &Request,
+    work: impl Future<Output = Result<T, Error>>,
+) -> Result<T, Error> {
+    tokio::select! {
+        biased;
+        () = ctx.cancel.cancelled() => Err(Error::Cancelled { request: request.to_string() }),
+        outcome = work => outcome,
+    }
+}
+
+/// What a request is signed with, without the words before it.
+fn signature(headers: &HeaderMap) -> Vec<SecretString> {
+    let texts = headers.values().filter(|value| value.is_sensitive()).filter_map(|value| value.to_str().ok());
+    texts.filter_map(|text| text.split(' ').next_back()).map(SecretString::from).collect()
 }
 
 /// A workspace that is configured by id must be the one that answers at the host.

@@ -57,9 +57,10 @@ impl Retry {
         let own = self.waits.next().unwrap_or_default();
         let wait = asked.map_or(own, |asked| asked.max(own));
         let now = ctx.clock.now();
-        let end = self.started + limit;
-        let end = ctx.deadline.map_or(end, |deadline| end.min(deadline));
-        if now + wait > end {
+        // A limit beyond all time is none.
+        let limit = self.started.checked_add(limit);
+        let end = [limit, ctx.deadline].into_iter().flatten().min();
+        if end.is_some_and(|end| now.checked_add(wait).is_none_or(|wake| wake > end)) {
             let waited = now.duration_since(self.started).unwrap_or_default();
             return Err(if self.attempts == 1 && asked.is_none() {
                 error
@@ -80,8 +81,9 @@ impl Retry {
 /// The Retry-After header: seconds, or a date.
 pub(super) fn retry_after(text: &str, now: SystemTime) -> Option<Duration> {
     let text = text.trim();
-    if let Ok(seconds) = text.parse() {
-        return Some(Duration::from_secs(seconds));
+    if let Ok(seconds) = text.parse::<u64>() {
+        // What is too long to count is too long to wait for.
+        return Some(Duration::from_secs(seconds.min(u32::MAX.into())));
     }
     let date = httpdate::parse_http_date(text).ok()?;
     Some(date.duration_since(now).unwrap_or_default())
@@ -98,6 +100,7 @@ mod tests {
         assert_eq!(retry_after("Thu, 01 Jan 1970 00:01:00 GMT", now), Some(Duration::from_secs(60)));
         let later = now + Duration::from_secs(100);
         assert_eq!(retry_after("Thu, 01 Jan 1970 00:01:00 GMT", later), Some(Duration::ZERO));
+        assert!(retry_after(&u64::MAX.to_string(), now).is_some_and(|wait| now.checked_add(wait).is_some()));
         for text in ["", "soon", "-1", "1.5"] {
             assert_eq!(retry_after(text, now), None, "{text}");
         }

@@ -50,6 +50,9 @@ pub struct NewToken {
     /// Whether Databricks narrows the scopes to what it sees in use.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub autoscope_enabled: Option<bool>,
+    /// Whether no message may repeat the comment.
+    #[serde(skip)]
+    pub comment_is_secret: bool,
 }
 
 /// A token that was just created: the only time that its value is seen.
@@ -70,6 +73,8 @@ pub struct TokenChange {
     pub comment: Option<String>,
     /// The new scopes.
     pub scopes: Option<Vec<String>>,
+    /// Whether no message may repeat the comment.
+    pub comment_is_secret: bool,
 }
 
 #[derive(Deserialize)]
@@ -98,9 +103,19 @@ pub enum CreateError {
 /// Creates a token. The request is sent again only when it certainly was not carried out.
 pub async fn create(client: &Client, ctx: &Context, new: &NewToken) -> Result<CreatedToken, CreateError> {
     let body = json!(new);
-    let request = Request::new(Method::POST, "/api/2.0/token/create", Some(body), Repeat::IfItDidNotRun);
+    let request = Request::new(Method::POST, "/api/2.0/token/create", Some(body), Repeat::IfItDidNotRun)
+        .hiding(new.comment.as_deref().filter(|_| new.comment_is_secret));
     let started = ctx.clock.now_ms();
     match client.send::<CreateReply>(ctx, &request).await {
+        Ok(reply) if reply.body.token_info.token_id.is_empty() => {
+            let error = Error::NotAnApi {
+                host: client.config().host.as_ref().map(|host| host.url.clone()).unwrap_or_default(),
+                request: request.to_string(),
+                reason: "the answer names no token id".to_owned(),
+                turned_away: false,
+            };
+            Err(CreateError::MayExist(orphan_report(client, ctx, new, started, &error).await))
+        }
         Ok(reply) => Ok(CreatedToken {
             value: reply.body.token_value,
             info: reply.body.token_info,
@@ -124,8 +139,13 @@ async fn orphan_report(
     error: &Error,
 ) -> String {
     let comment = new.comment.as_deref().unwrap_or_default();
-    let called =
-        if comment.is_empty() { "no comment".to_owned() } else { format!("the comment {comment:?}") };
+    let called = if comment.is_empty() {
+        "no comment".to_owned()
+    } else if new.comment_is_secret {
+        "the comment that the program states".to_owned()
+    } else {
+        format!("the comment {comment:?}")
+    };
     ctx.report(Severity::Status, "the answer was lost; listing the tokens to see whether one was created")
         .await;
     // The engine may have asked to give up by now; what may have been left behind must be named all the same.
@@ -195,7 +215,10 @@ impl Listing {
             let mut waiting = self.waiting.lock().unwrap_or_else(PoisonError::into_inner);
             waiting.get_or_insert_with(|| self.start(client, ctx)).clone()
         };
+        // Each reader gives up for itself: others may wait for the same listing.
         tokio::select! {
+            biased;
+            () = ctx.cancel.cancelled() => Err(Error::Cancelled { request: LIST.to_owned() }),
             listed = shared => listed,
             () = ctx.time_is_up() => Err(Error::TimedOut { request: LIST.to_owned() }),
         }
@@ -205,7 +228,7 @@ impl Listing {
         let Listing { waiting, turn } = self.clone();
         // A listing that nobody waits for any more must not keep its client alive.
         let client = Arc::downgrade(&client.0);
-        let ctx = Context { deadline: None, ..ctx.clone() };
+        let ctx = Context { deadline: None, cancel: Default::default(), ..ctx.clone() };
         let listing: BoxFuture<'static, _> = Box::pin(async move {
             let _turn = turn.lock().await;
             waiting.lock().unwrap_or_else(PoisonError::into_inner).take();
@@ -250,7 +273,9 @@ pub async fn update(client: &Client, ctx: &Context, id: &str, change: &TokenChan
     }
     let body = json!({ "token": token, "update_mask": mask.join(",") });
     let path = format!("/api/2.0/token/{}", segment(id));
-    client.send::<Json>(ctx, &Request::new(Method::PATCH, path, Some(body), Repeat::Always)).await?;
+    let request = Request::new(Method::PATCH, path, Some(body), Repeat::Always)
+        .hiding(change.comment.as_deref().filter(|_| change.comment_is_secret));
+    client.send::<Json>(ctx, &request).await?;
     Ok(())
 }
 

@@ -185,6 +185,7 @@ impl Resource for Token {
             lifetime_seconds: typed.lifetime_seconds.known().copied().filter(|seconds| *seconds > 0),
             scopes: typed.scopes.known().cloned(),
             autoscope_enabled: typed.autoscope_enabled.known().copied(),
+            comment_is_secret: inputs.get("comment").is_some_and(Value::has_secret),
         };
         let created = tokens::create(&client, ctx, &new).await.map_err(|error| match error {
             CreateError::NotCreated(error) => Error::Databricks(error),
@@ -264,7 +265,8 @@ impl Resource for Token {
         let workspace_id = stated_workspace(&before);
         let client = client.for_workspace(ctx, workspace_id.as_deref()).await?;
         let changed = changes::<TokenInputs>(&known.inputs, &news);
-        let mut change = TokenChange::default();
+        let comment_is_secret = news.get("comment").is_some_and(Value::has_secret);
+        let mut change = TokenChange { comment_is_secret, ..TokenChange::default() };
         if changed.contains_key("comment") {
             change.comment = Some(typed.comment.known().cloned().unwrap_or_default());
         }

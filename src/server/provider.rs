@@ -255,6 +255,10 @@ impl ResourceProvider for Provider {
         let config = Config::resolve(&stated, &self.env).map_err(|error| {
             Status::invalid_argument(format!("cannot configure the databricks provider: {error}"))
         })?;
+        if let Some(warning) = config.warning() {
+            use crate::context::Reporter as _;
+            instance.engine.report(Severity::Warning, "", &warning).await;
+        }
         let client = Client::new(config, self.env.clone(), Arc::clone(&self.clock));
         instance.configure(client.clone());
         let mut configured = self.configured.lock().unwrap_or_else(PoisonError::into_inner);
@@ -502,8 +506,11 @@ impl Provider {
                 });
                 (outcome, unclaimed)
             });
-            // Where nobody waits any more, the answer is dropped here, and what was created with it.
-            drop(answer.send(outcome));
+            // Where nobody waits any more, the answer is dropped here, and what was created with it. What may be left
+            // of a create that failed half-way can only be logged then.
+            if let Err(Ok((Err(error), _))) = answer.send(outcome) {
+                tracing::error!(%error, "nobody waited for a {} that could not be created", resource.word());
+            }
         });
         answered.await.map_err(|_| Status::internal("the create ended without an answer"))?
     }

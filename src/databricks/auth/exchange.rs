@@ -9,6 +9,7 @@ use serde_json::Value as Json;
 use zeroize::Zeroizing;
 
 use super::{AuthError, Settings};
+use crate::databricks::mask::Mask;
 use crate::databricks::{chain, read_body, retry};
 
 /// How long a token is asked for in all.
@@ -92,7 +93,9 @@ async fn once(
         return Ok(body);
     }
     let again = matches!(status.as_u16(), 429 | 502 | 503 | 504).then_some(asked);
+    // The description may echo what was sent.
     let reason = format!("{what}: {} {}", status.as_u16(), describe(&body));
+    let reason = Mask::of(&settings.config).hide(&reason, &[]);
     Err((Refusal { status: Some(status.as_u16()), reason }, again))
 }
 
