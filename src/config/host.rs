@@ -54,14 +54,17 @@ impl Host {
 
     /// Whether requests cross a network in the clear.
     pub fn is_exposed(&self) -> bool {
-        let Some(authority) = self.url.strip_prefix("http://") else { return false };
-        let name = authority.parse::<http::uri::Authority>().map(|authority| authority.host().to_owned());
-        let name = name.unwrap_or_default().to_ascii_lowercase();
-        let loopback = match name.trim_matches(['[', ']']).parse::<std::net::IpAddr>() {
+        self.url.starts_with("http://") && !self.is_loopback()
+    }
+
+    /// Whether this is this machine, which no proxy leads to.
+    pub fn is_loopback(&self) -> bool {
+        let uri = self.url.parse::<http::Uri>().unwrap_or_default();
+        let name = uri.host().unwrap_or_default().to_ascii_lowercase();
+        match name.trim_matches(['[', ']']).parse::<std::net::IpAddr>() {
             Ok(address) => address.is_loopback(),
             Err(_) => name == "localhost" || name.ends_with(".localhost"),
-        };
-        !loopback
+        }
     }
 
     /// Whether this is an account console by its name.
@@ -112,6 +115,20 @@ mod tests {
             ("http://localhost.a.b", true),
         ] {
             assert_eq!(Host::parse(stated).unwrap().is_exposed(), exposed, "{stated}");
+        }
+    }
+
+    #[test]
+    fn this_machine_is_known_by_its_names() {
+        for (stated, is_loopback) in [
+            ("http://localhost:8080", true),
+            ("http://127.0.0.1:8080", true),
+            ("http://[::1]:8080", true),
+            ("http://127.0.0.1.example.com", false),
+            ("https://localhost.example.com", false),
+            ("https://10.0.0.1", false),
+        ] {
+            assert_eq!(Host::parse(stated).unwrap().is_loopback(), is_loopback, "{stated}");
         }
     }
 

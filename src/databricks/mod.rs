@@ -203,7 +203,7 @@ impl Client {
             .get_or_try_init(|| async {
                 let host = self.host()?.clone();
                 let config = &self.0.config;
-                let http = http_client(config)?;
+                let http = http_client(config, host.is_loopback())?;
                 let metadata = Metadata::fetch(&http, config, &host).await;
                 check_workspace(config, &metadata)?;
                 Ok(Endpoint { host, http, metadata })
@@ -447,14 +447,19 @@ fn check_workspace(config: &Config, metadata: &Metadata) -> Result<(), Error> {
     }
 }
 
-fn http_client(config: &Config) -> Result<reqwest::Client, Error> {
+/// The HTTP client; a direct one uses no proxy, whatever the environment says.
+fn http_client(config: &Config, direct: bool) -> Result<reqwest::Client, Error> {
     // Fails only where another client of this process has installed it already.
     let _ = rustls::crypto::ring::default_provider().install_default();
     let seconds = match config.attributes.http_timeout_seconds {
         seconds if seconds > 0 => seconds,
         _ => INACTIVITY_SECONDS,
     };
-    reqwest::Client::builder()
+    let mut client = reqwest::Client::builder();
+    if direct {
+        client = client.no_proxy();
+    }
+    client
         .connect_timeout(CONNECT_TIMEOUT)
         .read_timeout(Duration::from_secs(seconds.unsigned_abs()))
         .pool_idle_timeout(Duration::from_secs(180))

@@ -4,7 +4,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, SystemTime};
 
 use async_trait::async_trait;
-use secrecy::SecretString;
+use secrecy::{ExposeSecret, SecretString};
 
 use super::AuthError;
 use crate::context::Clock;
@@ -22,6 +22,27 @@ pub(super) struct Token {
     pub(super) kind: String,
     /// When it stops working; `None` is never.
     pub(super) expires: Option<SystemTime>,
+}
+
+impl Token {
+    /// A token that an answer holds; `what` was asked for it. The word for its type is as the answer has it, if at all.
+    pub(super) fn new(
+        what: &str,
+        value: SecretString,
+        kind: &str,
+        expires: Option<SystemTime>,
+    ) -> Result<Self, AuthError> {
+        if value.expose_secret().is_empty() {
+            return Err(AuthError(format!("{what}: the answer holds no token")));
+        }
+        let kind = match kind.to_ascii_lowercase().as_str() {
+            "" | "bearer" => "Bearer",
+            "mac" => "MAC",
+            "basic" => "Basic",
+            _ => kind,
+        };
+        Ok(Token { value, kind: kind.to_owned(), expires })
+    }
 }
 
 /// Where tokens come from.

@@ -3,12 +3,17 @@
 use std::time::Duration;
 
 use backon::{BackoffBuilder, ExponentialBuilder};
+use base64::prelude::{BASE64_STANDARD, Engine as _};
 use reqwest::RequestBuilder;
+use reqwest::header::HeaderMap;
+use secrecy::SecretString;
 use serde::de::DeserializeOwned;
+use serde::{Deserialize, Deserializer};
 use serde_json::Value as Json;
 use zeroize::Zeroizing;
 
-use super::{AuthError, Settings};
+use super::cache::Token;
+use super::{AuthError, Settings, authorization};
 use crate::databricks::mask::Mask;
 use crate::databricks::{chain, read_body, retry};
 
@@ -21,6 +26,76 @@ pub(super) struct Refusal {
     pub(super) status: Option<u16>,
     /// What the endpoint says, in RFC 6749's or another form; without anything that was sent.
     pub(super) reason: String,
+}
+
+/// A token as RFC 6749 has it.
+#[derive(Deserialize)]
+pub(super) struct TokenAnswer {
+    access_token: SecretString,
+    #[serde(default)]
+    token_type: String,
+    #[serde(default)]
+    expires_in: Seconds,
+}
+
+impl TokenAnswer {
+    /// The token, which `what` was asked for just now.
+    pub(super) fn token(self, what: &str, settings: &Settings) -> Result<Token, AuthError> {
+        let expires = (self.expires_in.0 > 0).then(|| settings.clock.now() + self.expires_in.duration());
+        Token::new(what, self.access_token, &self.token_type, expires)
+    }
+}
+
+/// Seconds: a number, or the text of one, as some services have it.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) struct Seconds(pub(super) u64);
+
+impl Seconds {
+    pub(super) fn duration(self) -> Duration {
+        // A century is as good as forever, and can be added to any date.
+        Duration::from_secs(self.0.min(100 * 365 * 24 * 60 * 60))
+    }
+}
+
+impl<'de> Deserialize<'de> for Seconds {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        #[derive(Deserialize)]
+        #[serde(untagged)]
+        enum Form {
+            Whole(u64),
+            Fraction(f64),
+            Text(String),
+        }
+        let bad = || serde::de::Error::custom("expected seconds");
+        Ok(Seconds(match Option::<Form>::deserialize(deserializer)? {
+            None => 0,
+            Some(Form::Whole(seconds)) => seconds,
+            Some(Form::Fraction(seconds)) if seconds >= 0.0 => seconds as u64,
+            Some(Form::Fraction(_)) => return Err(bad()),
+            Some(Form::Text(text)) if text.is_empty() => 0,
+            Some(Form::Text(text)) => text.parse().map_err(|_| bad())?,
+        }))
+    }
+}
+
+/// A form body. It may hold a credential, so it is wiped after use.
+pub(super) fn form(fields: &[(&str, &str)]) -> Zeroizing<String> {
+    // Room for the longest encoding, since text that grows leaves copies behind.
+    let room = fields.iter().map(|(name, value)| 3 * (name.len() + value.len()) + 2).sum();
+    let mut form = form_urlencoded::Serializer::new(String::with_capacity(room));
+    Zeroizing::new(form.extend_pairs(fields).finish())
+}
+
+/// Client credentials in a header: RFC 6749 wants each encoded as in a form before they are joined by a colon.
+pub(super) fn client_authorization(id: &str, secret: &str) -> Result<HeaderMap, AuthError> {
+    let encoded = |text: &str| Zeroizing::new(form_urlencoded::byte_serialize(text.as_bytes()).collect::<String>());
+    let pair = Zeroizing::new(format!("{}:{}", *encoded(id), *encoded(secret)));
+    authorization("Basic", &Zeroizing::new(BASE64_STANDARD.encode(&*pair)))
+}
+
+/// A POST of a form.
+pub(super) fn post_form(settings: &Settings, url: &str, form: &Zeroizing<String>) -> RequestBuilder {
+    settings.http.post(url).header("content-type", "application/x-www-form-urlencoded").body(form.to_string())
 }
 
 /// Sends a request, made anew for each attempt, and reads the JSON of a good answer.

@@ -4,9 +4,22 @@
 //! yield headers, so that the client never learns what kind they are. A new strategy is one new file and one line in
 //! [`STRATEGIES`].
 
+mod azure_devops_oidc;
+mod basic;
 mod cache;
+mod command;
+mod databricks_cli;
+mod env_oidc;
 mod exchange;
+mod file_oidc;
+mod github_oidc;
+mod metadata_service;
+mod oauth_m2m;
+mod oidc;
 mod pat;
+#[cfg(test)]
+mod testing;
+mod workload_identity;
 
 use std::fmt;
 use std::sync::Arc;
@@ -21,7 +34,18 @@ use crate::context::Clock;
 use crate::env::Env;
 
 /// Every strategy, in the order in which they are tried.
-const STRATEGIES: &[&dyn Strategy] = &[&pat::Pat];
+#[rustfmt::skip]
+const STRATEGIES: &[&dyn Strategy] = &[
+    &pat::Pat,
+    &basic::Basic,
+    &oauth_m2m::OAuthM2m,
+    &databricks_cli::DatabricksCli,
+    &metadata_service::MetadataService,
+    &github_oidc::GithubOidc,
+    &azure_devops_oidc::AzureDevopsOidc,
+    &env_oidc::EnvOidc,
+    &file_oidc::FileOidc,
+];
 
 /// Where people read about signing in; the Databricks SDKs point to it too.
 const DOCUMENTATION: &str =
@@ -36,11 +60,25 @@ pub(crate) struct Settings {
     pub(crate) clock: Arc<dyn Clock>,
 }
 
+impl Settings {
+    /// URL of the host, without a trailing slash.
+    fn host(&self) -> Result<&str, AuthError> {
+        let host =
+            self.config.host.as_ref().ok_or_else(|| AuthError("databricks:host is not set".to_owned()))?;
+        Ok(&host.url)
+    }
+}
+
 /// A way to sign in.
 #[async_trait]
 trait Strategy: Sync {
     /// Name, as `databricks:authType` has it.
     fn name(&self) -> &'static str;
+
+    /// Whether its tokens can be those of a group, which `databricks:groupId` names.
+    fn assumes_groups(&self) -> bool {
+        false
+    }
 
     /// Looks at the configuration; gets a first token where that is the way to know whether it can.
     async fn sign_in(&self, settings: &Arc<Settings>) -> Result<SignIn, AuthError>;
@@ -93,6 +131,9 @@ pub(super) async fn choose(settings: &Arc<Settings>) -> Result<Chosen, AuthError
                     .to_string(),
             ));
         };
+        if let Some(reason) = cannot_assume_group(*strategy, config) {
+            return Err(AuthError(config.error(format!("default auth: {reason}")).to_string()));
+        }
         return match strategy.sign_in(settings).await {
             Ok(SignIn::Ready(credentials)) => Ok(Chosen { name: strategy.name(), credentials }),
             Ok(SignIn::NotConfigured(reason)) => Err(AuthError(
@@ -105,7 +146,11 @@ pub(super) async fn choose(settings: &Arc<Settings>) -> Result<Chosen, AuthError
     }
     let mut tried = String::new();
     for strategy in STRATEGIES {
-        let reason = match strategy.sign_in(settings).await {
+        let reason = match cannot_assume_group(*strategy, config) {
+            Some(reason) => Ok(SignIn::NotConfigured(reason)),
+            None => strategy.sign_in(settings).await,
+        };
+        let reason = match reason {
             Ok(SignIn::Ready(credentials)) => match credentials.headers().await {
                 Ok(_) => return Ok(Chosen { name: strategy.name(), credentials }),
                 Err(error) => format!("failed: {error}"),
@@ -123,6 +168,29 @@ pub(super) async fn choose(settings: &Arc<Settings>) -> Result<Chosen, AuthError
              --secret databricks:token` or set DATABRICKS_TOKEN; for the other ways see {DOCUMENTATION}"
         ))
     )))
+}
+
+/// Why a strategy is out of the question where a group is to be assumed.
+fn cannot_assume_group(strategy: &dyn Strategy, config: &Config) -> Option<String> {
+    (config.attributes.group_id.is_some() && !strategy.assumes_groups()).then(|| {
+        format!(
+            "auth type {:?} does not support group role assumption, which databricks:groupId asks for. Use \
+             Databricks OAuth authentication",
+            strategy.name()
+        )
+    })
+}
+
+/// Names the properties, or other settings, that have no value.
+fn missing(needed: &[(&str, bool)]) -> SignIn {
+    let names: Vec<_> = needed.iter().filter(|(_, is_set)| !is_set).map(|(name, _)| *name).collect();
+    let verb = if names.len() == 1 { "is" } else { "are" };
+    let names = match names.split_last() {
+        Some((last, [])) => (*last).to_owned(),
+        Some((last, others)) => format!("{} and {last}", others.join(", ")),
+        None => String::new(),
+    };
+    SignIn::NotConfigured(format!("{names} {verb} not set"))
 }
 
 /// An `Authorization` header whose value is never printed.
@@ -143,8 +211,24 @@ fn sensitive(text: &str) -> Result<HeaderValue, AuthError> {
     Ok(value)
 }
 
+/// Headers that never change.
+struct Fixed(HeaderMap);
+
+#[async_trait]
+impl Credentials for Fixed {
+    async fn headers(&self) -> Result<HeaderMap, AuthError> {
+        Ok(self.0.clone())
+    }
+}
+
 /// Credentials that are a token of a source, kept as long as it works.
 struct Bearer<S>(cache::Cache<S>);
+
+impl<S: cache::Source> Bearer<S> {
+    fn sign_in(source: S, settings: &Settings) -> SignIn {
+        SignIn::Ready(Arc::new(Bearer(cache::Cache::new(source, Arc::clone(&settings.clock)))))
+    }
+}
 
 #[async_trait]
 impl<S: cache::Source> Credentials for Bearer<S> {

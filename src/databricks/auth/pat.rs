@@ -1,15 +1,12 @@
 use std::sync::Arc;
 
 use async_trait::async_trait;
-use reqwest::header::HeaderMap;
 use secrecy::ExposeSecret;
 
-use super::{AuthError, Credentials, Settings, SignIn, Strategy, authorization};
+use super::{AuthError, Fixed, Settings, SignIn, Strategy, authorization, missing};
 
 /// A personal access token, sent as it is.
 pub(super) struct Pat;
-
-struct Token(HeaderMap);
 
 #[async_trait]
 impl Strategy for Pat {
@@ -19,15 +16,8 @@ impl Strategy for Pat {
 
     async fn sign_in(&self, settings: &Arc<Settings>) -> Result<SignIn, AuthError> {
         let Some(token) = &settings.config.attributes.token else {
-            return Ok(SignIn::NotConfigured("databricks:token is not set".to_owned()));
+            return Ok(missing(&[("databricks:token", false)]));
         };
-        Ok(SignIn::Ready(Arc::new(Token(authorization("Bearer", token.expose_secret())?))))
-    }
-}
-
-#[async_trait]
-impl Credentials for Token {
-    async fn headers(&self) -> Result<HeaderMap, AuthError> {
-        Ok(self.0.clone())
+        Ok(SignIn::Ready(Arc::new(Fixed(authorization("Bearer", token.expose_secret())?))))
     }
 }

@@ -1,0 +1,76 @@
+use std::sync::Arc;
+
+use async_trait::async_trait;
+use secrecy::{ExposeSecret, SecretString};
+use serde::Deserialize;
+
+use super::workload_identity::{self, IdTokens};
+use super::{AuthError, Settings, SignIn, Strategy, authorization, exchange, missing};
+
+/// A job of an Azure DevOps pipeline.
+pub(super) struct AzureDevopsOidc;
+
+/// What identifies a job, as Azure DevOps sets it. The access token is there only where a step passes it on.
+const VARIABLES: [&str; 6] = [
+    "SYSTEM_ACCESSTOKEN",
+    "SYSTEM_TEAMFOUNDATIONCOLLECTIONURI",
+    "SYSTEM_PLANID",
+    "SYSTEM_JOBID",
+    "SYSTEM_TEAMPROJECTID",
+    "SYSTEM_HOSTTYPE",
+];
+
+#[async_trait]
+impl Strategy for AzureDevopsOidc {
+    fn name(&self) -> &'static str {
+        "azure-devops-oidc"
+    }
+
+    fn assumes_groups(&self) -> bool {
+        true
+    }
+
+    async fn sign_in(&self, settings: &Arc<Settings>) -> Result<SignIn, AuthError> {
+        let values = VARIABLES.map(|name| settings.env.var(name));
+        let [Some(token), Some(collection), Some(plan), Some(job), Some(project), Some(host_type)] = values
+        else {
+            let seen: Vec<_> =
+                VARIABLES.iter().zip(values).map(|(name, value)| (*name, value.is_some())).collect();
+            return Ok(missing(&seen));
+        };
+        // Azure DevOps ends it with a slash, which must not come twice.
+        let collection = collection.trim_end_matches('/');
+        let job = Job {
+            url: format!(
+                "{collection}/{project}/_apis/distributedtask/hubs/{host_type}/plans/{plan}/jobs/{job}/oidctoken\
+                 ?api-version=7.2-preview.1"
+            ),
+            token: token.into(),
+        };
+        Ok(workload_identity::sign_in(settings, job))
+    }
+}
+
+struct Job {
+    url: String,
+    token: SecretString,
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct Answer {
+    oidc_token: SecretString,
+}
+
+#[async_trait]
+impl IdTokens for Job {
+    /// The audience of these tokens is fixed by Azure DevOps.
+    async fn id_token(&self, settings: &Settings, _audience: &str) -> Result<SecretString, AuthError> {
+        let headers = authorization("Bearer", self.token.expose_secret())?;
+        let what = "request for an identity token to Azure DevOps";
+        let answer: Answer =
+            exchange::send(settings, what, || settings.http.post(&self.url).headers(headers.clone()).body(""))
+                .await?;
+        Ok(answer.oidc_token)
+    }
+}

@@ -1,0 +1,82 @@
+use std::sync::Arc;
+use std::time::{Duration, SystemTime};
+
+use async_trait::async_trait;
+use reqwest::Url;
+use secrecy::{ExposeSecret, SecretString};
+use serde::Deserialize;
+
+use super::cache::{Source, Token};
+use super::exchange::{self, Seconds};
+use super::{AuthError, Bearer, Settings, SignIn, Strategy, missing};
+use crate::databricks::http_client;
+
+/// A service on this machine that hands out tokens, such as that of an editor.
+pub(super) struct MetadataService;
+
+/// How long the service may take for an answer.
+const PATIENCE: Duration = Duration::from_secs(10);
+
+#[async_trait]
+impl Strategy for MetadataService {
+    fn name(&self) -> &'static str {
+        "metadata-service"
+    }
+
+    async fn sign_in(&self, settings: &Arc<Settings>) -> Result<SignIn, AuthError> {
+        let Some(stated) = &settings.config.attributes.metadata_service_url else {
+            return Ok(missing(&[("databricks:metadataServiceUrl", false)]));
+        };
+        // The URL is a credential, so that no error may quote it.
+        let url: Url = stated
+            .expose_secret()
+            .parse()
+            .map_err(|error| AuthError(format!("invalid auth server URL in databricks:metadataServiceUrl: {error}")))?;
+        if !matches!(url.host_str(), Some("localhost" | "127.0.0.1")) {
+            return Err(AuthError(
+                "only localhost URLs are allowed in databricks:metadataServiceUrl: its host has to be localhost or \
+                 127.0.0.1"
+                    .to_owned(),
+            ));
+        }
+        // No proxy leads to this machine.
+        let http = http_client(&settings.config, true).map_err(|error| AuthError(error.to_string()))?;
+        let host = settings.host()?.to_owned();
+        Ok(Bearer::sign_in(Service { settings: Arc::clone(settings), url: stated.clone(), host, http }, settings))
+    }
+}
+
+struct Service {
+    settings: Arc<Settings>,
+    url: SecretString,
+    host: String,
+    http: reqwest::Client,
+}
+
+#[derive(Deserialize)]
+struct Answer {
+    access_token: SecretString,
+    #[serde(default)]
+    token_type: String,
+    /// Since 1970.
+    #[serde(default)]
+    expires_on: Seconds,
+}
+
+#[async_trait]
+impl Source for Service {
+    async fn fetch(&self) -> Result<Token, AuthError> {
+        let what = "request to the metadata service";
+        let answer: Answer = exchange::send(&self.settings, what, || {
+            self.http
+                .get(self.url.expose_secret())
+                .header("x-databricks-metadata-version", "1")
+                .header("x-databricks-host", &self.host)
+                .timeout(PATIENCE)
+        })
+        .await?;
+        let expires = (answer.expires_on.0 > 0)
+            .then(|| SystemTime::UNIX_EPOCH + Duration::from_secs(answer.expires_on.0));
+        Token::new(what, answer.access_token, &answer.token_type, expires)
+    }
+}
