@@ -68,9 +68,10 @@ impl IdTokens for Job {
     async fn id_token(&self, settings: &Settings, _audience: &str) -> Result<SecretString, AuthError> {
         let headers = authorization("Bearer", self.token.expose_secret())?;
         let what = "request for an identity token to Azure DevOps";
-        let answer: Answer =
-            exchange::send(settings, what, || settings.http.post(&self.url).headers(headers.clone()).body(""))
-                .await?;
+        let answer: Answer = exchange::send(settings, what, || {
+            settings.http.post(&self.url).headers(headers.clone()).body("")
+        })
+        .await?;
         Ok(answer.oidc_token)
     }
 }

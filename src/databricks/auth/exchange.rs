@@ -52,8 +52,8 @@ pub(super) struct Seconds(pub(super) u64);
 
 impl Seconds {
     pub(super) fn duration(self) -> Duration {
-        // A century is as good as forever, and can be added to any date.
-        Duration::from_secs(self.0.min(100 * 365 * 24 * 60 * 60))
+        // Two centuries are as good as forever, and can be added to any date.
+        Duration::from_secs(self.0.min(200 * 365 * 24 * 60 * 60))
     }
 }
 
@@ -63,17 +63,13 @@ impl<'de> Deserialize<'de> for Seconds {
         #[serde(untagged)]
         enum Form {
             Whole(u64),
-            Fraction(f64),
             Text(String),
         }
-        let bad = || serde::de::Error::custom("expected seconds");
         Ok(Seconds(match Option::<Form>::deserialize(deserializer)? {
             None => 0,
             Some(Form::Whole(seconds)) => seconds,
-            Some(Form::Fraction(seconds)) if seconds >= 0.0 => seconds as u64,
-            Some(Form::Fraction(_)) => return Err(bad()),
             Some(Form::Text(text)) if text.is_empty() => 0,
-            Some(Form::Text(text)) => text.parse().map_err(|_| bad())?,
+            Some(Form::Text(text)) => text.parse().map_err(serde::de::Error::custom)?,
         }))
     }
 }
@@ -88,7 +84,8 @@ pub(super) fn form(fields: &[(&str, &str)]) -> Zeroizing<String> {
 
 /// Client credentials in a header: RFC 6749 wants each encoded as in a form before they are joined by a colon.
 pub(super) fn client_authorization(id: &str, secret: &str) -> Result<HeaderMap, AuthError> {
-    let encoded = |text: &str| Zeroizing::new(form_urlencoded::byte_serialize(text.as_bytes()).collect::<String>());
+    let encoded =
+        |text: &str| Zeroizing::new(form_urlencoded::byte_serialize(text.as_bytes()).collect::<String>());
     let pair = Zeroizing::new(format!("{}:{}", *encoded(id), *encoded(secret)));
     authorization("Basic", &Zeroizing::new(BASE64_STANDARD.encode(&*pair)))
 }

@@ -56,8 +56,7 @@ pub(super) async fn id_token(settings: &Settings, audience: &str) -> Result<Secr
         .parse()
         .map_err(|error| AuthError(format!("databricks:actionsIdTokenRequestUrl is not a URL: {error}")))?;
     url.query_pairs_mut().append_pair("audience", audience);
-    let token =
-        attributes.actions_id_token_request_token.as_ref().map_or("", |token| token.expose_secret());
+    let token = attributes.actions_id_token_request_token.as_ref().map_or("", |token| token.expose_secret());
     let headers = authorization("Bearer", token)?;
     let what = "request for an identity token to GitHub";
     let answer: Answer =

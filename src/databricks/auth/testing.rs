@@ -9,7 +9,7 @@ use tokio::io::{AsyncBufReadExt as _, AsyncReadExt as _, AsyncWriteExt as _, Buf
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::watch;
 
-use super::Settings;
+use super::{AuthError, Credentials, STRATEGIES, Settings, SignIn};
 use crate::config::{Config, Host};
 use crate::context::{self, BoxFuture};
 use crate::databricks::http_client;
@@ -201,6 +201,15 @@ pub(super) async fn settings(stated: &[(&str, &str)], env: Env, clock: Clock) ->
     let http = http_client(&config, true).unwrap();
     let metadata = Metadata::fetch(&http, &config, &host).await;
     Arc::new(Settings { config, env, metadata, http, clock: Arc::new(clock) })
+}
+
+/// The credentials of one strategy, or why there are none.
+pub(super) async fn sign_in(settings: &Arc<Settings>, name: &str) -> Result<Arc<dyn Credentials>, AuthError> {
+    let strategy = STRATEGIES.iter().find(|strategy| strategy.name() == name).unwrap();
+    match strategy.sign_in(settings).await? {
+        SignIn::Ready(credentials) => Ok(credentials),
+        SignIn::NotConfigured(reason) => Err(AuthError(reason)),
+    }
 }
 
 /// A folder with stand-ins for command-line tools.
