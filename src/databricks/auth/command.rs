@@ -10,6 +10,7 @@ use tokio::process::Command;
 use zeroize::Zeroizing;
 
 use super::Settings;
+use crate::databricks::mask::Mask;
 use crate::env::Env;
 
 /// How long a tool may take.
@@ -88,7 +89,7 @@ pub(super) async fn run(
         }
         Err(error) => error.to_string(),
     };
-    Err(Failure { stderr: complaint(&String::from_utf8_lossy(&stderr)), end })
+    Err(Failure { stderr: complaint(&String::from_utf8_lossy(&stderr), &Mask::of(&settings.config)), end })
 }
 
 /// Reads to the end or to the limit; what comes after that finds the pipe closed.
@@ -102,37 +103,20 @@ async fn read(pipe: Option<impl AsyncRead + Unpin>) -> Zeroizing<Vec<u8>> {
 }
 
 /// A complaint, fit to be quoted.
-fn complaint(stderr: &str) -> String {
-    let is_of_token = |c: char| c.is_ascii_alphanumeric() || "-._~+=".contains(c);
-    let mut text = String::new();
-    for line in stderr.lines().map(str::trim).filter(|line| !line.is_empty()) {
-        if !text.is_empty() {
-            text.push_str("; ");
-        }
-        let mut rest = line;
-        while let Some(first) = rest.chars().next() {
-            let inside = is_of_token(first);
-            let end = rest.find(|c| is_of_token(c) != inside).unwrap_or(rest.len());
-            let (part, after) = rest.split_at(end);
-            text.push_str(if inside && looks_like_token(part) { "***" } else { part });
-            rest = after;
-        }
-    }
+fn complaint(stderr: &str, mask: &Mask) -> String {
+    let lines: Vec<_> = stderr.lines().map(str::trim).filter(|line| !line.is_empty()).collect();
+    // Before it is shortened, since a part of a token is not known as one.
+    let text = mask.hide(&lines.join("; "), &[]);
     match text.char_indices().nth(LONGEST_COMPLAINT) {
         Some((at, _)) => format!("{}...", &text[..at]),
         None => text,
     }
 }
 
-/// A JWT, a token of Databricks, or an opaque text that is too long for a word. Host names have dots.
-fn looks_like_token(word: &str) -> bool {
-    let known = ["eyJ", "dapi", "dose", "dkea"].iter().any(|prefix| word.starts_with(prefix));
-    (known && word.len() >= 16) || (word.len() >= 40 && !word.contains('.'))
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::config::Config;
     use crate::databricks::auth::testing::{self, Clock, Tools};
 
     #[tokio::test]
@@ -178,16 +162,10 @@ mod tests {
 
     #[test]
     fn a_complaint_is_short_and_holds_no_token() {
-        let said = complaint(concat!(
-            "Error: cannot refresh\n\n  for https://adb-1234567890123456.7.azuredatabricks.net\n",
-            "got {\"access_token\":\"eyJhbGciOiJSUzI1NiJ9.e30.c2ln\"} and dapi0123456789abcdef0123456789abcdef",
-        ));
-        assert_eq!(
-            said,
-            "Error: cannot refresh; for https://adb-1234567890123456.7.azuredatabricks.net; \
-             got {\"access_token\":\"***\"} and ***"
-        );
-        let long = complaint(&"word ".repeat(1000));
+        let mask = Mask::of(&Config::default());
+        let said = complaint("Error: no login\n\n  but eyJhbGciOiJSUzI1NiJ9.e30.c2ln is one\n", &mask);
+        assert_eq!(said, "Error: no login; but *** is one");
+        let long = complaint(&"word ".repeat(1000), &mask);
         assert_eq!(long.chars().count(), LONGEST_COMPLAINT + 3);
     }
 }
