@@ -1,0 +1,3 @@
+mod refresh;
+mod storm;
+mod support;

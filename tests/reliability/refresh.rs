@@ -1,0 +1,82 @@
+use std::sync::Arc;
+use std::time::{Duration, SystemTime};
+
+use futures_util::future::join_all;
+use pulumi_resource_databricks::context::SystemClock;
+use pulumi_resource_databricks::property::{Map, Value};
+use pulumi_resource_databricks::resource::{Known, State};
+use serde_json::json;
+
+use super::support::{Local, Told, context, token};
+
+fn now_ms() -> i64 {
+    let since = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap();
+    i64::try_from(since.as_millis()).unwrap()
+}
+
+/// Reads a token as a refresh does: (whether it is there, when it was asked for, when the answer was there).
+async fn read(client: &pulumi_resource_databricks::databricks::Client, id: &str) -> (bool, i64, i64) {
+    let ctx = context("urn", Arc::new(SystemClock), Arc::new(Told::default()));
+    let outputs = Map::from([
+        ("tokenId".into(), id.into()),
+        ("tokenValue".into(), Value::secret("dapi-of-before".into())),
+    ]);
+    let known = Known::State(State { inputs: Map::new(), outputs });
+    let asked = now_ms();
+    let state = token().read(client, &ctx, id, known).await.unwrap();
+    (state.is_some(), asked, now_ms())
+}
+
+#[tokio::test]
+async fn a_refresh_of_six_hundred_tokens_takes_a_few_lists() {
+    let workspace = Local::start().await;
+    let ids = join_all((0..600).map(|number| {
+        let workspace = &workspace;
+        async move { workspace.mint(&format!("token {number}")).await }
+    }))
+    .await;
+    let client = workspace.client(Arc::new(SystemClock));
+    let reads = ids.into_iter().map(|id| {
+        let client = client.clone();
+        tokio::spawn(async move { read(&client, &id).await })
+    });
+    for found in join_all(reads).await {
+        assert!(found.unwrap().0);
+    }
+    let lists = workspace.requests("/token/list").await;
+    assert!((1..=4).contains(&lists.len()), "{} lists", lists.len());
+}
+
+/// An answer that was under way when a reader asked may miss what the reader knows to exist; such an answer would
+/// drop a live token from the state.
+#[tokio::test]
+async fn no_reader_gets_a_list_that_started_before_it_asked() {
+    let workspace = Arc::new(Local::start().await);
+    // Every answer is old when it arrives.
+    workspace
+        .faults(json!({
+            "match": { "path": "/token/list", "times": 0 },
+            "action": { "work": true, "delay_ms": 40 }
+        }))
+        .await;
+    let client = workspace.client(Arc::new(SystemClock));
+    let readers = (0..60).map(|number| {
+        let (workspace, client) = (Arc::clone(&workspace), client.clone());
+        tokio::spawn(async move {
+            tokio::time::sleep(Duration::from_millis(number * 7)).await;
+            // A list is under way that cannot know this one.
+            let id = workspace.mint(&format!("token {number}")).await;
+            read(&client, &id).await
+        })
+    });
+    let reads: Vec<_> = join_all(readers).await.into_iter().map(Result::unwrap).collect();
+    let lists = workspace.requests("/token/list").await;
+    for (found, asked, answered) in reads {
+        assert!(found, "a live token was called gone");
+        let started_between =
+            |list: &&serde_json::Value| (asked..=answered).contains(&list["time_ms"].as_i64().unwrap());
+        assert!(lists.iter().any(|list| started_between(&list)), "no list between {asked} and {answered}");
+    }
+    // One after the other, and each shared: half a second has room for about ten.
+    assert!(lists.len() <= 20, "{} lists for 60 readers", lists.len());
+}
