@@ -37,18 +37,18 @@ impl Host {
         }
         let query = tail.split_once('?').map_or("", |(_, query)| query);
         let query = query.split('#').next().unwrap_or_default();
-        let parameter = |names: &[&str]| {
-            query
-                .split('&')
-                .filter_map(|pair| pair.split_once('='))
-                .find(|(name, value)| names.contains(name) && !value.is_empty())
-                .map(|(_, value)| value.to_owned())
+        let parameter = |name: &str| {
+            form_urlencoded::parse(query.as_bytes())
+                .find(|(key, value)| key == name && !value.is_empty())
+                .map(|(_, value)| value.into_owned())
         };
         let number = |id: &String| id.parse::<i64>().is_ok();
         Ok(Host {
             url,
-            workspace_id: parameter(&["w"]).or_else(|| parameter(&["o", "workspace_id"]).filter(number)),
-            account_id: parameter(&["a", "account_id"]),
+            workspace_id: parameter("w")
+                .or_else(|| parameter("o").filter(number))
+                .or_else(|| parameter("workspace_id").filter(number)),
+            account_id: parameter("a").or_else(|| parameter("account_id")),
         })
     }
 
@@ -136,7 +136,14 @@ mod tests {
     fn ids_in_the_query_are_kept() {
         let host = Host::parse("https://a/?o=12&a=acc").unwrap();
         assert_eq!((host.workspace_id.as_deref(), host.account_id.as_deref()), (Some("12"), Some("acc")));
-        assert_eq!(Host::parse("https://a/?o=x").unwrap().workspace_id, None);
-        assert_eq!(Host::parse("https://a?w=x").unwrap().workspace_id.as_deref(), Some("x"));
+        for (stated, id) in [
+            ("https://a/?o=x", None),
+            ("https://a/?o=x&workspace_id=12", Some("12")),
+            ("https://a?w=x", Some("x")),
+            ("https://a?o=12&w=a%2Db", Some("a-b")),
+            ("https://a?w=&o=12", Some("12")),
+        ] {
+            assert_eq!(Host::parse(stated).unwrap().workspace_id.as_deref(), id, "{stated}");
+        }
     }
 }

@@ -5,6 +5,7 @@
 
 mod attributes;
 mod host;
+mod ini;
 mod profile;
 
 use std::collections::BTreeMap;

@@ -2,14 +2,12 @@
 
 use std::path::PathBuf;
 
-use ini::{Ini, ParseOption};
-
+use super::ini::{DEFAULT, File};
 use super::{ATTRIBUTES, Config, ConfigError, Group, Source};
 use crate::env::Env;
 
 /// Section that may name the default profile; never a profile itself.
 const SETTINGS: &str = "__settings__";
-const DEFAULT: &str = "DEFAULT";
 
 /// Fills what is still unset from a profile. Skipped where host or credentials are set already and no profile is
 /// asked for, so that a default profile never mixes into a complete configuration.
@@ -22,13 +20,19 @@ pub(super) fn load(config: &mut Config, env: &Env) -> Result<(), ConfigError> {
         return Ok(());
     }
     let Some(path) = path(config, env) else { return Ok(()) };
-    let Ok(text) = std::fs::read_to_string(&path) else { return Ok(()) };
-    let file = parse(&text).map_err(|line| {
-        config.error(format!("resolve: {}: cannot parse config file: {line}", path.display()))
-    })?;
+    let unusable = |config: &Config, reason: &dyn std::fmt::Display| {
+        config.error(format!("resolve: {}: cannot parse config file: {reason}", path.display()))
+    };
+    let text = match std::fs::read(&path) {
+        Ok(bytes) => zeroize::Zeroizing::new(bytes),
+        // Most machines have none.
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(()),
+        Err(error) => return Err(unusable(config, &error)),
+    };
+    let file = File::parse(&String::from_utf8_lossy(&text)).map_err(|reason| unusable(config, &reason))?;
 
     let asked = config.attributes.profile.clone().or_else(|| {
-        let name = file.get_from(Some(SETTINGS), "default_profile")?.trim();
+        let name = file.get(SETTINGS, "default_profile")?.trim();
         (!name.is_empty()).then(|| name.to_owned())
     });
     let name = asked.clone().unwrap_or_else(|| DEFAULT.to_owned());
@@ -38,8 +42,7 @@ pub(super) fn load(config: &mut Config, env: &Env) -> Result<(), ConfigError> {
             path.display()
         )));
     }
-    let values = section(&file, &name);
-    if values.is_empty() {
+    if file.is_empty(&name) {
         return match asked {
             None => Ok(()),
             Some(_) => {
@@ -48,7 +51,7 @@ pub(super) fn load(config: &mut Config, env: &Env) -> Result<(), ConfigError> {
         };
     }
     for attribute in ATTRIBUTES {
-        let Some((_, text)) = values.iter().rev().find(|(key, _)| *key == attribute.ini) else { continue };
+        let Some(text) = file.get(&name, attribute.ini) else { continue };
         config.set(attribute, Source::Profile, |attributes| (attribute.set_text)(attributes, text)).map_err(
             |reason| {
                 config.error(format!(
@@ -73,23 +76,20 @@ fn path(config: &Config, env: &Env) -> Option<PathBuf> {
     }
 }
 
-/// Reads the file as the Go SDK does: comments need a blank before them, quotes come off, nothing is escaped.
-fn parse(text: &str) -> Result<Ini, String> {
-    let text = text.strip_prefix('\u{feff}').unwrap_or(text);
-    let options = ParseOption { enabled_escape: false, ..ParseOption::default() };
-    Ini::load_from_str_opt(text, options).map_err(|error| format!("line {}: {}", error.line, error.msg))
-}
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::property::Map;
 
-/// The keys of a section. Sections of one name are one, and keys before any header belong to DEFAULT.
-fn section<'a>(file: &'a Ini, name: &str) -> Vec<(&'a str, &'a str)> {
-    file.iter()
-        .filter(|(section, _)| section.unwrap_or(DEFAULT) == name)
-        .flat_map(|(_, values)| values.iter())
-        .map(|(key, value)| (key, unquoted(value)))
-        .collect()
-}
-
-/// Backtick quotes, which the INI reader leaves on.
-fn unquoted(value: &str) -> &str {
-    value.strip_prefix('`').and_then(|value| value.strip_suffix('`')).unwrap_or(value)
+    #[test]
+    fn a_file_that_cannot_be_read_is_an_error_and_a_missing_one_is_none() {
+        let resolve = |path: PathBuf| {
+            let name = "DATABRICKS_CONFIG_FILE".to_owned();
+            let vars = [(name, path.to_string_lossy().into_owned())].into();
+            Config::resolve(&Map::new(), &Env { vars, home: None })
+        };
+        let error = resolve(std::env::temp_dir()).unwrap_err().to_string();
+        assert!(error.contains("cannot parse config file: "), "{error}");
+        assert!(resolve(std::env::temp_dir().join("no such file of databricks")).is_ok());
+    }
 }

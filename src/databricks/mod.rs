@@ -344,18 +344,9 @@ impl Client {
     pub async fn for_workspace(&self, ctx: &Context, id: Option<&str>) -> Result<Client, Error> {
         let metadata = &self.endpoint().await?.metadata;
         let configured = metadata.workspace_id.as_deref();
-        let Some(id) = id.or(configured) else {
-            return match metadata.host_type {
-                HostType::Workspace => Ok(self.clone()),
-                HostType::Account | HostType::Unified => Err(Error::Workspace(
-                    "the host is an account console, and tokens belong to a workspace: managing workspace-level \
-                     resources requires a workspace_id, but none was found in the resource's providerConfig or the \
-                     provider's workspaceId. Set one of them, or set databricks:host to the workspace's own URL"
-                        .to_owned(),
-                )),
-            };
-        };
         if metadata.host_type == HostType::Workspace {
+            // The provider's own id was compared with what the host says already, and need not be a number.
+            let Some(id) = id.filter(|id| configured != Some(id)) else { return Ok(self.clone()) };
             let own = match &metadata.own_workspace_id {
                 Some(own) => Some(own.as_str()),
                 None => self.workspace_id(ctx).await?,
@@ -368,6 +359,14 @@ impl Client {
                 _ => Ok(self.clone()),
             };
         }
+        let Some(id) = id.or(configured) else {
+            return Err(Error::Workspace(
+                "the host is an account console, and tokens belong to a workspace: managing workspace-level \
+                 resources requires a workspace_id, but none was found in the resource's providerConfig or the \
+                 provider's workspaceId. Set one of them, or set databricks:host to the workspace's own URL"
+                    .to_owned(),
+            ));
+        };
         if let Some(client) = self.workspaces().get(id) {
             return Ok(client.clone());
         }
