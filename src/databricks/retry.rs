@@ -11,7 +11,7 @@ pub(super) const DEFAULT_TOTAL: Duration = Duration::from_secs(20 * 60);
 
 /// How long a host that takes no connection, or drops it, is tried: long enough for a restart, short enough for a
 /// person who mistyped the host.
-const UNREACHABLE_TOTAL: Duration = Duration::from_secs(20);
+pub(super) const UNREACHABLE_TOTAL: Duration = Duration::from_secs(20);
 
 /// What a request allows after an answer that never came.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

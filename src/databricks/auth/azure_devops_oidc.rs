@@ -68,10 +68,57 @@ impl IdTokens for Job {
     async fn id_token(&self, settings: &Settings, _audience: &str) -> Result<SecretString, AuthError> {
         let headers = authorization("Bearer", self.token.expose_secret())?;
         let what = "request for an identity token to Azure DevOps";
-        let answer: Answer = exchange::send(settings, what, || {
-            settings.http.post(&self.url).headers(headers.clone()).body("")
-        })
-        .await?;
+        // Without a length, some servers refuse a POST.
+        let request = || settings.http.post(&self.url).headers(headers.clone()).header("content-length", "0");
+        let answer: Answer = exchange::send(settings, what, request).await?;
         Ok(answer.oidc_token)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use crate::databricks::auth::testing::{Clock, env, settings, sign_in, workspace};
+
+    #[tokio::test]
+    async fn the_pipeline_is_asked_for_a_token_of_its_job() {
+        let server = workspace().await;
+        for collection in ["/tfs/", "/tfs"] {
+            let collection = format!("{}{collection}", server.url);
+            let env = env(&[
+                ("SYSTEM_ACCESSTOKEN", "job-token"),
+                ("SYSTEM_TEAMFOUNDATIONCOLLECTIONURI", &collection),
+                ("SYSTEM_PLANID", "plan"),
+                ("SYSTEM_JOBID", "job"),
+                ("SYSTEM_TEAMPROJECTID", "project"),
+                ("SYSTEM_HOSTTYPE", "build"),
+            ]);
+            let settings = settings(&[("host", &server.url)], env, Clock::hasty()).await;
+            sign_in(&settings, "azure-devops-oidc").await.unwrap().headers().await.unwrap();
+            let seen = server.seen();
+            let [.., asked, exchanged] = &seen[..] else { panic!("{seen:?}") };
+            assert_eq!(asked.method, "POST");
+            assert_eq!(
+                asked.path,
+                "/tfs/project/_apis/distributedtask/hubs/build/plans/plan/jobs/job/oidctoken?api-version=7.2-preview.1"
+            );
+            assert_eq!(asked.header("authorization"), "Bearer job-token");
+            assert_eq!((asked.header("content-length"), asked.body.as_str()), ("0", ""));
+            assert!(exchanged.body.contains("subject_token=devops-jwt&"), "{exchanged:?}");
+        }
+    }
+
+    #[tokio::test]
+    async fn what_a_job_lacks_is_named() {
+        let env = env(&[
+            ("SYSTEM_PLANID", "plan"),
+            ("SYSTEM_JOBID", "job"),
+            ("SYSTEM_TEAMPROJECTID", "project"),
+            ("SYSTEM_HOSTTYPE", "build"),
+        ]);
+        let settings = settings(&[], env, Clock::hasty()).await;
+        assert_eq!(
+            sign_in(&settings, "azure-devops-oidc").await.err().unwrap().0,
+            "SYSTEM_ACCESSTOKEN and SYSTEM_TEAMFOUNDATIONCOLLECTIONURI are not set"
+        );
     }
 }

@@ -29,3 +29,18 @@ impl Strategy for Basic {
         Ok(SignIn::Ready(Arc::new(Fixed(authorization("Basic", &encoded)?))))
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use crate::databricks::auth::testing::{Clock, settings, sign_in};
+    use crate::env::Env;
+
+    #[tokio::test]
+    async fn name_and_password_make_a_header() {
+        let stated = [("username", "user"), ("password", "pa:ss")];
+        let settings = settings(&stated, Env::default(), Clock::hasty()).await;
+        let headers = sign_in(&settings, "basic").await.unwrap().headers().await.unwrap();
+        assert_eq!(headers["authorization"], "Basic dXNlcjpwYTpzcw==");
+        assert!(headers["authorization"].is_sensitive());
+    }
+}

@@ -39,3 +39,35 @@ impl IdTokens for Variable {
         Ok(self.0.clone())
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use crate::databricks::auth::testing::{Clock, env, settings, sign_in, workspace};
+
+    #[tokio::test]
+    async fn the_variable_may_have_another_name() {
+        let server = workspace().await;
+        let env = env(&[("DATABRICKS_OIDC_TOKEN", "default"), ("MY_TOKEN", "mine")]);
+        let host = ("host", server.url.as_str());
+        for (stated, token) in [(vec![host], "default"), (vec![host, ("oidcTokenEnv", "MY_TOKEN")], "mine")] {
+            let settings = settings(&stated, env.clone(), Clock::hasty()).await;
+            sign_in(&settings, "env-oidc").await.unwrap().headers().await.unwrap();
+            let body = server.seen().pop().unwrap().body;
+            assert!(body.contains(&format!("subject_token={token}&")), "{body}");
+        }
+    }
+
+    #[tokio::test]
+    async fn nothing_is_asked_without_a_token() {
+        let server = workspace().await;
+        let env = env(&[("DATABRICKS_OIDC_TOKEN", "")]);
+        for (stated, expected) in [
+            (vec![("host", server.url.as_str())], "missing env var \"DATABRICKS_OIDC_TOKEN\""),
+            (vec![("host", server.url.as_str()), ("oidcTokenEnv", "MINE")], "missing env var \"MINE\""),
+        ] {
+            let settings = settings(&stated, env.clone(), Clock::hasty()).await;
+            assert_eq!(sign_in(&settings, "env-oidc").await.err().unwrap().0, expected);
+        }
+        assert_eq!(server.seen().len(), 0);
+    }
+}

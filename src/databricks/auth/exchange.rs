@@ -118,7 +118,7 @@ pub(super) async fn try_send<T: DeserializeOwned>(
         .with_jitter()
         .without_max_times()
         .build();
-    let end = settings.clock.now() + PATIENCE;
+    let started = settings.clock.now();
     loop {
         let (refusal, again) = match once(settings, what, request()).await {
             Ok(body) => {
@@ -133,9 +133,9 @@ pub(super) async fn try_send<T: DeserializeOwned>(
             }
             Err(failure) => failure,
         };
-        let Some(asked) = again else { return Err(refusal) };
-        let wait = waits.next().unwrap_or_default().max(asked);
-        if settings.clock.now() + wait > end {
+        let Some(Again { after, within }) = again else { return Err(refusal) };
+        let wait = waits.next().unwrap_or_default().max(after);
+        if settings.clock.now() + wait > started + within {
             return Err(refusal);
         }
         tracing::debug!(what, ?wait, "asking a token endpoint again");
@@ -143,28 +143,42 @@ pub(super) async fn try_send<T: DeserializeOwned>(
     }
 }
 
-/// One attempt. A failure says whether to try again, and after how long at least.
+/// Whether a failure may pass.
+struct Again {
+    /// How long to wait at least.
+    after: Duration,
+    /// How long it is worth trying in all.
+    within: Duration,
+}
+
+/// One attempt.
 async fn once(
     settings: &Settings,
     what: &str,
     request: RequestBuilder,
-) -> Result<Zeroizing<Vec<u8>>, (Refusal, Option<Duration>)> {
+) -> Result<Zeroizing<Vec<u8>>, (Refusal, Option<Again>)> {
+    let again = |after, within| Some(Again { after, within });
     let response = request.header("accept", "application/json").send().await.map_err(|error| {
         let reason = format!("{what}: {}", chain(&error));
-        let again =
-            (error.is_connect() || error.is_timeout() || error.is_request()).then_some(Duration::ZERO);
+        let again = if error.is_connect() {
+            again(Duration::ZERO, retry::UNREACHABLE_TOTAL)
+        } else if error.is_timeout() || error.is_request() {
+            again(Duration::ZERO, PATIENCE)
+        } else {
+            None
+        };
         (Refusal { status: None, reason }, again)
     })?;
     let status = response.status();
     let header = response.headers().get("retry-after").and_then(|value| value.to_str().ok());
     let asked = header.and_then(|text| retry::retry_after(text, settings.clock.now())).unwrap_or_default();
     let body = read_body(response).await.map_err(|reason| {
-        (Refusal { status: None, reason: format!("{what}: {reason}") }, Some(Duration::ZERO))
+        (Refusal { status: None, reason: format!("{what}: {reason}") }, again(Duration::ZERO, PATIENCE))
     })?;
     if status.is_success() {
         return Ok(body);
     }
-    let again = matches!(status.as_u16(), 429 | 502 | 503 | 504).then_some(asked);
+    let again = if matches!(status.as_u16(), 429 | 502 | 503 | 504) { again(asked, PATIENCE) } else { None };
     // The description may echo what was sent.
     let reason = format!("{what}: {} {}", status.as_u16(), describe(&body));
     let reason = Mask::of(&settings.config).hide(&reason, &[]);
@@ -190,5 +204,136 @@ fn describe(body: &[u8]) -> String {
         (true, true) => "without an explanation".to_owned(),
         (false, false) => format!("{code}: {message}"),
         (_, _) => format!("{code}{message}"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::atomic::{AtomicUsize, Ordering};
+
+    use super::*;
+    use crate::context::Clock as _;
+    use crate::databricks::auth::testing::{Answer, Clock, Server, settings, start};
+    use crate::env::Env;
+
+    /// Asks a server that gives these answers, and the last one again and again.
+    async fn ask(answers: Vec<Answer>) -> (Result<Json, Refusal>, usize, Clock) {
+        let next = AtomicUsize::new(0);
+        let server = Server::start(move |seen, _| match seen.path.as_str() {
+            "/token" => answers[next.fetch_add(1, Ordering::SeqCst).min(answers.len() - 1)].clone(),
+            _ => Answer::status(404),
+        })
+        .await;
+        let clock = Clock::hasty();
+        let stated = [("host", server.url.as_str()), ("clientSecret", "s3cret!")];
+        let settings = settings(&stated, Env::default(), clock.clone()).await;
+        let url = format!("{}/token", server.url);
+        let answer = try_send(&settings, "POST /token", || settings.http.post(&url)).await;
+        (answer, server.seen().len(), clock)
+    }
+
+    #[tokio::test]
+    async fn a_busy_endpoint_is_asked_again() {
+        for status in [429, 502, 503, 504] {
+            let (answer, calls, clock) = ask(vec![Answer::status(status), Answer::json("{}")]).await;
+            assert!(answer.is_ok(), "{status}");
+            assert_eq!(calls, 2, "{status}");
+            assert!(clock.slept()[0] >= Duration::from_millis(500));
+        }
+    }
+
+    #[tokio::test]
+    async fn the_endpoint_says_how_long_to_wait() {
+        let date = httpdate::fmt_http_date(start() + Duration::from_secs(9));
+        for (header, seconds) in [("7", 7), (date.as_str(), 9)] {
+            let busy = Answer::status(429).with_header("Retry-After", header);
+            let (answer, calls, clock) = ask(vec![busy, Answer::json("{}")]).await;
+            assert!(answer.is_ok());
+            assert_eq!((calls, clock.slept()), (2, vec![Duration::from_secs(seconds)]));
+        }
+        let busy = Answer::status(503).with_header("Retry-After", "61");
+        let (answer, calls, _) = ask(vec![busy, Answer::json("{}")]).await;
+        assert_eq!((answer.err().and_then(|refusal| refusal.status), calls), (Some(503), 1));
+    }
+
+    #[tokio::test]
+    async fn a_refusal_is_final() {
+        for status in [400, 401, 403, 404, 500] {
+            let (answer, calls, _) = ask(vec![Answer::status(status), Answer::json("{}")]).await;
+            assert_eq!((answer.err().and_then(|refusal| refusal.status), calls), (Some(status), 1));
+        }
+    }
+
+    #[tokio::test]
+    async fn patience_ends() {
+        let (answer, calls, clock) = ask(vec![Answer::status(503)]).await;
+        assert_eq!(answer.err().and_then(|refusal| refusal.status), Some(503));
+        assert!(calls > 3, "{calls}");
+        let waited: Duration = clock.slept().iter().sum();
+        assert!(waited <= PATIENCE && waited >= PATIENCE / 4, "{waited:?}");
+    }
+
+    #[tokio::test]
+    async fn a_host_that_takes_no_connection_is_given_up_sooner() {
+        let clock = Clock::hasty();
+        let settings = settings(&[("host", "http://127.0.0.1:1")], Env::default(), clock.clone()).await;
+        let answer: Result<Json, _> =
+            try_send(&settings, "POST /token", || settings.http.post("http://127.0.0.1:1/token")).await;
+        let refusal = answer.unwrap_err();
+        assert_eq!(refusal.status, None);
+        assert!(refusal.reason.starts_with("POST /token: "), "{}", refusal.reason);
+        let waited = clock.now().duration_since(start()).unwrap();
+        assert!(waited <= retry::UNREACHABLE_TOTAL && !waited.is_zero(), "{waited:?}");
+    }
+
+    #[tokio::test]
+    async fn an_error_says_what_the_endpoint_says_and_no_more() {
+        for (body, expected) in [
+            (
+                r#"{"error":"invalid_client","error_description":"unknown client"}"#,
+                "POST /token: 401 invalid_client: unknown client",
+            ),
+            (
+                r#"{"error":"invalid_client","error_description":"AADSTS7000215: bad secret. Trace ID: 1 \r\nTimestamp"}"#,
+                "POST /token: 401 invalid_client: AADSTS7000215: bad secret",
+            ),
+            (r#"{"error":{"code":"E","message":"m"}}"#, "POST /token: 401 E: m"),
+            (
+                r#"{"error_code":"PERMISSION_DENIED","message":"no"}"#,
+                "POST /token: 401 PERMISSION_DENIED: no",
+            ),
+            (r#"{"error_description":"s3cret! is wrong","error":"e"}"#, "POST /token: 401 e: *** is wrong"),
+            ("<html>s3cret!</html>", "POST /token: 401 without an explanation"),
+            ("", "POST /token: 401 without an explanation"),
+        ] {
+            let (answer, _, _) = ask(vec![Answer { body: body.to_owned(), ..Answer::status(401) }]).await;
+            assert_eq!(answer.unwrap_err().reason, expected);
+        }
+        let (answer, _, _) = ask(vec![Answer::json("s3cret!")]).await;
+        assert_eq!(
+            answer.unwrap_err().reason,
+            "POST /token: the answer is not what was expected (line 1, column 1)"
+        );
+    }
+
+    #[test]
+    fn forms_and_client_credentials_are_encoded() {
+        assert_eq!(*form(&[("a b", "/+ ="), ("c", "ü")]), "a+b=%2F%2B+%3D&c=%C3%BC");
+        let headers = client_authorization("i:d", "se/c+r t").unwrap();
+        assert!(headers["authorization"].is_sensitive());
+        assert_eq!(
+            headers["authorization"],
+            format!("Basic {}", BASE64_STANDARD.encode("i%3Ad:se%2Fc%2Br+t"))
+        );
+    }
+
+    #[test]
+    fn seconds_are_a_number_or_its_text() {
+        for (json, seconds) in [("5", 5), ("\"5\"", 5), ("\"\"", 0), ("null", 0)] {
+            assert_eq!(serde_json::from_str::<Seconds>(json).unwrap(), Seconds(seconds), "{json}");
+        }
+        for json in ["-1", "\"x\"", "[]"] {
+            assert!(serde_json::from_str::<Seconds>(json).is_err(), "{json}");
+        }
     }
 }

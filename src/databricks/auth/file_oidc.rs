@@ -57,3 +57,51 @@ impl IdTokens for File {
         self.read().await
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use crate::databricks::auth::testing::{Clock, settings, sign_in, workspace};
+    use crate::env::Env;
+
+    #[tokio::test]
+    async fn the_file_is_read_for_each_exchange() {
+        let server = workspace().await;
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("token");
+        std::fs::write(&path, "jwt-1\n").unwrap();
+        let clock = Clock::hasty();
+        let stated = [("host", server.url.as_str()), ("databricksIdTokenFilepath", path.to_str().unwrap())];
+        let settings = settings(&stated, Env::default(), clock.clone()).await;
+        let credentials = sign_in(&settings, "file-oidc").await.unwrap();
+        for token in ["jwt-1", "jwt-2"] {
+            std::fs::write(&path, format!(" {token}\r\n")).unwrap();
+            credentials.headers().await.unwrap();
+            let body = server.seen().pop().unwrap().body;
+            assert!(body.contains(&format!("subject_token={token}&")), "{body}");
+            clock.advance(Duration::from_secs(3601));
+        }
+        std::fs::remove_file(&path).unwrap();
+        let error = credentials.headers().await.unwrap_err().0;
+        assert_eq!(error, format!("file {path:?} does not exist"));
+    }
+
+    #[tokio::test]
+    async fn a_file_without_a_token_is_named_before_the_host_is_asked() {
+        let server = workspace().await;
+        let folder = tempfile::tempdir().unwrap();
+        let (empty, absent) = (folder.path().join("empty"), folder.path().join("absent"));
+        std::fs::write(&empty, "\n").unwrap();
+        for (path, expected) in [
+            (&empty, format!("file {empty:?} is empty")),
+            (&absent, format!("file {absent:?} does not exist")),
+        ] {
+            let stated =
+                [("host", server.url.as_str()), ("databricksIdTokenFilepath", path.to_str().unwrap())];
+            let settings = settings(&stated, Env::default(), Clock::hasty()).await;
+            assert_eq!(sign_in(&settings, "file-oidc").await.err().unwrap().0, expected);
+        }
+        assert_eq!(server.seen().len(), 0);
+    }
+}

@@ -63,3 +63,41 @@ pub(super) async fn id_token(settings: &Settings, audience: &str) -> Result<Secr
         exchange::send(settings, what, || settings.http.get(url.clone()).headers(headers.clone())).await?;
     Ok(answer.value)
 }
+
+#[cfg(test)]
+mod tests {
+    use crate::databricks::auth::testing::{Clock, env, settings, sign_in, workspace};
+
+    #[tokio::test]
+    async fn github_is_asked_for_each_exchange() {
+        let server = workspace().await;
+        let url = format!("{}/github?x=1", server.url);
+        let env = env(&[
+            ("ACTIONS_ID_TOKEN_REQUEST_URL", &url),
+            ("ACTIONS_ID_TOKEN_REQUEST_TOKEN", "request-token"),
+        ]);
+        let clock = Clock::hasty();
+        let settings = settings(&[("host", &server.url), ("audience", "me")], env, clock.clone()).await;
+        let credentials = sign_in(&settings, "github-oidc").await.unwrap();
+        for expected in ["Bearer token-1", "Bearer token-2"] {
+            assert_eq!(credentials.headers().await.unwrap()["authorization"], expected);
+            clock.advance(std::time::Duration::from_secs(3601));
+        }
+        let seen = server.seen();
+        let asked: Vec<_> = seen.iter().filter(|seen| seen.path.starts_with("/github")).collect();
+        assert_eq!(asked.len(), 2);
+        assert_eq!(asked[0].path, "/github?x=1&audience=me");
+        assert_eq!(asked[0].header("authorization"), "Bearer request-token");
+        assert!(seen.last().unwrap().body.contains("subject_token=github-jwt&"));
+    }
+
+    #[tokio::test]
+    async fn nothing_is_asked_outside_of_a_workflow() {
+        let server = workspace().await;
+        let env = env(&[("ACTIONS_ID_TOKEN_REQUEST_URL", "http://127.0.0.1:1")]);
+        let settings = settings(&[("host", &server.url)], env, Clock::hasty()).await;
+        let reason = sign_in(&settings, "github-oidc").await.err().unwrap().0;
+        assert_eq!(reason, "ACTIONS_ID_TOKEN_REQUEST_TOKEN is not set");
+        assert_eq!(server.seen().len(), 0);
+    }
+}

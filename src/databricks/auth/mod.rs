@@ -237,3 +237,130 @@ impl<S: cache::Source> Credentials for Bearer<S> {
         authorization(&token.kind, token.value.expose_secret())
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::testing::{Clock, env, settings, workspace};
+    use super::*;
+
+    /// The strategies of the Go SDK, in its order.
+    const ORDER: &[&str] = &[
+        "pat",
+        "basic",
+        "oauth-m2m",
+        "databricks-cli",
+        "metadata-service",
+        "github-oidc",
+        "azure-devops-oidc",
+        "env-oidc",
+        "file-oidc",
+        "github-oidc-azure",
+        "azure-msi",
+        "azure-client-secret",
+        "azure-cli",
+        "google-credentials",
+        "google-id",
+    ];
+
+    #[test]
+    fn the_order_is_that_of_the_go_sdk() {
+        let names: Vec<_> = STRATEGIES.iter().map(|strategy| strategy.name()).collect();
+        let expected: Vec<_> = ORDER.iter().copied().filter(|name| names.contains(name)).collect();
+        assert_eq!(names, expected);
+    }
+
+    async fn choice(stated: &[(&str, &str)], env: Env) -> Result<Chosen, String> {
+        choose(&settings(stated, env, Clock::hasty()).await).await.map_err(|error| error.0)
+    }
+
+    #[tokio::test]
+    async fn the_first_that_can_sign_in_is_chosen() {
+        let server = workspace().await;
+        let stated = [("host", server.url.as_str())];
+        let env = env(&[("DATABRICKS_TOKEN", "dapi"), ("DATABRICKS_OIDC_TOKEN", "jwt")]);
+        assert_eq!(choice(&stated, env).await.unwrap().name, "pat");
+        assert_eq!(server.seen().len(), 0);
+    }
+
+    #[tokio::test]
+    async fn one_that_fails_is_passed_over() {
+        let server = testing::Server::start(|seen, url| match seen.path.as_str() {
+            path if path.ends_with("/oauth-authorization-server") => {
+                testing::Answer::json(format!(r#"{{"token_endpoint":"{url}/token"}}"#))
+            }
+            "/token" if seen.body.contains("token-exchange") => {
+                testing::Answer::json(r#"{"access_token":"t"}"#)
+            }
+            _ => testing::Answer::status(401),
+        })
+        .await;
+        let stated = [("host", server.url.as_str()), ("clientId", "app"), ("clientSecret", "wrong")];
+        let env = env(&[("DATABRICKS_OIDC_TOKEN", "jwt")]);
+        let chosen = choice(&stated, env.clone()).await.unwrap();
+        assert_eq!(chosen.name, "env-oidc");
+        assert_eq!(chosen.credentials.headers().await.unwrap()["authorization"], "Bearer t");
+
+        // One that is asked for by name is not passed over.
+        let forced = [&stated[..], &[("authType", "oauth-m2m")]].concat();
+        let chosen = choice(&forced, env).await.unwrap();
+        assert_eq!(chosen.name, "oauth-m2m");
+        let error = chosen.credentials.headers().await.unwrap_err().0;
+        assert!(error.starts_with("POST http://") && error.contains(": 401 "), "{error}");
+    }
+
+    #[tokio::test]
+    async fn nothing_configured_is_explained_by_strategy() {
+        let server = workspace().await;
+        let error = choice(&[("host", &server.url)], Env::default()).await.unwrap_err();
+        assert!(error.starts_with("default auth: cannot configure default credentials. "), "{error}");
+        assert!(error.contains(&format!("Config: host={}", server.url)), "{error}");
+        for reason in [
+            "pat: databricks:token is not set",
+            "basic: databricks:username and databricks:password are not set",
+            "oauth-m2m: databricks:clientId and databricks:clientSecret are not set",
+            "databricks-cli: databricks CLI not found: \"databricks\" is not there, or not on the PATH",
+            "metadata-service: databricks:metadataServiceUrl is not set",
+            "github-oidc: ACTIONS_ID_TOKEN_REQUEST_URL and ACTIONS_ID_TOKEN_REQUEST_TOKEN are not set",
+            "azure-devops-oidc: SYSTEM_ACCESSTOKEN, SYSTEM_TEAMFOUNDATIONCOLLECTIONURI, ",
+            "env-oidc: missing env var \"DATABRICKS_OIDC_TOKEN\"",
+            "file-oidc: databricks:databricksIdTokenFilepath is not set",
+        ] {
+            assert!(error.contains(&format!("\n  {reason}")), "{reason} is not in {error}");
+        }
+        assert_eq!(server.seen().len(), 0, "nobody is asked in vain");
+    }
+
+    #[tokio::test]
+    async fn a_strategy_that_is_asked_for_says_what_it_lacks() {
+        let error =
+            choice(&[("authType", "oauth-m2m"), ("clientId", "app")], Env::default()).await.unwrap_err();
+        assert_eq!(
+            error,
+            "default auth: oauth-m2m auth: not configured: databricks:clientSecret is not set. Config: client_id=app"
+        );
+        let error = choice(&[("authType", "nope")], Env::default()).await.unwrap_err();
+        assert!(
+            error.starts_with(
+                "default auth: auth type \"nope\" not found; databricks:authType is one of pat, "
+            )
+        );
+    }
+
+    #[tokio::test]
+    async fn only_oauth_assumes_a_group() {
+        let server = workspace().await;
+        let stated = [("host", server.url.as_str()), ("groupId", "g")];
+        let with_token = env(&[("DATABRICKS_TOKEN", "dapi"), ("DATABRICKS_OIDC_TOKEN", "jwt")]);
+        assert_eq!(choice(&stated, with_token.clone()).await.unwrap().name, "env-oidc");
+        let forced = [&stated[..], &[("authType", "pat")]].concat();
+        let error = choice(&forced, with_token).await.unwrap_err();
+        assert!(
+            error.starts_with("default auth: auth type \"pat\" does not support group role assumption"),
+            "{error}"
+        );
+        for strategy in STRATEGIES {
+            let expected = ["oauth-m2m", "github-oidc", "azure-devops-oidc", "env-oidc", "file-oidc"];
+            assert_eq!(strategy.assumes_groups(), expected.contains(&strategy.name()), "{}", strategy.name());
+        }
+    }
+}

@@ -66,3 +66,76 @@ impl Source for Client {
         answer.token(&what, &self.settings)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use base64::prelude::{BASE64_STANDARD, Engine as _};
+
+    use crate::databricks::auth::testing::{Answer, Clock, Server, settings, sign_in, workspace};
+    use crate::env::Env;
+
+    #[tokio::test]
+    async fn a_service_principal_gets_a_token_and_keeps_it() {
+        let server = workspace().await;
+        let clock = Clock::hasty();
+        let stated = [("host", server.url.as_str()), ("clientId", "app"), ("clientSecret", "se/c+r t")];
+        let settings = settings(&stated, Env::default(), clock.clone()).await;
+        let credentials = sign_in(&settings, "oauth-m2m").await.unwrap();
+        for _ in 0..2 {
+            let headers = credentials.headers().await.unwrap();
+            assert_eq!(headers["authorization"], "Bearer token-1");
+            assert!(headers["authorization"].is_sensitive());
+        }
+        let seen = server.seen();
+        assert_eq!(seen.len(), 2, "one discovery and one token");
+        assert_eq!((seen[1].method.as_str(), seen[1].path.as_str()), ("POST", "/oidc/v1/token"));
+        assert_eq!(
+            seen[1].header("authorization"),
+            format!("Basic {}", BASE64_STANDARD.encode("app:se%2Fc%2Br+t"))
+        );
+        assert_eq!(seen[1].header("content-type"), "application/x-www-form-urlencoded");
+        assert_eq!(seen[1].body, "grant_type=client_credentials&scope=all-apis");
+
+        clock.advance(Duration::from_secs(3601));
+        assert_eq!(credentials.headers().await.unwrap()["authorization"], "Bearer token-2");
+        assert_eq!(server.seen().len(), 3, "the endpoint is known by now");
+    }
+
+    #[tokio::test]
+    async fn scopes_and_a_group_are_asked_for() {
+        let server = workspace().await;
+        let stated = [
+            ("host", server.url.as_str()),
+            ("clientId", "app"),
+            ("clientSecret", "s"),
+            ("scopes", "sql,files,sql"),
+            ("groupId", "g 1"),
+        ];
+        let settings = settings(&stated, Env::default(), Clock::hasty()).await;
+        sign_in(&settings, "oauth-m2m").await.unwrap().headers().await.unwrap();
+        assert_eq!(server.seen()[1].body, "grant_type=client_credentials&scope=files+sql&assume_group=g+1");
+    }
+
+    #[tokio::test]
+    async fn a_host_without_oauth_is_called_so() {
+        let server = Server::start(|_, _| Answer::status(404)).await;
+        let stated = [("host", server.url.as_str()), ("clientId", "app"), ("clientSecret", "s")];
+        let settings = settings(&stated, Env::default(), Clock::hasty()).await;
+        let error = sign_in(&settings, "oauth-m2m").await.unwrap().headers().await.unwrap_err().0;
+        assert!(error.starts_with("oidc: databricks OAuth is not supported for this host"), "{error}");
+    }
+
+    #[tokio::test]
+    async fn the_missing_half_is_named() {
+        for (stated, expected) in [
+            (vec![], "databricks:clientId and databricks:clientSecret are not set"),
+            (vec![("clientId", "app")], "databricks:clientSecret is not set"),
+            (vec![("clientSecret", "s")], "databricks:clientId is not set"),
+        ] {
+            let settings = settings(&stated, Env::default(), Clock::hasty()).await;
+            assert_eq!(sign_in(&settings, "oauth-m2m").await.err().unwrap().0, expected);
+        }
+    }
+}

@@ -2,9 +2,11 @@
 
 use std::collections::HashMap;
 use std::path::PathBuf;
+use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, SystemTime};
 
+use serde_json::json;
 use tokio::io::{AsyncBufReadExt as _, AsyncReadExt as _, AsyncWriteExt as _, BufReader};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::watch;
@@ -193,10 +195,37 @@ async fn serve(
     let _ = stream.write_all(text.as_bytes()).await;
 }
 
+/// A workspace with OAuth: it describes its endpoints and hands out `token-1`, `token-2` and so on for an hour each.
+pub(super) async fn workspace() -> Server {
+    let tokens = AtomicU32::new(0);
+    Server::start(move |seen, url| match seen.path.as_str() {
+        "/oidc/.well-known/oauth-authorization-server" => {
+            Answer::json(json!({ "token_endpoint": format!("{url}/oidc/v1/token") }))
+        }
+        "/oidc/v1/token" => Answer::json(json!({
+            "access_token": format!("token-{}", tokens.fetch_add(1, Ordering::SeqCst) + 1),
+            "token_type": "Bearer",
+            "expires_in": 3600,
+        })),
+        path if path.starts_with("/github?") => Answer::json(json!({ "value": "github-jwt" })),
+        path if path.starts_with("/tfs/") => Answer::json(json!({ "oidcToken": "devops-jwt" })),
+        _ => Answer::status(404),
+    })
+    .await
+}
+
+/// An environment with these variables.
+pub(super) fn env(vars: &[(&str, &str)]) -> Env {
+    let vars = vars.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect();
+    Env { vars, home: None }
+}
+
 /// What a strategy is given, for a program that states these properties.
 pub(super) async fn settings(stated: &[(&str, &str)], env: Env, clock: Clock) -> Arc<Settings> {
     let stated = stated.iter().map(|(name, value)| ((*name).to_owned(), (*value).into())).collect();
-    let config = Config::resolve(&stated, &env).unwrap();
+    let mut config = Config::resolve(&stated, &env).unwrap();
+    // No test speaks TLS, and reading the platform's certificates takes long.
+    config.attributes.skip_verify = true;
     let host = config.host.clone().unwrap_or_else(|| Host::parse("http://127.0.0.1:1").unwrap());
     let http = http_client(&config, true).unwrap();
     let metadata = Metadata::fetch(&http, &config, &host).await;

@@ -65,3 +65,69 @@ fn audience<'a>(settings: &'a Settings, endpoint: &'a str) -> &'a str {
     let account = metadata.account_id.as_deref().filter(|_| metadata.host_type != HostType::Workspace);
     metadata.audience.as_deref().or(account).unwrap_or(endpoint)
 }
+
+#[cfg(test)]
+mod tests {
+    use crate::databricks::auth::testing::{Answer, Clock, Server, env, settings, sign_in, workspace};
+    use crate::env::Env;
+
+    const EXCHANGE: &str = "grant_type=urn%3Aietf%3Aparams%3Aoauth%3Agrant-type%3Atoken-exchange&scope=all-apis&subject_token=jwt\
+                            &subject_token_type=urn%3Aietf%3Aparams%3Aoauth%3Atoken-type%3Ajwt";
+
+    #[tokio::test]
+    async fn an_identity_token_is_exchanged() {
+        let token = [("DATABRICKS_OIDC_TOKEN", "jwt")];
+        for (more, tail) in [
+            (vec![], ""),
+            (vec![("clientId", "app/1")], "&client_id=app%2F1"),
+            (vec![("clientId", "app"), ("groupId", "g")], "&client_id=app&assume_group=g"),
+        ] {
+            let server = workspace().await;
+            let stated = [vec![("host", server.url.as_str())], more].concat();
+            let settings = settings(&stated, env(&token), Clock::hasty()).await;
+            let credentials = sign_in(&settings, "env-oidc").await.unwrap();
+            assert_eq!(credentials.headers().await.unwrap()["authorization"], "Bearer token-1");
+            let seen = server.seen();
+            assert_eq!(seen[1].body, format!("{EXCHANGE}{tail}"));
+            assert_eq!(seen[1].header("authorization"), "");
+        }
+    }
+
+    /// The audience that GitHub is asked for, by a host that describes itself so.
+    async fn audience(metadata: &'static str, more: &[(&str, &str)]) -> String {
+        let server = Server::start(move |seen, url| match seen.path.as_str() {
+            "/.well-known/databricks-config" => Answer::json(metadata),
+            path if path.starts_with("/github") => Answer::json(r#"{"value":"jwt"}"#),
+            path if path.ends_with("/oauth-authorization-server") => {
+                Answer::json(format!(r#"{{"token_endpoint":"{url}/token"}}"#))
+            }
+            _ => Answer::json(r#"{"access_token":"t"}"#),
+        })
+        .await;
+        let github = format!("{}/github", server.url);
+        let stated = [
+            &[
+                ("host", server.url.as_str()),
+                ("actionsIdTokenRequestUrl", &github),
+                ("actionsIdTokenRequestToken", "request-token"),
+            ],
+            more,
+        ]
+        .concat();
+        let settings = settings(&stated, Env::default(), Clock::hasty()).await;
+        sign_in(&settings, "github-oidc").await.unwrap().headers().await.unwrap();
+        let seen = server.seen().into_iter().find(|seen| seen.path.starts_with("/github")).unwrap();
+        seen.path.replace(&server.url.replace(':', "%3A").replace('/', "%2F"), "HOST")
+    }
+
+    #[tokio::test]
+    async fn the_audience_is_stated_or_the_account_or_the_endpoint() {
+        let account = r#"{"host_type":"account","account_id":"acc"}"#;
+        let workspace = r#"{"host_type":"workspace","account_id":"acc","workspace_id":"1"}"#;
+        let federated = r#"{"host_type":"workspace","token_federation_default_oidc_audiences":["fed"]}"#;
+        assert_eq!(audience(account, &[("audience", "a&b")]).await, "/github?audience=a%26b");
+        assert_eq!(audience(federated, &[]).await, "/github?audience=fed");
+        assert_eq!(audience(account, &[]).await, "/github?audience=acc");
+        assert_eq!(audience(workspace, &[]).await, "/github?audience=HOST%2Ftoken");
+    }
+}
