@@ -17,7 +17,7 @@ help: ## List the targets
 build: ## Build the plugin and the local workspace (target/release)
 	cargo build --release --locked --workspace
 
-demo: ## Run `pulumi up` against a local workspace; LANGUAGE=yaml or python
+demo: ## Run `pulumi up` against a local workspace; LANGUAGE=yaml, python, typescript, go or java
 	@scripts/demo.sh --language $(LANGUAGE)
 
 test: ## Run all tests and checks

@@ -2,7 +2,7 @@
 # Shows the whole life of a token on this machine, without a Databricks account: `pulumi up` creates it in a local
 # workspace, it works, a second `up` changes nothing, `pulumi destroy` revokes it, and then it is refused.
 #
-# Usage: scripts/demo.sh [--language yaml|python] [--keep] [--debug]
+# Usage: scripts/demo.sh [--language yaml|python|typescript|go|java] [--keep] [--debug]
 #   --keep   leaves the scratch folder (project copy, Pulumi state) for a look; normally it is removed
 #   --debug  uses debug builds of the plugin and the workspace, which build faster
 #
@@ -16,22 +16,22 @@ profile=release
 while [ $# -gt 0 ]; do
     case $1 in
     --language)
-        [ $# -gt 1 ] || die "--language needs a value: yaml or python"
+        [ $# -gt 1 ] || die "--language needs a value: yaml, python, typescript, go or java"
         language=$2
         shift
         ;;
     --language=*) language=${1#*=} ;;
     --keep) keep=yes ;;
     --debug) profile=debug ;;
-    *) die "unknown argument $1; usage: scripts/demo.sh [--language yaml|python] [--keep] [--debug]" ;;
+    *) die "unknown argument $1; usage: scripts/demo.sh [--language yaml|python|typescript|go|java] [--keep] [--debug]" ;;
     esac
     shift
 done
 
 case $language in
-yaml) ;;
-python) need_python ;;
-*) die "there is no demo in $language: use yaml or python" ;;
+yaml | python | typescript | go) host=() ;;
+java) host=(--java) ;;
+*) die "there is no demo in $language: use yaml, python, typescript, go or java" ;;
 esac
 need_rust
 
@@ -67,19 +67,15 @@ built=$cargo_target/$profile
 [ -x "$built/databricks-local-workspace" ] || die "cargo made no $built/databricks-local-workspace"
 
 step "2. Get the Pulumi engine"
-# Programs in YAML need a language host beside the engine; those in Python run inside their own interpreter.
-if command -v pulumi >/dev/null && command -v pulumi-language-yaml >/dev/null &&
-    at_least "$(pulumi version | grep -oE '[0-9]+(\.[0-9]+)+' | head -n 1)" 3.200; then
+# YAML and Java need their language host beside the engine; the other programs run inside a process of their own.
+case $language in yaml | java) programs=(pulumi "pulumi-language-$language") ;; *) programs=(pulumi) ;; esac
+if command -v "${programs[@]}" >/dev/null && at_least "$(pulumi version | grep -oE '[0-9]+(\.[0-9]+)+' | head -n 1)" 3.200; then
     note "the one on PATH: $(command -v pulumi) $(pulumi version)"
 else
     note "none on PATH that fits, so this repository's own"
-    "$root/scripts/engine.sh"
+    "$root/scripts/engine.sh" ${host[@]+"${host[@]}"}
     export PATH="$engine_bin:$PATH"
     note "$engine_bin/pulumi $(pulumi version)"
-fi
-if [ "$language" = python ]; then
-    "$root/scripts/python.sh"
-    PATH="$root/target/venv/bin:$PATH"
 fi
 
 step "3. Start a local Databricks workspace"
@@ -106,10 +102,8 @@ export DATABRICKS_CONFIG_FILE="$scratch/databrickscfg" NO_PROXY="127.0.0.1,local
 : >"$DATABRICKS_CONFIG_FILE"
 
 step "4. Prepare a Pulumi project in a scratch folder"
-project=$scratch/project
-cp -R "$root/examples/$language" "$project"
-# An example that was run in its folder may have left an environment and stacks there.
-rm -rf "$project/venv" "$project"/Pulumi.*.yaml
+"$root/scripts/example.sh" "$language" "$scratch"
+project=$scratch/examples/$language
 cat >>"$project/Pulumi.yaml" <<END
 
 # Where the engine finds the plugin. \`make install\` makes this unnecessary.
@@ -137,12 +131,13 @@ watched() {
 }
 
 up() {
-    if [ "$language" = python ]; then
-        note "(the program runs as an inline program of the Automation API: no language host is needed)"
-        watched python "$root/scripts/inline/python_runner.py" "$@" up
-    else
-        watched pulumi up --yes ${color:+--color "$color"} --stack demo "$@"
-    fi
+    case $language in
+    yaml | java) watched pulumi up --yes ${color:+--color "$color"} --stack demo "$@" ;;
+    *)
+        note "(with an installed Pulumi this is \`pulumi up\`; here the program runs without its language host)"
+        watched "$root/scripts/inline/run.sh" "$language" --stack demo "$@" up
+        ;;
+    esac
 }
 
 # try_token: what the workspace answers to the new token. Prints the answer's body and sets `status`.
@@ -174,8 +169,8 @@ up
 
 step "6. The stack's outputs (secrets stay hidden)"
 run pulumi stack output --stack demo
-token_value=$(pulumi stack output token_value --show-secrets --stack demo)
-[ -n "$token_value" ] || die "the stack's output token_value is empty"
+token_value=$(pulumi stack output tokenValue --show-secrets --stack demo)
+[ -n "$token_value" ] || die "the stack's output tokenValue is empty"
 
 step "7. Does the new token work? List the workspace's tokens with it"
 try_token

@@ -6,6 +6,8 @@ root=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
 cargo_target=${CARGO_TARGET_DIR:-$root/target}
 case $cargo_target in /*) ;; *) cargo_target=$root/$cargo_target ;; esac
 engine_bin=$root/target/engine/bin
+# What scripts/example.sh installs for the programs of each language.
+languages_cache=$root/target/languages
 
 if [ -t 1 ] && [ -z "${NO_COLOR:-}" ]; then
     bold=$'\033[1m' dim=$'\033[2m' red=$'\033[31m' green=$'\033[32m' cyan=$'\033[36m' plain=$'\033[0m'

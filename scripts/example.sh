@@ -1,0 +1,102 @@
+#!/usr/bin/env bash
+# Copies an example out of this checkout and installs the SDK of its language for it, as its README says.
+#
+# Usage: scripts/example.sh EXAMPLE FOLDER
+#
+# EXAMPLE is a folder of examples/; its name begins with its language. Makes FOLDER/examples/EXAMPLE, where `pulumi` (YAML, Java) or scripts/inline/run.sh (the others) runs it. What takes long (packages of others, the built
+# SDK) is kept in target/languages and made again when the SDK or the pinned versions change.
+set -euo pipefail
+. "$(dirname "${BASH_SOURCE[0]}")/lib.sh"
+
+[ $# -eq 2 ] || die "usage: scripts/example.sh EXAMPLE FOLDER"
+name=$1
+folder=$2
+language=${name%%-*}
+cache=$languages_cache/$language
+example=$root/examples/$name
+[ -d "$example" ] || die "there is no example $name"
+
+case $language in
+yaml) ;;
+python) need_python ;;
+typescript) need node "install Node.js (https://nodejs.org)" 20 && need npm "install npm, which comes with Node.js" 10 ;;
+go) need_go ;;
+java) need javac "install a JDK" 17 && need mvn "install Maven (https://maven.apache.org)" 3.8 ;;
+*) die "examples in $language cannot be installed: use yaml, python, typescript, go or java" ;;
+esac
+
+# The wheel goes into an environment of its own, together with the packages that the tests pin.
+install_python() {
+    local pip=("$cache/venv/bin/python" -m pip --disable-pip-version-check --no-input --quiet)
+    rm -rf "$cache" && mkdir -p "$cache" && cp -R "$root/sdk/python" "$cache/sdk" && python3 -m venv "$cache/venv" &&
+        "${pip[@]}" install --constraint "$root/tests/requirements.txt" setuptools pulumi &&
+        "${pip[@]}" wheel --no-deps --no-build-isolation --wheel-dir "$cache" "$cache/sdk" &&
+        "${pip[@]}" install --constraint "$root/tests/requirements.txt" "$cache"/pulumi_databricks-*.whl
+}
+
+# A subshell, because it changes the folder. The SDK is compiled with the packages that the example's lock file pins, packed, and installed from the pack.
+install_typescript() (
+    local npm=(npm --no-audit --no-fund --no-update-notifier)
+    rm -rf "$cache" && mkdir -p "$cache/examples" "$cache/sdk" && cp -R "$root/sdk/nodejs" "$cache/sdk/nodejs" &&
+        mkdir "$cache/examples/typescript" &&
+        cp "$example/package.json" "$example/package-lock.json" "$example/.npmrc" "$cache/examples/typescript" &&
+        cd "$cache/examples/typescript" && "${npm[@]}" ci --ignore-scripts &&
+        ln -s "$PWD/node_modules" ../../sdk/nodejs/node_modules &&
+        (cd ../../sdk/nodejs && "${npm[@]}" run build && "${npm[@]}" pack --ignore-scripts --pack-destination "$cache") &&
+        "${npm[@]}" install --no-save --ignore-scripts "$cache"/pulumi-databricks-*.tgz
+)
+
+# A repository of its own keeps the SDK out of ~/.m2. The second command fetches what the example needs.
+install_java() {
+    local mvn=(mvn --batch-mode --no-transfer-progress "-Dmaven.repo.local=$languages_cache/maven-repository")
+    rm -rf "$cache" && mkdir -p "$cache" && cp -R "$root/sdk/java" "$cache/sdk" && cp -R "$example" "$cache/example" &&
+        "${mvn[@]}" --file "$cache/sdk/pom.xml" install &&
+        "${mvn[@]}" --file "$cache/example/pom.xml" compile exec:help
+}
+
+# cached PIN...: runs install_$language unless target/languages has what these files and the SDK make.
+cached() {
+    local sources=() file
+    while IFS= read -r file; do sources+=("$file"); done < <(
+        find "$root/sdk/$sdk" -type f -not -path '*/node_modules/*' -not -path '*/bin/*' -not -path '*/target/*' \
+            -not -path '*/build/*' -not -path '*.egg-info/*' -not -name '*.pyc' | LC_ALL=C sort
+    )
+    sources+=("$@" "$root/scripts/example.sh")
+    ready() { fresh "$languages_cache/$language.stamp" "${sources[@]}" && grep -qsxF "$cache" "$cache/location"; }
+    if ready; then return; fi
+    lock "languages-$language"
+    # Another run may have made it meanwhile.
+    if ready; then return; fi
+    rm -f "$languages_cache/$language.stamp"
+    slowly "installing the SDK for $language" "up to a minute the first time" "install_$language"
+    # Environments hold absolute paths: one that was copied or moved here does not work and is made again.
+    echo "$cache" >"$cache/location"
+    stamp "$languages_cache/$language.stamp" "${sources[@]}"
+}
+
+mkdir -p "$languages_cache" "$folder/examples"
+rm -rf "${folder:?}/examples/$name"
+cp -R "$example" "$folder/examples/$name"
+# Where the examples look for the SDKs.
+ln -sfn "$root/sdk" "$folder/sdk"
+cd "$folder/examples/$name"
+# What Pulumi, npm, Maven and people may have left in the example's folder.
+rm -rf venv node_modules bin target Pulumi.*.yaml
+
+case $language in
+python)
+    sdk=python
+    cached "$root/tests/requirements.txt"
+    ;;
+typescript)
+    sdk=nodejs
+    cached "$example/package.json" "$example/package-lock.json"
+    ln -s "$cache/examples/typescript/node_modules" node_modules
+    ;;
+java)
+    sdk=java
+    cached "$example/pom.xml"
+    mkdir .mvn
+    echo "-Dmaven.repo.local=$languages_cache/maven-repository" >.mvn/maven.config
+    ;;
+esac
