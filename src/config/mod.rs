@@ -217,6 +217,32 @@ pub fn mark_secrets(mut stated: Map) -> Map {
     stated
 }
 
+/// Whether two statements of a property mean the same: SDKs state a number, a flag or a list as JSON text, YAML states
+/// it as such, and what is empty is not set. A value that is not known yet is never the same.
+pub fn same(name: &str, old: Option<&Value>, new: Option<&Value>) -> bool {
+    if [old, new].into_iter().flatten().any(Value::has_unknown) {
+        return false;
+    }
+    let Some(attribute) = ATTRIBUTES.iter().find(|attribute| attribute.name == name) else {
+        return old == new;
+    };
+    let read = |value: Option<&Value>| {
+        let mut attributes = Attributes::default();
+        match value.filter(|value| !value.is_null()) {
+            Some(value) => (attribute.set_value)(&mut attributes, value).is_ok().then_some(attributes),
+            None => Some(attributes),
+        }
+    };
+    let (Some(before), Some(after)) = (read(old), read(new)) else { return old == new };
+    match ((attribute.is_set)(&before), (attribute.is_set)(&after)) {
+        (false, false) => true,
+        // What a credential shows says nothing.
+        (true, true) if attribute.secret => old == new,
+        (true, true) => (attribute.show)(&before) == (attribute.show)(&after),
+        _ => false,
+    }
+}
+
 /// What CheckConfig refuses: unknown keys, and values of the wrong type. No failure names the property of a
 /// credential, since the engine prints the value of the property that a failure names.
 pub fn check(stated: &Map, env: &Env) -> Vec<Failure> {

@@ -174,14 +174,14 @@ fn config_changes(old: &Map, new: &Map) -> Changes {
     let mut changes: Changes = old
         .keys()
         .chain(new.keys())
-        .filter_map(|name| {
+        .filter(|name| !config::same(name, old.get(*name), new.get(*name)))
+        .map(|name| {
             let kind = match (old.get(name), new.get(name)) {
                 (None, _) => Kind::Added,
                 (_, None) => Kind::Removed,
-                (old, new) if old != new || new.is_some_and(|value| value.has_unknown()) => Kind::Changed,
-                _ => return None,
+                _ => Kind::Changed,
             };
-            Some((name.clone(), (kind, Change::Update)))
+            (name.clone(), (kind, Change::Update))
         })
         .collect();
     // Another version of the plugin alone is no change to what it manages.
