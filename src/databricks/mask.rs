@@ -5,7 +5,7 @@ use secrecy::{ExposeSecret, SecretString};
 use crate::config::Config;
 
 /// What stands in place of a credential.
-const HIDDEN: &str = "***";
+pub(super) const HIDDEN: &str = "***";
 
 /// Shorter texts are not hidden: they stand in ordinary words, and no credential is that short.
 const SHORTEST: usize = 4;

@@ -1,6 +1,7 @@
 //! The Databricks REST client: typed requests and answers, signed, paced and repeated where that is safe.
 
 mod auth;
+mod debug_log;
 mod error;
 mod mask;
 mod metadata;
@@ -33,6 +34,7 @@ pub use retry::Repeat;
 use crate::config::{Config, Host};
 use crate::context::{Clock, Context};
 use crate::env::Env;
+use debug_log::DebugLog;
 use mask::Mask;
 use metadata::{HostType, Metadata};
 use retry::Retry;
@@ -250,7 +252,9 @@ impl Client {
         headers: HeaderMap,
         request: &Request,
     ) -> Result<Reply<T>, Error> {
-        let signature = signature(&headers);
+        // What answers may echo what it was asked.
+        let secrets = [signature(&headers), request.secrets.clone()].concat();
+        let log = DebugLog::new(&self.0.config, &self.0.mask, &secrets);
         let mut builder = endpoint
             .http
             .request(request.method.clone(), format!("{}{}", endpoint.host.url, request.path))
@@ -266,15 +270,16 @@ impl Client {
         if let Some(body) = &request.body {
             builder = builder.header("content-type", "application/json").body(body.to_string());
         }
-        let started = std::time::Instant::now();
-        let response =
-            builder.send().await.map_err(|error| transport_error(&endpoint.host, request, &error))?;
-        tracing::debug!(%request, status = response.status().as_u16(), elapsed = ?started.elapsed(), "answer");
-        self.read(ctx, endpoint, request, response).await.map_err(|error| {
-            // What answers may echo what it was asked.
-            let secrets = [signature.as_slice(), request.secrets.as_slice()].concat();
-            error.map_texts(|text| self.0.mask.hide(text, &secrets))
-        })
+        let send = async {
+            let signed = builder.build()?;
+            if let Some(log) = &log {
+                log.request(request, signed.headers());
+            }
+            endpoint.http.execute(signed).await
+        };
+        let response = send.await.map_err(|error| transport_error(&endpoint.host, request, &error))?;
+        let reply = self.read(ctx, endpoint, request, response, log.as_ref()).await;
+        reply.map_err(|error| error.map_texts(|text| self.0.mask.hide(text, &secrets)))
     }
 
     async fn read<T: DeserializeOwned>(
@@ -283,13 +288,18 @@ impl Client {
         endpoint: &Endpoint,
         request: &Request,
         response: Response,
+        log: Option<&DebugLog<'_>>,
     ) -> Result<Reply<T>, Error> {
         let status = response.status();
+        let headers = response.headers().clone();
         let header = |name: &str| {
-            let value = response.headers().get(name)?.to_str().ok()?;
+            let value = headers.get(name)?.to_str().ok()?;
             Some(value.to_owned())
         };
         if status.is_redirection() {
+            if let Some(log) = log {
+                log.answer(status, &headers, b"");
+            }
             return Err(redirect_error(endpoint, request, &header("location").unwrap_or_default()));
         }
         let workspace_id = header(ORG_HEADER);
@@ -300,6 +310,9 @@ impl Client {
             request: request.to_string(),
             reason,
         })?;
+        if let Some(log) = log {
+            log.answer(status, &headers, &body);
+        }
         if status.is_success() {
             let body = read_answer(&body).map_err(|reason| Error::NotAnApi {
                 host: endpoint.host.url.clone(),

@@ -18,7 +18,7 @@ mod oauth_m2m;
 mod oidc;
 mod pat;
 #[cfg(test)]
-mod testing;
+pub(super) mod testing;
 mod workload_identity;
 
 use std::fmt;

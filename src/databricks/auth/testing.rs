@@ -25,7 +25,7 @@ pub(super) fn start() -> SystemTime {
 
 /// A clock that only moves when it is told to.
 #[derive(Clone)]
-pub(super) struct Clock(Arc<Time>);
+pub(in crate::databricks) struct Clock(Arc<Time>);
 
 struct Time {
     now: watch::Sender<SystemTime>,
@@ -41,7 +41,7 @@ impl Clock {
     }
 
     /// A clock that jumps ahead whenever somebody sleeps.
-    pub(super) fn hasty() -> Self {
+    pub(in crate::databricks) fn hasty() -> Self {
         Clock::new(true)
     }
 
@@ -85,13 +85,13 @@ impl context::Clock for Clock {
 
 /// A request as the server saw it.
 #[derive(Clone, Debug, Default)]
-pub(super) struct Seen {
-    pub(super) method: String,
+pub(in crate::databricks) struct Seen {
+    pub(in crate::databricks) method: String,
     /// Path and query.
-    pub(super) path: String,
+    pub(in crate::databricks) path: String,
     /// By name in lower case.
-    pub(super) headers: HashMap<String, String>,
-    pub(super) body: String,
+    pub(in crate::databricks) headers: HashMap<String, String>,
+    pub(in crate::databricks) body: String,
 }
 
 impl Seen {
@@ -103,37 +103,39 @@ impl Seen {
 
 /// An answer of the server.
 #[derive(Clone, Debug)]
-pub(super) struct Answer {
-    pub(super) status: u16,
-    pub(super) headers: Vec<(&'static str, String)>,
-    pub(super) body: String,
+pub(in crate::databricks) struct Answer {
+    pub(in crate::databricks) status: u16,
+    pub(in crate::databricks) headers: Vec<(&'static str, String)>,
+    pub(in crate::databricks) body: String,
 }
 
 impl Answer {
-    pub(super) fn status(status: u16) -> Self {
+    pub(in crate::databricks) fn status(status: u16) -> Self {
         Answer { status, headers: Vec::new(), body: String::new() }
     }
 
-    pub(super) fn json(body: impl ToString) -> Self {
+    pub(in crate::databricks) fn json(body: impl ToString) -> Self {
         Answer { status: 200, headers: Vec::new(), body: body.to_string() }
     }
 
-    pub(super) fn with_header(mut self, name: &'static str, value: impl ToString) -> Self {
+    pub(in crate::databricks) fn with_header(mut self, name: &'static str, value: impl ToString) -> Self {
         self.headers.push((name, value.to_string()));
         self
     }
 }
 
 /// A server on this machine that records what it is asked. It ends with the test.
-pub(super) struct Server {
-    pub(super) url: String,
+pub(in crate::databricks) struct Server {
+    pub(in crate::databricks) url: String,
     seen: Arc<Mutex<Vec<Seen>>>,
     task: tokio::task::JoinHandle<()>,
 }
 
 impl Server {
     /// Answers by a function of the request and of the address of the server.
-    pub(super) async fn start(answer: impl Fn(&Seen, &str) -> Answer + Send + Sync + 'static) -> Self {
+    pub(in crate::databricks) async fn start(
+        answer: impl Fn(&Seen, &str) -> Answer + Send + Sync + 'static,
+    ) -> Self {
         let listener = TcpListener::bind(("127.0.0.1", 0)).await.unwrap();
         let url = format!("http://{}", listener.local_addr().unwrap());
         let seen = Arc::<Mutex<Vec<Seen>>>::default();
