@@ -80,15 +80,6 @@ pub enum Error {
 }
 
 impl Error {
-    /// Whether Databricks says that the thing does not exist.
-    pub fn is_not_found(&self) -> bool {
-        match self {
-            Error::Api(error) => error.is_not_found(),
-            Error::GaveUp { last, .. } => last.is_not_found(),
-            _ => false,
-        }
-    }
-
     /// The error with every text that came from elsewhere passed through `map`.
     pub(super) fn map_texts(mut self, map: impl Fn(&str) -> String) -> Error {
         match &mut self {

@@ -290,10 +290,16 @@ pub async fn delete(client: &Client, ctx: &Context, id: &str) -> Result<(), Erro
     }
 }
 
-/// Whether an error says that the token does not exist, in its code, its status or, as older workspaces, its words.
+/// Codes of status 404 that are about the API and not about the token.
+const API_IS_MISSING: &[&str] = &["FEATURE_DISABLED", "ENDPOINT_NOT_FOUND"];
+
+/// Whether Databricks says that the token does not exist, in its code, its status or, as older workspaces, its words.
+/// A 404 of anything else that stands in between says nothing of the token, which would be forgotten alive.
 fn is_gone(error: &Error) -> bool {
-    error.is_not_found()
-        || matches!(error, Error::Api(api) if api.structured && api.message.contains("does not exist"))
+    let Error::Api(api) = error else { return false };
+    api.structured
+        && !API_IS_MISSING.contains(&api.code.as_str())
+        && (api.is_not_found() || api.message.contains("does not exist"))
 }
 
 /// An id as a segment of a path.
