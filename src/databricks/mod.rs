@@ -7,13 +7,14 @@ mod mask;
 mod metadata;
 mod retry;
 pub mod tokens;
+mod turns;
 mod user_agent;
 
 use std::collections::HashMap;
 use std::fmt;
 use std::future::Future;
 use std::num::NonZeroU32;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::{Duration, SystemTime};
 
 use governor::clock::Clock as _;
@@ -38,6 +39,7 @@ use debug_log::DebugLog;
 use mask::Mask;
 use metadata::{HostType, Metadata};
 use retry::Retry;
+use turns::Turns;
 
 /// Longest answer that is read, in bytes; 600 tokens are about 300 kB.
 const LONGEST_ANSWER: usize = 16 << 20;
@@ -62,7 +64,8 @@ struct Inner {
     clock: Arc<dyn Clock>,
     limiter: DefaultDirectRateLimiter,
     endpoint: OnceCell<Endpoint>,
-    credentials: OnceCell<auth::Chosen>,
+    credentials: OnceLock<auth::Chosen>,
+    signing_in: Turns<AuthError>,
     /// What a host that does not describe itself answers to the question which workspace it is.
     asked_workspace: OnceCell<Option<String>>,
     mask: Mask,
@@ -134,7 +137,8 @@ impl Client {
             env,
             clock,
             endpoint: OnceCell::new(),
-            credentials: OnceCell::new(),
+            credentials: OnceLock::new(),
+            signing_in: Turns::default(),
             asked_workspace: OnceCell::new(),
             workspaces: Mutex::default(),
             listing: tokens::Listing::default(),
@@ -215,21 +219,19 @@ impl Client {
 
     /// Finds out, once, how to sign in.
     async fn credentials(&self, endpoint: &Endpoint) -> Result<&auth::Chosen, Error> {
-        self.0
-            .credentials
-            .get_or_try_init(|| async {
-                let settings = auth::Settings {
-                    config: self.0.config.clone(),
-                    env: self.0.env.clone(),
-                    metadata: endpoint.metadata.clone(),
-                    http: endpoint.http.clone(),
-                    clock: Arc::clone(&self.0.clock),
-                };
-                let chosen = auth::choose(&Arc::new(settings)).await?;
-                tracing::debug!(host = %endpoint.host, auth = chosen.name, "signed in");
-                Ok(chosen)
-            })
-            .await
+        let sign_in = async {
+            let settings = auth::Settings {
+                config: self.0.config.clone(),
+                env: self.0.env.clone(),
+                metadata: endpoint.metadata.clone(),
+                http: endpoint.http.clone(),
+                clock: Arc::clone(&self.0.clock),
+            };
+            let chosen = auth::choose(&Arc::new(settings)).await?;
+            tracing::debug!(host = %endpoint.host, auth = chosen.name, "signed in");
+            Ok(self.0.credentials.get_or_init(|| chosen))
+        };
+        Ok(self.0.signing_in.get(|| self.0.credentials.get(), sign_in).await?)
     }
 
     /// Waits for the workspace's share of requests per second.
@@ -472,6 +474,8 @@ fn http_client(config: &Config, direct: bool) -> Result<reqwest::Client, Error> 
         client = client.no_proxy();
     }
     client
+        // Requests for a resource say more.
+        .user_agent(concat!("pulumi-resource-databricks/", env!("CARGO_PKG_VERSION")))
         .connect_timeout(CONNECT_TIMEOUT)
         .read_timeout(Duration::from_secs(seconds.unsigned_abs()))
         .pool_idle_timeout(Duration::from_secs(180))

@@ -8,6 +8,7 @@ use secrecy::{ExposeSecret, SecretString};
 
 use super::AuthError;
 use crate::context::Clock;
+use crate::databricks::turns::Turns;
 
 /// Renewal begins this long before the expiry, or at half the lifetime if that is later.
 const EARLIEST_RENEWAL: Duration = Duration::from_secs(20 * 60);
@@ -59,8 +60,8 @@ struct Shared<S> {
     source: S,
     clock: Arc<dyn Clock>,
     current: Mutex<Current>,
-    /// Held while a token is fetched that somebody waits for.
-    fetching: tokio::sync::Mutex<()>,
+    /// Of those who wait for a token.
+    turns: Turns<AuthError>,
 }
 
 #[derive(Default)]
@@ -69,40 +70,17 @@ struct Current {
     /// From when on to renew in the background.
     renew_at: Option<SystemTime>,
     renewing: bool,
-    /// How many tokens have been waited for, whatever became of them.
-    fetches: u64,
-    /// Why there is none, if the last of them failed.
-    failure: Option<AuthError>,
 }
 
 impl<S: Source> Cache<S> {
     pub(super) fn new(source: S, clock: Arc<dyn Clock>) -> Self {
-        Cache(Arc::new(Shared {
-            source,
-            clock,
-            current: Mutex::default(),
-            fetching: tokio::sync::Mutex::new(()),
-        }))
+        Cache(Arc::new(Shared { source, clock, current: Mutex::default(), turns: Turns::default() }))
     }
 
     /// A token that works now.
     pub(super) async fn token(&self) -> Result<Arc<Token>, AuthError> {
-        if let Some(token) = self.live() {
-            return Ok(token);
-        }
-        let fetches = self.0.lock().fetches;
-        let _turn = self.0.fetching.lock().await;
-        // Whoever held the lock before may have fetched it, or failed for all who waited.
-        if let Some(token) = self.live() {
-            return Ok(token);
-        }
-        self.0.failure_since(fetches)?;
-        let fetched = self.0.source.fetch().await;
-        let mut current = self.0.lock();
-        current.fetches += 1;
-        current.failure = fetched.as_ref().err().cloned();
-        drop(current);
-        Ok(self.0.store(fetched?))
+        let fetch = async { Ok(self.0.store(self.0.source.fetch().await?)) };
+        self.0.turns.get(|| self.live(), fetch).await
     }
 
     /// The current token, if it works; starts its renewal if that is due.
@@ -124,15 +102,6 @@ impl<S: Source> Cache<S> {
 impl<S: Source> Shared<S> {
     fn lock(&self) -> std::sync::MutexGuard<'_, Current> {
         self.current.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    /// Fails as the last fetch did, if that one ended after `fetches` others.
-    fn failure_since(&self, fetches: u64) -> Result<(), AuthError> {
-        let current = self.lock();
-        match &current.failure {
-            Some(error) if current.fetches != fetches => Err(error.clone()),
-            _ => Ok(()),
-        }
     }
 
     async fn renew(self: Arc<Self>) {

@@ -15,7 +15,7 @@ use zeroize::Zeroizing;
 use super::cache::Token;
 use super::{AuthError, Settings, authorization};
 use crate::databricks::mask::Mask;
-use crate::databricks::{chain, read_body, retry};
+use crate::databricks::{chain, read_body, retry, signature};
 
 /// How long a token is asked for in all.
 const PATIENCE: Duration = Duration::from_secs(60);
@@ -158,7 +158,11 @@ async fn once(
     request: RequestBuilder,
 ) -> Result<Zeroizing<Vec<u8>>, (Refusal, Option<Again>)> {
     let again = |after, within| Some(Again { after, within });
-    let response = request.header("accept", "application/json").send().await.map_err(|error| {
+    let (client, request) = request.header("accept", "application/json").build_split();
+    // An answer may echo what it was asked with.
+    let secrets = request.as_ref().map(|request| signature(request.headers())).unwrap_or_default();
+    let send = async { client.execute(request?).await };
+    let response = send.await.map_err(|error| {
         let reason = format!("{what}: {}", chain(&error));
         let again = if error.is_connect() {
             again(Duration::ZERO, retry::UNREACHABLE_TOTAL)
@@ -170,6 +174,7 @@ async fn once(
         (Refusal { status: None, reason }, again)
     })?;
     let status = response.status();
+    tracing::debug!(what, status = status.as_u16(), "answer of a token endpoint");
     let header = response.headers().get("retry-after").and_then(|value| value.to_str().ok());
     let asked = header.and_then(|text| retry::retry_after(text, settings.clock.now())).unwrap_or_default();
     let body = read_body(response).await.map_err(|reason| {
@@ -179,9 +184,8 @@ async fn once(
         return Ok(body);
     }
     let again = if matches!(status.as_u16(), 429 | 502 | 503 | 504) { again(asked, PATIENCE) } else { None };
-    // The description may echo what was sent.
     let reason = format!("{what}: {} {}", status.as_u16(), describe(&body));
-    let reason = Mask::of(&settings.config).hide(&reason, &[]);
+    let reason = Mask::of(&settings.config).hide(&reason, &secrets);
     Err((Refusal { status: Some(status.as_u16()), reason }, again))
 }
 
@@ -228,7 +232,9 @@ mod tests {
         let stated = [("host", server.url.as_str()), ("clientSecret", "s3cret!")];
         let settings = settings(&stated, Env::default(), clock.clone()).await;
         let url = format!("{}/token", server.url);
-        let answer = try_send(&settings, "POST /token", || settings.http.post(&url)).await;
+        let headers = client_authorization("app", "s3cret!").unwrap();
+        let answer =
+            try_send(&settings, "POST /token", || settings.http.post(&url).headers(headers.clone())).await;
         (answer, server.seen().len(), clock)
     }
 
@@ -303,6 +309,10 @@ mod tests {
                 "POST /token: 401 PERMISSION_DENIED: no",
             ),
             (r#"{"error_description":"s3cret! is wrong","error":"e"}"#, "POST /token: 401 e: *** is wrong"),
+            (
+                r#"{"error_description":"got YXBwOnMzY3JldCUyMQ==","error":"e"}"#,
+                "POST /token: 401 e: got ***",
+            ),
             ("<html>s3cret!</html>", "POST /token: 401 without an explanation"),
             ("", "POST /token: 401 without an explanation"),
         ] {

@@ -95,6 +95,7 @@ mod tests {
             seen[1].header("authorization"),
             format!("Basic {}", BASE64_STANDARD.encode("app:se%2Fc%2Br+t"))
         );
+        assert!(seen.iter().all(|seen| seen.header("user-agent").starts_with("pulumi-resource-databricks/")));
         assert_eq!(seen[1].header("content-type"), "application/x-www-form-urlencoded");
         assert_eq!(seen[1].body, "grant_type=client_credentials&scope=all-apis");
 
