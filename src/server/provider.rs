@@ -107,7 +107,7 @@ fn find(token: &str, urn: &str) -> Result<&'static dyn Resource, Status> {
             "this databricks plugin ({}) manages only {}, not {token}. The official databricks plugin (1.x) manages \
              the other types; both work side by side: give the resource an explicit provider with the option \
              `version` set to the official plugin's, installed with `pulumi plugin install resource databricks \
-             <version>`",
+             <version>`. A plugin on PATH answers for every version, so keep this one off PATH then",
             env!("CARGO_PKG_VERSION"),
             known.join(", ")
         ))
