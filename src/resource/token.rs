@@ -241,12 +241,14 @@ impl Resource for Token {
             None => client.workspace_id(ctx).await?.map(str::to_owned),
         };
         let value = outputs_before.get("tokenValue").and_then(|value| SecretString::decode(value).ok());
-        // What is not stated is as the workspace has it: `Token.get` states nothing.
+        // What is not stated is as the workspace has it: `Token.get` states nothing, and its outputs are its inputs. What
+        // a state has no value of gets none in a refresh, or a comment that somebody added would reach whatever depends
+        // on the token.
+        let refreshed = inputs != outputs_before;
+        let mut live = imported_inputs(&info);
+        live.retain(|name, _| !refreshed || outputs_before.contains_key(name));
         let mut stated = outputs_before;
-        for name in ["comment", "scopes"] {
-            stated.remove(name);
-        }
-        stated.extend(imported_inputs(&info));
+        stated.extend(live);
         stated.extend(inputs.clone());
         let outputs = outputs(stated, info, value.unwrap_or_default(), workspace_id);
         Ok(Some(State { inputs, outputs }))
