@@ -1,0 +1,27 @@
+"""The tokens that the test lists: arguments and the name of an explicit provider, if there is one."""
+
+from builtins import arguments
+
+import pulumi
+import pulumi_databricks as databricks
+
+
+def value(stated):
+    """`{"secret": x}` stands for a secret."""
+    if isinstance(stated, dict):
+        if set(stated) == {"secret"}:
+            return pulumi.Output.secret(stated["secret"])
+        return {name: value(item) for name, item in stated.items()}
+    return stated
+
+
+providers = {
+    name: databricks.Provider(name, **{key: value(item) for key, item in stated.items()})
+    for name, stated in arguments.get("providers", {}).items()
+}
+for name, it in arguments["tokens"].items():
+    databricks.Token(
+        name,
+        opts=pulumi.ResourceOptions(provider=providers.get(it.get("provider")), protect=it.get("protect")),
+        **{key: value(item) for key, item in it.get("arguments", {}).items()},
+    )
