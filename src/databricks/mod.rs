@@ -532,7 +532,8 @@ pub(crate) async fn read_body(mut response: Response) -> Result<Zeroizing<Vec<u8
 
 /// Reads a good answer. No error quotes the body, which may hold a token.
 fn read_answer<T: DeserializeOwned>(body: &[u8]) -> Result<T, String> {
-    let body = if body.iter().all(u8::is_ascii_whitespace) { b"{}" } else { body };
+    // Good for those who expect nothing, and for nobody else: no list is empty for want of an answer.
+    let body = if body.iter().all(u8::is_ascii_whitespace) { b"null" } else { body };
     serde_json::from_slice(body).map_err(|error| {
         if body.trim_ascii_start().starts_with(b"<") {
             "received HTML response instead of JSON: the host is not the URL of a Databricks workspace, or a proxy or \

@@ -1,5 +1,6 @@
 //! Personal access tokens: the calls of `/api/2.0/token`.
 
+use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::SystemTime;
 
@@ -7,6 +8,7 @@ use futures_util::FutureExt as _;
 use futures_util::future::Shared;
 use reqwest::Method;
 use secrecy::SecretString;
+use serde::de::IgnoredAny;
 use serde::{Deserialize, Serialize};
 use serde_json::{Value as Json, json};
 
@@ -83,10 +85,12 @@ struct CreateReply {
     token_info: TokenInfo,
 }
 
-#[derive(Deserialize, Default)]
-#[serde(default)]
+#[derive(Deserialize)]
 struct ListReply {
+    /// Absent where there are none.
     token_infos: Option<Vec<TokenInfo>>,
+    #[serde(flatten)]
+    other: HashMap<String, IgnoredAny>,
 }
 
 /// Why a token was not created, or may have been.
@@ -108,12 +112,7 @@ pub async fn create(client: &Client, ctx: &Context, new: &NewToken) -> Result<Cr
     let started = ctx.clock.now_ms();
     match client.send::<CreateReply>(ctx, &request).await {
         Ok(reply) if reply.body.token_info.token_id.is_empty() => {
-            let error = Error::NotAnApi {
-                host: client.config().host.as_ref().map(|host| host.url.clone()).unwrap_or_default(),
-                request: request.to_string(),
-                reason: "the answer names no token id".to_owned(),
-                turned_away: false,
-            };
+            let error = not_a_token_api(client, &request, "the answer names no token id");
             Err(CreateError::MayExist(orphan_report(client, ctx, new, started, &error).await))
         }
         Ok(reply) => Ok(CreatedToken {
@@ -123,6 +122,16 @@ pub async fn create(client: &Client, ctx: &Context, new: &NewToken) -> Result<Cr
         }),
         Err(error) if error.did_not_run() => Err(CreateError::NotCreated(error)),
         Err(error) => Err(CreateError::MayExist(orphan_report(client, ctx, new, started, &error).await)),
+    }
+}
+
+/// What answered well is not the token API after all.
+fn not_a_token_api(client: &Client, request: &Request, reason: &str) -> Error {
+    Error::NotAnApi {
+        host: client.config().host.as_ref().map(|host| host.url.clone()).unwrap_or_default(),
+        request: request.to_string(),
+        reason: format!("{reason}. Check that databricks:host is the URL of a workspace"),
+        turned_away: false,
     }
 }
 
@@ -246,6 +255,10 @@ const LIST: &str = "GET /api/2.0/token/list";
 async fn fetch(client: &Client, ctx: &Context) -> Result<Vec<TokenInfo>, Error> {
     let request = Request::new(Method::GET, "/api/2.0/token/list", None, Repeat::Always);
     let reply = client.send::<ListReply>(ctx, &request).await?;
+    // Some other object is not an empty list: every token would look gone.
+    if reply.body.token_infos.is_none() && !reply.body.other.is_empty() {
+        return Err(not_a_token_api(client, &request, "the answer holds no list of tokens"));
+    }
     // A workspace should list live tokens only. If it does not, its own time decides: this machine's may be wrong, and
     // a token that lives must not look gone.
     let now = reply.date.duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default().as_millis();
