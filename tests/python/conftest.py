@@ -46,9 +46,13 @@ TOKEN_VALUE = re.compile(r"dapi[0-9a-f]{32}")
 ENGINE_TRACE = re.compile(r'^\{"time":[^{]*"msg":"(Unm|M)arshaling property for RPC\[.*$', re.MULTILINE)
 
 
+# Tests change the environment of this process.
+_ENVIRONMENT = dict(os.environ)
+
+
 def _program(variable, default):
     """The absolute path of a program or folder that the tests need; its absence is an error and skips nothing."""
-    path = pathlib.Path(os.environ.get(variable, ROOT / default)).absolute()
+    path = pathlib.Path(_ENVIRONMENT.get(variable, ROOT / default)).absolute()
     if not path.exists():
         raise pytest.UsageError(f"{path} does not exist: build it (scripts/test.sh does), or set {variable}")
     return path
@@ -69,7 +73,7 @@ def engine_bin_dir():
 def clean_environment(home):
     """What a program under test sees of this environment: nothing that could lead it to another workspace or stack."""
     keep = ("LANG", "TZ", "TMPDIR", "SSL_CERT_FILE")
-    variables = {name: os.environ[name] for name in keep if name in os.environ}
+    variables = {name: _ENVIRONMENT[name] for name in keep if name in _ENVIRONMENT}
     return variables | {"HOME": str(home), "PATH": "/usr/bin:/bin", "NO_PROXY": "127.0.0.1,localhost"}
 
 

@@ -441,3 +441,24 @@ def test_no_log_level_shows_a_value(plugin, workspace, fake_engine):
     # There is a log, or this would say nothing.
     assert "token/create" in process.stderr
     assert not TOKEN_VALUE.search(everything)
+
+
+def test_pulumi_do_works_without_a_program(pulumi, workspace):
+    def do(command, *arguments):
+        result = pulumi.run(
+            "do", "--stateless", "--package", plugin_bin(), TOKEN_TYPE, command, *arguments, "--output", "json"
+        )
+        return result.stdout
+
+    ids = [workspace.mint(comment=comment)[0] for comment in ("a", "b")]
+    assert json.loads(do("list")) == [{"id": ids[0], "name": "a"}, {"id": ids[1], "name": "b"}]
+    assert len(json.loads(do("list", "--count", "1"))) == 1
+    read = json.loads(do("read", ids[0]))
+    assert (read["comment"], read["tokenId"], read["tokenValue"]) == ("a", ids[0], "[secret]")
+    # What it takes from the command line is text.
+    do("create", "--comment", "c", "--lifetime-seconds", "600", "--yes")
+    created = workspace.tokens()[2]
+    assert created["comment"] == "c"
+    assert created["expiry_time"] - created["creation_time"] == 600_000
+    do("delete", ids[0], "--yes")
+    assert ids[0] not in workspace.live()
