@@ -42,10 +42,15 @@ stage "Lints" cargo clippy --workspace --all-targets --locked -- -D warnings
 stage "Documentation" env RUSTDOCFLAGS=-Dwarnings cargo doc --workspace --no-deps --document-private-items --locked
 stage "Rust tests" cargo test --workspace --locked
 stage "Programs for the tests below" cargo build --workspace --locked
-stage "Pulumi engine" scripts/engine.sh
+stage "Pulumi engine" scripts/engine.sh --java --codegen
 stage "Schema" "$engine_bin/pulumi" schema check schema.json
 stage "SDKs" scripts/sdk.sh --check
 stage "Python environment" scripts/python.sh
-stage "Tests against the real engine and real clients" target/venv/bin/python -m pytest tests/python
+stage "Tests against the real engine and real clients" target/venv/bin/python -m pytest tests/python \
+    --ignore tests/python/test_languages.py
+# In two processes, since these wait for compilers most of the time. It prints what each language took, and what could
+# not be tried here.
+stage "Every language" target/venv/bin/python -m pytest tests/python/test_languages.py \
+    --numprocesses 2 --durations=0 --durations-min=1 -rs
 
 printf '\n%s%d passed, 0 failed%s in %d s\n' "$green$bold" "$passed" "$plain" $((SECONDS - started))

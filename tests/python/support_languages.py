@@ -104,6 +104,14 @@ class Example(Pulumi):
         path = self.project_dir / "Pulumi.yaml"
         path.write_text(path.read_text(encoding="utf-8") + "\n" + yaml.safe_dump(more), encoding="utf-8")
 
+    def replace_program(self, text):
+        """Goes on with another program; in YAML, in the frame of the same project."""
+        if self.language == "yaml":
+            frame = yaml.safe_load(self.program.read_text(encoding="utf-8"))
+            frame = {name: value for name, value in frame.items() if name in ("name", "runtime", "plugins", "packages")}
+            text = yaml.safe_dump(frame) + text
+        self.program.write_text(text, encoding="utf-8")
+
     def edit(self, old, new):
         """Changes the program."""
         text = self.program.read_text(encoding="utf-8")
@@ -114,6 +122,7 @@ class Example(Pulumi):
         """What `pulumi OPERATION` does. Programs whose language host is not to be had run without one."""
         inline = self.language in ("python", "typescript", "go") and operation in ("preview", "up")
         if not inline:
+            options.setdefault("timeout", 240)
             confirmed = [] if operation == "preview" else ["--yes", "--skip-preview"]
             return self.run(operation, "--stack", "test", *confirmed, *arguments, **options)
         runner = [ROOT / "scripts/inline/run.sh", self.language, "--stack", "test", *arguments, operation]
@@ -152,6 +161,16 @@ class Example(Pulumi):
                 text = path.read_bytes().decode("utf-8", errors="replace")
                 found += [(value, str(path.relative_to(self.scratch))) for value in TOKEN_VALUE.findall(text)]
         return found
+
+
+def codegen_variables():
+    """The environment in which `pulumi` finds what writes programs; scripts/engine.sh says what that is."""
+    folder = ROOT / "target/engine/codegen"
+    if not folder.exists():
+        raise pytest.UsageError(f"{folder} does not exist: run scripts/engine.sh --java --codegen")
+    path = f"{folder}:{plugin_bin().parent}:{tool_variables()['PATH']}"
+    # Converters cannot be named in a project, so they have to come from PATH, and then so does the plugin.
+    return {"PATH": path, "PULUMI_IGNORE_AMBIENT_PLUGINS": "false"}
 
 
 @functools.cache

@@ -8,13 +8,14 @@ import subprocess
 
 import pytest
 import yaml
-from conftest import ROOT, TOKEN_TYPE
+from conftest import ROOT, TOKEN_TYPE, plugin_bin
 from support_languages import (
     CACHE,
     EXAMPLES,
     PROGRAMS,
     VENV_PYTHON,
     Example,
+    codegen_variables,
     command,
     copy_example,
     maven_classpath,
@@ -152,6 +153,80 @@ def test_nodejs_sdk_is_a_pack(tmp_path):
     assert not (installed / "node_modules").exists()
 
 
+def test_package_add(pulumi, workspace):
+    """The way that needs no published SDK: `pulumi package add` of the plugin itself, once it is installed."""
+    pulumi.write()
+    project = pulumi.project_dir / "Pulumi.yaml"
+    project.write_text("name: test\nruntime: yaml\n", encoding="utf-8")
+    version = json.loads((ROOT / "schema.json").read_text(encoding="utf-8"))["version"]
+    pulumi.run("plugin", "install", "resource", "databricks", version, "--reinstall", "--file", plugin_bin())
+    pulumi.run("package", "add", plugin_bin())
+    written = yaml.safe_load(project.read_text(encoding="utf-8"))
+    assert written["packages"] == {"databricks": f"databricks@{version}"}
+
+    with project.open("a", encoding="utf-8") as file:
+        file.write(token_page()["yaml"])
+    pulumi.init()
+    pulumi.up()
+    assert workspace.operations() == ["create"]
+    pulumi.unchanged()
+    pulumi.destroy()
+    assert workspace.live() == []
+
+
+# --- Programs that Pulumi writes ---
+
+# What `pulumi convert` calls its program in each language.
+CONVERTED = {
+    "java": "src/main/java/generated_program/App.java",
+    "typescript": "index.ts",
+    "go": "main.go",
+    "python": "__main__.py",
+    "yaml": "Main.yaml",
+}
+
+
+def take_over(it, text, *arguments):
+    """Goes on with a program that Pulumi wrote, and returns what its preview says. None in Go: a generated program has
+    no function that another program could run, so it is only compiled."""
+    it.replace_program(text.replace("package generated_program;", "package example;"))
+    if it.language == "go":
+        command("go", "vet", "-mod=readonly", ".", cwd=it.project_dir)
+        return None
+    return it.preview(*arguments).text
+
+
+@pytest.mark.parametrize("language", LANGUAGES)
+def test_convert(language, example, tmp_path):
+    """`pulumi convert` makes a program in this language of the YAML one."""
+    it = example(language)
+    source, out = tmp_path / "source", tmp_path / "converted"
+    source.mkdir()
+    shutil.copy(EXAMPLES / "yaml/Pulumi.yaml", source)
+    it.run("convert", "--from", "yaml", "--language", language, "--generate-only", "--cwd", source, "--out", out,
+           env=codegen_variables())
+    text = (out / CONVERTED[language]).read_text(encoding="utf-8")
+    assert "Token of the CI" in text
+    said = take_over(it, text)
+    assert said is None or "+ 2 to create" in said, said
+
+
+@pytest.mark.parametrize("language", LANGUAGES)
+def test_import(language, example, workspace, tmp_path):
+    """`pulumi import` writes a program in this language which leaves the imported token as it is."""
+    it = example(language)
+    token_id, value = workspace.mint(comment="Token of the CI", lifetime_seconds=86400)
+    program = tmp_path / "imported"
+    it.run("import", TOKEN_TYPE, "ci", token_id, "--stack", "test", "--yes", "--skip-preview", "--protect=false",
+           "--out", program, env=codegen_variables())
+    text = program.read_text(encoding="utf-8")
+    assert "Token of the CI" in text
+    take_over(it, text, "--expect-no-changes")
+    assert workspace.accepts(value)
+    it.destroy()
+    assert not workspace.accepts(value)
+
+
 # --- What the documentation shows ---
 
 
@@ -210,9 +285,7 @@ def test_java_programs_compile(tmp_path):
 
 def test_yaml_program_of_the_page_previews(example):
     it = example("yaml")
-    frame = yaml.safe_load(it.program.read_text(encoding="utf-8"))
-    kept = {name: frame[name] for name in ("name", "runtime", "plugins")}
-    it.program.write_text(yaml.safe_dump(kept) + token_page()["yaml"], encoding="utf-8")
+    it.replace_program(token_page()["yaml"])
     result = it.preview()
     assert "+ 2 to create" in result.text, str(result)
 
