@@ -219,6 +219,15 @@ def python_worker(tmp_path_factory):
     return _workers["python"]
 
 
+def node_worker(folder):
+    """A worker with the official Node.js SDK; stop it after use."""
+    packages = official_node() / "node_modules"
+    environment = base_environment(folder, plugin_bin()) | {"NODE_PATH": str(packages)}
+    it = Worker([shutil.which("node"), str(DATA / "worker.js")], environment)
+    assert it.sdk.startswith(str(packages))
+    return it
+
+
 class Result:
     """What an operation did: `ops` by resource name, diagnostics, and everything that it printed."""
 
@@ -248,8 +257,9 @@ class Result:
         return step["result"], step["diff"]
 
     def everything(self):
-        """All that a user could see."""
-        return self.error + self.text + json.dumps(self.diagnostics)
+        """All that a user could see. Debug messages hold secrets, of the SDK for Node.js for example."""
+        shown = [entry for entry in self.diagnostics if entry["severity"] != "debug"]
+        return self.error + self.text + json.dumps(shown)
 
 
 class Stack:
@@ -330,7 +340,9 @@ class Stack:
     def resources(self, secrets=False):
         """Resources of the state by name."""
         found = self.export(secrets)["deployment"].get("resources", [])
-        return {resource["urn"].rsplit("::", 1)[1]: resource for resource in found}
+        by_name = {resource["urn"].rsplit("::", 1)[1]: resource for resource in found}
+        assert len(by_name) == len(found), "two resources have the same name"
+        return by_name
 
     def provider_inputs(self, name):
         """What the state keeps of a provider's configuration, secrets still marked, without the engine's own part."""
