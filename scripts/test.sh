@@ -48,6 +48,7 @@ stage "SDKs" scripts/sdk.sh --check
 stage "Python environment" scripts/python.sh
 stage "Tests against the real engine and real clients" target/venv/bin/python -m pytest tests/python \
     --ignore tests/python/test_languages.py
+stage "Demo" scripts/demo.sh --debug
 # In two processes, since these wait for compilers most of the time. It prints what each language took, and what could
 # not be tried here.
 stage "Every language" target/venv/bin/python -m pytest tests/python/test_languages.py \

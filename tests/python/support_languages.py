@@ -32,7 +32,7 @@ TOOLS_ENVIRONMENT = dict(os.environ)
 VENV_PYTHON = CACHE / "python/venv/bin/python"
 
 
-def command(*arguments, cwd=None, env=None, timeout=300):
+def command(*arguments, cwd=None, env=None, timeout=600):
     """Runs a tool that must succeed, and returns what it printed."""
     done = subprocess.run(
         [str(argument) for argument in arguments],

@@ -22,6 +22,9 @@ from support_languages import (
     mypy,
 )
 
+# With nothing cached, an example first waits for packages and compilers.
+pytestmark = pytest.mark.timeout(900)
+
 # The slowest first, so that two processes end at about the same time.
 LANGUAGES = ["java", "typescript", "go", "python", "yaml"]
 
