@@ -1,5 +1,34 @@
 use std::fmt;
 
+/// Where a workspace runs, which decides who vouches for its users.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Cloud {
+    /// Amazon Web Services; also every host whose name tells nothing.
+    #[default]
+    Aws,
+    /// Microsoft Azure.
+    Azure,
+    /// Google Cloud.
+    Gcp,
+}
+
+impl Cloud {
+    /// The cloud of this name, as `databricks:cloud` and hosts themselves have it.
+    pub fn named(name: &str) -> Option<Cloud> {
+        [("AWS", Cloud::Aws), ("Azure", Cloud::Azure), ("GCP", Cloud::Gcp)]
+            .into_iter()
+            .find_map(|(known, cloud)| known.eq_ignore_ascii_case(name).then_some(cloud))
+    }
+}
+
+/// Ends of host names that tell the cloud.
+const CLOUDS: &[(&str, Cloud)] = &[
+    (".azuredatabricks.net", Cloud::Azure),
+    (".databricks.azure.us", Cloud::Azure),
+    (".databricks.azure.cn", Cloud::Azure),
+    (".gcp.databricks.com", Cloud::Gcp),
+];
+
 /// The host in its normal form: scheme, name and port.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Host {
@@ -71,6 +100,20 @@ impl Host {
     pub fn is_account(&self) -> bool {
         self.url.starts_with("https://accounts.") || self.url.starts_with("https://accounts-dod.")
     }
+
+    /// Whether the name ends so, whatever its case and port.
+    pub fn name_ends_with(&self, suffix: &str) -> bool {
+        let uri: Option<http::Uri> = self.url.parse().ok();
+        uri.as_ref().and_then(http::Uri::host).is_some_and(|name| name.to_ascii_lowercase().ends_with(suffix))
+    }
+
+    /// The cloud, by the name.
+    pub fn cloud(&self) -> Cloud {
+        CLOUDS
+            .iter()
+            .find(|(suffix, _)| self.name_ends_with(suffix))
+            .map_or(Cloud::default(), |(_, cloud)| *cloud)
+    }
 }
 
 impl fmt::Display for Host {
@@ -129,6 +172,27 @@ mod tests {
             ("https://10.0.0.1", false),
         ] {
             assert_eq!(Host::parse(stated).unwrap().is_loopback(), is_loopback, "{stated}");
+        }
+    }
+
+    #[test]
+    fn the_name_tells_the_cloud() {
+        for (stated, cloud) in [
+            ("https://dbc-1.cloud.databricks.com", Cloud::Aws),
+            ("https://dbc-1.cloud.databricks.us", Cloud::Aws),
+            ("https://databricks.example.com", Cloud::Aws),
+            ("https://adb-1.2.azuredatabricks.net", Cloud::Azure),
+            ("https://ADB-1.2.AzureDatabricks.net:443/?o=1", Cloud::Azure),
+            ("https://adb-1.2.dev.azuredatabricks.net", Cloud::Azure),
+            ("https://adb-1.2.staging.azuredatabricks.net", Cloud::Azure),
+            ("https://adb-1.2.databricks.azure.us", Cloud::Azure),
+            ("https://adb-1.2.databricks.azure.cn", Cloud::Azure),
+            ("https://azuredatabricks.net.example.com", Cloud::Aws),
+            ("https://evilazuredatabricks.net", Cloud::Aws),
+            ("https://1.2.gcp.databricks.com", Cloud::Gcp),
+            ("https://1.2.dev.gcp.databricks.com", Cloud::Gcp),
+        ] {
+            assert_eq!(Host::parse(stated).unwrap().cloud(), cloud, "{stated}");
         }
     }
 

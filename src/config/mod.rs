@@ -14,7 +14,7 @@ use crate::env::Env;
 use crate::property::{Failure, Map, Value, is_internal};
 
 pub use attributes::{ATTRIBUTES, Attribute, Attributes, Group};
-pub use host::{Host, HostError};
+pub use host::{Cloud, Host, HostError};
 
 /// Where the value of an attribute comes from.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -141,6 +141,14 @@ impl Config {
         self.attributes.host = Some(host.url.clone());
         self.host = Some(host);
         Ok(())
+    }
+
+    /// This configuration for a host that was found out.
+    pub fn at(&self, host: Host) -> Config {
+        let mut config = self.clone();
+        config.attributes.host = Some(host.url.clone());
+        config.host = Some(host);
+        config
     }
 
     /// Attributes of two methods at once are a conflict, unless one method is asked for by name.

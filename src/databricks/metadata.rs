@@ -2,7 +2,7 @@ use std::time::Duration;
 
 use serde::Deserialize;
 
-use crate::config::{Config, Host};
+use crate::config::{Cloud, Config, Host};
 
 /// How long the host may take to describe itself. It is asked once and may stay silent.
 const PATIENCE: Duration = Duration::from_secs(5);
@@ -27,7 +27,7 @@ pub(crate) struct Metadata {
     pub(crate) workspace_id: Option<String>,
     /// Workspace that the host serves by its own word, whatever the configuration says.
     pub(crate) own_workspace_id: Option<String>,
-    pub(crate) cloud: Option<String>,
+    pub(crate) cloud: Cloud,
     pub(crate) audience: Option<String>,
     pub(crate) discovery_url: Option<String>,
 }
@@ -74,11 +74,15 @@ impl Metadata {
         };
         let own_workspace_id = some(document.workspace_id);
         let account_id = attributes.account_id.clone().or(some(document.account_id));
-        let cloud = attributes.cloud.clone().or_else(|| {
-            let known = ["AWS", "Azure", "GCP"];
-            let said = some(document.cloud)?;
-            known.into_iter().find(|cloud| cloud.eq_ignore_ascii_case(&said)).map(str::to_owned)
-        });
+        let cloud = if attributes.azure_workspace_resource_id.is_some() {
+            Cloud::Azure
+        } else {
+            [attributes.cloud.as_deref(), document.cloud.as_deref()]
+                .into_iter()
+                .flatten()
+                .find_map(Cloud::named)
+                .unwrap_or_else(|| host.cloud())
+        };
         let audience = attributes
             .audience
             .clone()
@@ -104,5 +108,31 @@ impl Metadata {
             audience,
             discovery_url,
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::env::Env;
+    use crate::property::Map;
+
+    #[test]
+    fn the_cloud_is_configured_or_said_or_read_off_the_name() {
+        let cloud = |stated: &[(&str, &str)], said: Option<&str>| {
+            let stated: Map = stated.iter().map(|(name, value)| ((*name).into(), (*value).into())).collect();
+            let config = Config::resolve(&stated, &Env::default()).unwrap();
+            let document = Document { cloud: said.map(str::to_owned), ..Document::default() };
+            Metadata::new(&config, config.host.as_ref().unwrap(), document).cloud
+        };
+        let vanity = ("host", "https://databricks.example.com");
+        let azure = ("host", "https://adb-1.2.azuredatabricks.net");
+        assert_eq!(cloud(&[vanity], None), Cloud::Aws);
+        assert_eq!(cloud(&[azure], None), Cloud::Azure);
+        assert_eq!(cloud(&[vanity], Some("AZURE")), Cloud::Azure);
+        assert_eq!(cloud(&[azure], Some("gcp")), Cloud::Gcp);
+        assert_eq!(cloud(&[azure], Some("moon")), Cloud::Azure);
+        assert_eq!(cloud(&[vanity, ("cloud", "GCP")], Some("AZURE")), Cloud::Gcp);
+        assert_eq!(cloud(&[vanity, ("azureWorkspaceResourceId", "/x")], Some("GCP")), Cloud::Azure);
     }
 }

@@ -62,6 +62,7 @@ struct Inner {
     config: Config,
     env: Env,
     clock: Arc<dyn Clock>,
+    endpoints: auth::Endpoints,
     limiter: DefaultDirectRateLimiter,
     endpoint: OnceCell<Endpoint>,
     credentials: OnceLock<auth::Chosen>,
@@ -127,6 +128,10 @@ impl fmt::Debug for Client {
 impl Client {
     /// A client of the workspace that the configuration names.
     pub fn new(config: Config, env: Env, clock: Arc<dyn Clock>) -> Self {
+        Client::with(config, env, clock, auth::Endpoints::default())
+    }
+
+    fn with(config: Config, env: Env, clock: Arc<dyn Clock>, endpoints: auth::Endpoints) -> Self {
         let stated = config.attributes.rate_limit;
         let rate = u32::try_from(if stated > 0 { stated } else { REQUESTS_PER_SECOND }).unwrap_or(u32::MAX);
         let quota = Quota::per_second(NonZeroU32::new(rate).unwrap_or(NonZeroU32::MIN));
@@ -136,6 +141,7 @@ impl Client {
             config,
             env,
             clock,
+            endpoints,
             endpoint: OnceCell::new(),
             credentials: OnceLock::new(),
             signing_in: Turns::default(),
@@ -150,14 +156,16 @@ impl Client {
         &self.0.config
     }
 
-    /// The host, or what to do where none is configured.
-    pub fn host(&self) -> Result<&Host, Error> {
-        self.0.config.host.as_ref().ok_or_else(|| {
-            Error::Config(self.0.config.error(
-                "no host configured: run `pulumi config set databricks:host https://<workspace>`, set \
-                 DATABRICKS_HOST, or name a profile of ~/.databrickscfg with databricks:profile",
-            ))
-        })
+    /// Says what to do where nothing tells which workspace is meant. Asks nobody.
+    pub fn check_host(&self) -> Result<(), Error> {
+        let config = &self.0.config;
+        if config.host.is_some() || config.attributes.azure_workspace_resource_id.is_some() {
+            return Ok(());
+        }
+        Err(Error::Config(config.error(
+            "no host configured: run `pulumi config set databricks:host https://<workspace>`, set DATABRICKS_HOST, or \
+             name a profile of ~/.databrickscfg with databricks:profile",
+        )))
     }
 
     /// Sends a request, again where that is safe and may help, and reads the answer.
@@ -202,13 +210,20 @@ impl Client {
         }
     }
 
-    /// Finds out, once, who answers at the host.
+    /// Finds out, once, who answers at the host, and which host that is.
     async fn endpoint(&self) -> Result<&Endpoint, Error> {
         self.0
             .endpoint
             .get_or_try_init(|| async {
-                let host = self.host()?.clone();
+                self.check_host()?;
                 let config = &self.0.config;
+                let host = match &config.host {
+                    Some(host) => host.clone(),
+                    None => {
+                        let http = http_client(config, false)?;
+                        auth::find_host(&self.settings(config.clone(), Metadata::default(), http)).await?
+                    }
+                };
                 let http = http_client(config, host.is_loopback())?;
                 let metadata = Metadata::fetch(&http, config, &host).await;
                 check_workspace(config, &metadata)?;
@@ -220,18 +235,24 @@ impl Client {
     /// Finds out, once, how to sign in.
     async fn credentials(&self, endpoint: &Endpoint) -> Result<&auth::Chosen, Error> {
         let sign_in = async {
-            let settings = auth::Settings {
-                config: self.0.config.clone(),
-                env: self.0.env.clone(),
-                metadata: endpoint.metadata.clone(),
-                http: endpoint.http.clone(),
-                clock: Arc::clone(&self.0.clock),
-            };
-            let chosen = auth::choose(&Arc::new(settings)).await?;
+            let config = self.0.config.at(endpoint.host.clone());
+            let settings = self.settings(config, endpoint.metadata.clone(), endpoint.http.clone());
+            let chosen = auth::choose(&settings).await?;
             tracing::debug!(host = %endpoint.host, auth = chosen.name, "signed in");
             Ok(self.0.credentials.get_or_init(|| chosen))
         };
         Ok(self.0.signing_in.get(|| self.0.credentials.get(), sign_in).await?)
+    }
+
+    fn settings(&self, config: Config, metadata: Metadata, http: reqwest::Client) -> Arc<auth::Settings> {
+        Arc::new(auth::Settings {
+            config,
+            env: self.0.env.clone(),
+            metadata,
+            http,
+            clock: Arc::clone(&self.0.clock),
+            endpoints: self.0.endpoints.clone(),
+        })
     }
 
     /// Waits for the workspace's share of requests per second.
@@ -392,7 +413,9 @@ impl Client {
             config.attributes.host = Some(host.url.clone());
             config.host = Some(host);
         }
-        let client = Client::new(config, self.0.env.clone(), Arc::clone(&self.0.clock));
+        let inner = &self.0;
+        let client =
+            Client::with(config, inner.env.clone(), Arc::clone(&inner.clock), inner.endpoints.clone());
         Ok(self.workspaces().entry(id.to_owned()).or_insert(client).clone())
     }
 

@@ -315,7 +315,7 @@ impl ResourceProvider for Provider {
         if request.preview {
             operation
                 .client
-                .host()
+                .check_host()
                 .map_err(|error| status::failed("create", resource.word(), &error.into()))?;
             let outputs = resource::preview(&resource.definition(), wire::decode(request.properties));
             let properties = wire::encode(&outputs);

@@ -4,15 +4,24 @@
 //! yield headers, so that the client never learns what kind they are. A new strategy is one new file and one line in
 //! [`STRATEGIES`].
 
+mod azure;
+mod azure_cli;
+mod azure_client_secret;
 mod azure_devops_oidc;
+mod azure_msi;
 mod basic;
 mod cache;
 mod command;
 mod databricks_cli;
+mod endpoints;
 mod env_oidc;
 mod exchange;
 mod file_oidc;
 mod github_oidc;
+mod github_oidc_azure;
+mod google;
+mod google_credentials;
+mod google_id;
 mod metadata_service;
 mod oauth_m2m;
 mod oidc;
@@ -28,10 +37,13 @@ use async_trait::async_trait;
 use reqwest::header::{HeaderMap, HeaderValue};
 use secrecy::ExposeSecret;
 
+use super::http_client;
 use super::metadata::Metadata;
 use crate::config::Config;
 use crate::context::Clock;
 use crate::env::Env;
+pub(super) use azure::find_host;
+pub(super) use endpoints::Endpoints;
 
 /// Every strategy, in the order in which they are tried.
 #[rustfmt::skip]
@@ -45,6 +57,12 @@ const STRATEGIES: &[&dyn Strategy] = &[
     &azure_devops_oidc::AzureDevopsOidc,
     &env_oidc::EnvOidc,
     &file_oidc::FileOidc,
+    &github_oidc_azure::GithubOidcAzure,
+    &azure_msi::AzureMsi,
+    &azure_client_secret::AzureClientSecret,
+    &azure_cli::AzureCli,
+    &google_credentials::GoogleCredentials,
+    &google_id::GoogleId,
 ];
 
 /// Where people read about signing in; the Databricks SDKs point to it too.
@@ -58,6 +76,7 @@ pub(crate) struct Settings {
     pub(crate) metadata: Metadata,
     pub(crate) http: reqwest::Client,
     pub(crate) clock: Arc<dyn Clock>,
+    pub(crate) endpoints: Endpoints,
 }
 
 impl Settings {
@@ -82,12 +101,17 @@ trait Strategy: Sync {
 
     /// Looks at the configuration; gets a first token where that is the way to know whether it can.
     async fn sign_in(&self, settings: &Arc<Settings>) -> Result<SignIn, AuthError>;
+
+    /// This strategy as a way to be known to Azure, if it is one.
+    fn azure(&self) -> Option<&dyn azure::Login> {
+        None
+    }
 }
 
 /// What a strategy makes of a configuration.
-enum SignIn {
+enum SignIn<T = Arc<dyn Credentials>> {
     /// It can sign in.
-    Ready(Arc<dyn Credentials>),
+    Ready(T),
     /// It is not meant: the text says what is missing, as in "databricks:token is not set".
     NotConfigured(String),
 }
@@ -182,7 +206,7 @@ fn cannot_assume_group(strategy: &dyn Strategy, config: &Config) -> Option<Strin
 }
 
 /// Names the properties, or other settings, that have no value.
-fn missing(needed: &[(&str, bool)]) -> SignIn {
+fn missing<T>(needed: &[(&str, bool)]) -> SignIn<T> {
     let names: Vec<_> = needed.iter().filter(|(_, is_set)| !is_set).map(|(name, _)| *name).collect();
     let verb = if names.len() == 1 { "is" } else { "are" };
     let names = match names.split_last() {
@@ -191,6 +215,11 @@ fn missing(needed: &[(&str, bool)]) -> SignIn {
         None => String::new(),
     };
     SignIn::NotConfigured(format!("{names} {verb} not set"))
+}
+
+/// A client for the metadata service of the machine. It uses no proxy: that would give its own identity.
+fn machine_client(settings: &Settings) -> Result<reqwest::Client, AuthError> {
+    http_client(&settings.config, true).map_err(|error| AuthError(error.to_string()))
 }
 
 /// An `Authorization` header whose value is never printed.

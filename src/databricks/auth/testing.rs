@@ -11,7 +11,7 @@ use tokio::io::{AsyncBufReadExt as _, AsyncReadExt as _, AsyncWriteExt as _, Buf
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::watch;
 
-use super::{AuthError, Credentials, STRATEGIES, Settings, SignIn};
+use super::{AuthError, Credentials, Endpoints, STRATEGIES, Settings, SignIn};
 use crate::config::{Config, Host};
 use crate::context::{self, BoxFuture};
 use crate::databricks::http_client;
@@ -224,6 +224,16 @@ pub(super) fn env(vars: &[(&str, &str)]) -> Env {
 
 /// What a strategy is given, for a program that states these properties.
 pub(super) async fn settings(stated: &[(&str, &str)], env: Env, clock: Clock) -> Arc<Settings> {
+    settings_at(stated, env, clock, Endpoints::default()).await
+}
+
+/// As [`settings`], with other addresses of the services outside Databricks.
+pub(super) async fn settings_at(
+    stated: &[(&str, &str)],
+    env: Env,
+    clock: Clock,
+    endpoints: Endpoints,
+) -> Arc<Settings> {
     let stated = stated.iter().map(|(name, value)| ((*name).to_owned(), (*value).into())).collect();
     let mut config = Config::resolve(&stated, &env).unwrap();
     // No test speaks TLS, and reading the platform's certificates takes long.
@@ -231,7 +241,7 @@ pub(super) async fn settings(stated: &[(&str, &str)], env: Env, clock: Clock) ->
     let host = config.host.clone().unwrap_or_else(|| Host::parse("http://127.0.0.1:1").unwrap());
     let http = http_client(&config, true).unwrap();
     let metadata = Metadata::fetch(&http, &config, &host).await;
-    Arc::new(Settings { config, env, metadata, http, clock: Arc::new(clock) })
+    Arc::new(Settings { config, env, metadata, http, clock: Arc::new(clock), endpoints })
 }
 
 /// The credentials of one strategy, or why there are none.
@@ -279,4 +289,19 @@ impl Tools {
         let path = format!("{}:/usr/bin:/bin", self.path().display());
         Env { vars: HashMap::from([("PATH".to_owned(), path)]), home: Some(self.path()) }
     }
+}
+
+/// Every service outside Databricks, on a server of this machine.
+pub(super) fn endpoints(url: &str) -> Endpoints {
+    let mut endpoints = Endpoints {
+        machine: format!("{url}/machine"),
+        google_token: format!("{url}/google/token"),
+        google_credentials: format!("{url}/google/iam"),
+        ..Endpoints::default()
+    };
+    for environment in &mut endpoints.azure {
+        environment.entra = format!("{url}/entra/{}", environment.name).into();
+        environment.resource_manager = format!("{url}/arm/{}/", environment.name).into();
+    }
+    endpoints
 }
