@@ -221,9 +221,11 @@ def python_worker(tmp_path_factory):
 
 def node_worker(folder):
     """A worker with the official Node.js SDK; stop it after use."""
+    node = shutil.which("node")
+    assert node and shutil.which("npm"), "Node.js 20 or newer is needed: install it (https://nodejs.org)"
     packages = official_node() / "node_modules"
     environment = base_environment(folder, plugin_bin()) | {"NODE_PATH": str(packages)}
-    it = Worker([shutil.which("node"), str(DATA / "worker.js")], environment)
+    it = Worker([node, str(DATA / "worker.js")], environment)
     assert it.sdk.startswith(str(packages))
     return it
 

@@ -47,7 +47,7 @@ def test_the_users_program(stack, local):
     assert local.accepts(up.outputs["token_value"])
     it.unchanged()
     it.refresh()
-    it.unchanged()
+    it.up(refresh=True, expect_no_changes=True)
     assert up.outputs["token_value"] not in str(it.export())
     it.destroy()
     assert local.live() == []
@@ -243,6 +243,8 @@ def test_a_resource_that_we_do_not_have(stack):
         (message,) = [text for text in errors if "cluster" in text]
         for part in ("manages only databricks:index/token:Token", "not databricks:index/cluster:Cluster", "`version`"):
             assert part in message
+        page = (ROOT / "docs" / "coming-from-official.md").read_text()
+        assert message.strip().split(". ")[0].split("rpc error: code = InvalidArgument desc = ")[-1] in page
 
 
 def test_an_expired_token_is_replaced(stack, local):

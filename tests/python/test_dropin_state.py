@@ -25,13 +25,15 @@ def worker(tmp_path_factory):
     return dropin.python_worker(tmp_path_factory)
 
 
-class Story:
-    """One stack that holds every variant, and what each command in turn made of it."""
+class Official:
+    """A stack of these variants as the official plugin left it, with a live token for each."""
 
-    def __init__(self, worker, local, folder):
+    def __init__(self, worker, local, folder, names):
         tokens, programs = {}, {}
         self.values, self.ids = {}, {}
-        for name, variant in states.variants(WORKSPACE).items():
+        variants = states.variants(WORKSPACE)
+        for name in names:
+            variant = variants[name]
             id, value = local.mint(**variant.made)
             live = local.by_id()[id]
             self.values[name], self.ids[name] = value, id
@@ -55,14 +57,20 @@ class Story:
         stated = {"host": local.host, "token": local.token}
         environment = dropin.base_environment(folder, plugin_bin()) | local.environment()
         self.before = {name: (inputs, outputs) for name, (_, _, inputs, outputs) in tokens.items()}
-        stack = dropin.Stack(worker, folder, "tokens.py", environment, tokens=programs, providers={
+        self.stack = dropin.Stack(worker, folder, "tokens.py", environment, tokens=programs, providers={
             "explicit": stated,
             "shapes": stated | {"debug_headers": False, "rate_limit": 0, "scopes": ["sql", "all-apis"]},
         })
-        stack.init()
-        stack.load(states.deployment(stack.project, stack.name, providers, tokens))
-        imported = stack.tokens()
-        self.secrets = {name: (imported[name]["inputs"], imported[name]["outputs"]) for name in tokens}
+        self.stack.init()
+        self.stack.load(states.deployment(self.stack.project, self.stack.name, providers, tokens))
+
+
+class Story(Official):
+    """What each command in turn makes of a stack with every variant."""
+
+    def __init__(self, worker, local, folder):
+        super().__init__(worker, local, folder, NAMES)
+        stack = self.stack
         self.preview = stack.run("preview", expect_no_changes=True)
         self.up = stack.run("up", expect_no_changes=True)
         self.after_up = stack.tokens(secrets=True)
@@ -71,9 +79,7 @@ class Story:
         self.lists = len(local.requests("/token/list"))
         self.after_refresh = stack.tokens(secrets=True)
         self.again = stack.run("up", expect_no_changes=True)
-        self.providers = {n: it for n, it in stack.resources(True).items() if it["type"] == states.PROVIDER}
         self.live_before_destroy = set(local.live())
-        local.forget_requests()
         self.destroy = stack.run("destroy")
         self.live_after_destroy = set(local.live())
 
@@ -161,3 +167,34 @@ def test_destroy_revokes(story):
     succeeded(story.destroy)
     assert story.live_before_destroy >= set(story.ids.values())
     assert story.live_after_destroy == set()
+
+
+SOME = ["measured", "no-arguments", "oldest", "imported", "on-explicit"]
+
+
+def test_refresh_as_the_first_command(worker, local, tmp_path):
+    """It configures the plugin from the state alone."""
+    it = Official(worker, local, tmp_path, SOME)
+    refreshed = it.stack.refresh()
+    assert {name: refreshed.outcome(name) for name in SOME} == {name: ("same", {}) for name in SOME}
+    succeeded(it.stack.run("up", expect_no_changes=True))
+
+
+def test_destroy_as_the_first_command(worker, local, tmp_path):
+    it = Official(worker, local, tmp_path, SOME)
+    assert set(it.ids.values()) <= set(local.live())
+    it.stack.destroy()
+    assert set(it.ids.values()).isdisjoint(local.live())
+
+
+def test_a_change_after_the_switch_replaces(worker, local, tmp_path):
+    """The new state has none of the bookkeeping of the official plugin."""
+    it = Official(worker, local, tmp_path, ["measured"])
+    it.stack.arguments["tokens"]["measured"]["arguments"]["comment"] = "changed"
+    up = it.stack.up()
+    assert up.step("measured")["diff"] == {"comment": "update-replace"}
+    after = it.stack.tokens(secrets=True)["measured"]
+    assert it.ids["measured"] not in local.live() and after["id"] in local.live()
+    assert after["inputs"] == {"comment": "changed", "lifetimeSeconds": 8640000}
+    assert not [key for key in after["outputs"] if key.startswith("__")]
+    it.stack.unchanged()

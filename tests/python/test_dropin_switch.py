@@ -2,6 +2,7 @@
 
 import json
 import shlex
+import subprocess
 
 import pytest
 import support_dropin as dropin
@@ -37,6 +38,12 @@ def lives(it, local):
     assert local.live() == []
 
 
+def test_the_page_names_this_version():
+    page = (dropin.ROOT / "docs" / "coming-from-official.md").read_text()
+    assert f"pulumi plugin install resource databricks {VERSION} --file" in page
+    assert f'version="{VERSION}"' in page
+
+
 def test_without_any_plugin_nothing_runs(worker, local, environment, tmp_path):
     """What the other tests would hide if a plugin came from elsewhere."""
     it = dropin.Stack(worker, tmp_path, "tokens.py", environment, tokens=TOKEN)
@@ -65,7 +72,7 @@ def test_by_installing_for_one_version(worker, local, environment, tmp_path):
 
 def install(it):
     arguments = ("plugin", "install", "resource", "databricks", VERSION, "--file", str(plugin_bin()))
-    outcome = dropin.subprocess.run(
+    outcome = subprocess.run(
         [dropin.engine_bin_dir() / "pulumi", *arguments], cwd=it.folder, env=it.environment, capture_output=True, text=True
     )
     assert outcome.returncode == 0, outcome.stderr
@@ -88,7 +95,7 @@ def test_beside_the_official_plugin(worker, local, environment, tmp_path):
     assert sorted(token["comment"] for token in local.tokens()) == ["ours", "theirs"]
     state = it.tokens()
     assert "::default_1_118_0::" in state["theirs"]["provider"]
-    assert "::ours::" in state["ours"]["provider"]
+    assert "::tokens::" in state["ours"]["provider"]
     started = notes.read_text().count("started")
     assert started > 0
     it.arguments["others"] = False
@@ -115,7 +122,7 @@ def test_yaml_and_unknown_types(local, environment, tmp_path):
     dropin.link(tmp_path / "bin", dropin.engine_bin_dir() / "pulumi-language-yaml")
 
     def pulumi(*arguments):
-        return dropin.subprocess.run(
+        return subprocess.run(
             [dropin.engine_bin_dir() / "pulumi", *arguments, "--non-interactive"], cwd=folder, env=environment,
             capture_output=True, text=True, timeout=120,
         )

@@ -5,7 +5,7 @@ from builtins import arguments
 import pulumi
 import pulumi_databricks as databricks
 
-ours = databricks.Provider("ours", opts=pulumi.ResourceOptions(version=arguments["version"]))
-databricks.Token("ours", comment="ours", opts=pulumi.ResourceOptions(provider=ours))
+tokens = databricks.Provider("tokens", opts=pulumi.ResourceOptions(version=arguments["version"]))
+databricks.Token("ours", comment="ours", opts=pulumi.ResourceOptions(provider=tokens))
 if arguments["others"]:
     databricks.Token("theirs", comment="theirs")
