@@ -264,3 +264,26 @@ def test_an_expired_token_is_replaced(stack, local):
     assert list(up.step("t")["diff"]) == ["expiryTime"]
     assert it.tokens()["t"]["id"] != before
     it.unchanged()
+
+
+def test_refresh_sees_what_happened_outside(stack, local):
+    names = ("kept", "commented", "revoked")
+    it = stack("tokens.py", tokens={name: {"arguments": {"comment": name}} for name in names})
+    it.up()
+    ids = {name: token["id"] for name, token in it.tokens().items()}
+    body = {"token": {"comment": "by hand"}, "update_mask": "comment"}
+    status, _ = local.call("PATCH", f"/api/2.0/token/{ids['commented']}", body, token=local.token)
+    assert status == 200
+    local.revoke(ids["revoked"])
+    refreshed = it.refresh()
+    assert refreshed.outcome("kept") == ("same", {})
+    result, diff = refreshed.outcome("commented")
+    assert result == "update" and set(diff) == {"comment"}
+    assert refreshed.outcome("revoked")[0] == "delete"
+    assert set(it.tokens()) == {"kept", "commented"}
+    up = it.up()
+    assert up.ops("kept") == ["same"]
+    assert up.ops("commented") == ["create-replacement", "replace", "delete-replaced"]
+    assert up.ops("revoked") == ["create"]
+    assert comments(local) == sorted(names)
+    it.unchanged()
