@@ -25,20 +25,25 @@ java) need javac "install a JDK" 17 && need mvn "install Maven (https://maven.ap
 *) die "examples in $language cannot be installed: use yaml, python, typescript, go or java" ;;
 esac
 
+# copy_sdk NAME: copies sdk/NAME to $cache/sdk, without what building it in its folder has left there.
+copy_sdk() {
+    rm -rf "$cache" && mkdir -p "$cache/sdk" && cp -R "$root/sdk/$1" "$cache/sdk" &&
+        (cd "$cache/sdk/$1" && rm -rf node_modules bin build target ./*.egg-info)
+}
+
 # The wheel goes into an environment of its own, together with the packages that the tests pin.
 install_python() {
     local pip=("$cache/venv/bin/python" -m pip --disable-pip-version-check --no-input --quiet)
-    rm -rf "$cache" && mkdir -p "$cache" && cp -R "$root/sdk/python" "$cache/sdk" && python3 -m venv "$cache/venv" &&
+    copy_sdk python && python3 -m venv "$cache/venv" &&
         "${pip[@]}" install --constraint "$root/tests/requirements.txt" setuptools pulumi &&
-        "${pip[@]}" wheel --no-deps --no-build-isolation --wheel-dir "$cache" "$cache/sdk" &&
+        "${pip[@]}" wheel --no-deps --no-build-isolation --wheel-dir "$cache" "$cache/sdk/python" &&
         "${pip[@]}" install --constraint "$root/tests/requirements.txt" "$cache"/pulumi_databricks-*.whl
 }
 
 # A subshell, because it changes the folder. The SDK is compiled with the packages that the example's lock file pins, packed, and installed from the pack.
 install_typescript() (
     local npm=(npm --no-audit --no-fund --no-update-notifier)
-    rm -rf "$cache" && mkdir -p "$cache/examples" "$cache/sdk" && cp -R "$root/sdk/nodejs" "$cache/sdk/nodejs" &&
-        mkdir "$cache/examples/typescript" &&
+    copy_sdk nodejs && mkdir -p "$cache/examples/typescript" &&
         cp "$example/package.json" "$example/package-lock.json" "$example/.npmrc" "$cache/examples/typescript" &&
         cd "$cache/examples/typescript" && "${npm[@]}" ci --ignore-scripts &&
         ln -s "$PWD/node_modules" ../../sdk/nodejs/node_modules &&
@@ -49,8 +54,8 @@ install_typescript() (
 # A repository of its own keeps the SDK out of ~/.m2. The second command fetches what the example needs.
 install_java() {
     local mvn=(mvn --batch-mode --no-transfer-progress "-Dmaven.repo.local=$languages_cache/maven-repository")
-    rm -rf "$cache" && mkdir -p "$cache" && cp -R "$root/sdk/java" "$cache/sdk" && cp -R "$example" "$cache/example" &&
-        "${mvn[@]}" --file "$cache/sdk/pom.xml" install &&
+    copy_sdk java && cp -R "$example" "$cache/example" &&
+        "${mvn[@]}" --file "$cache/sdk/java/pom.xml" install &&
         "${mvn[@]}" --file "$cache/example/pom.xml" compile exec:help
 }
 

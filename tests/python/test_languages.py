@@ -340,10 +340,12 @@ def prose(text):
 @pytest.mark.parametrize("language", sorted(SDK_FILES))
 def test_sdk_documents_every_property(language):
     """The doc comments carry the description of every property, and the page's program in their language only."""
-    resource = json.loads((ROOT / "schema.json").read_text(encoding="utf-8"))["resources"][TOKEN_TYPE]
+    schema = json.loads((ROOT / "schema.json").read_text(encoding="utf-8"))
+    token, provider = schema["resources"][TOKEN_TYPE], schema["provider"]
     text = prose("\n".join(path.read_text(encoding="utf-8") for path in ROOT.glob(SDK_FILES[language])))
-    for name, row in (resource["properties"] | resource["inputProperties"]).items():
-        assert row["description"], name
-        assert prose(row["description"]) in text, name
+    for rows in (token["properties"], token["inputProperties"], provider["inputProperties"]):
+        for name, row in rows.items():
+            assert row["description"], name
+            assert prose(row["description"]) in text, name
     for other, code in token_page().items():
         assert (prose(code) in text) == (other == language), other
