@@ -32,7 +32,7 @@ pub use auth::AuthError;
 pub use error::{ApiError, Error};
 pub use retry::Repeat;
 
-use crate::config::{Config, Host};
+use crate::config::{Cloud, Config, Host};
 use crate::context::{Clock, Context};
 use crate::env::Env;
 use debug_log::DebugLog;
@@ -573,14 +573,36 @@ fn read_answer<T: DeserializeOwned>(body: &[u8]) -> Result<T, String> {
     })
 }
 
+/// What private connectivity is called in a cloud, what leads to it, and where it is described.
+fn private_link(cloud: Cloud) -> (&'static str, &'static str, &'static str) {
+    match cloud {
+        Cloud::Aws => (
+            "AWS PrivateLink",
+            "AWS VPC endpoint",
+            "https://docs.databricks.com/en/security/network/classic/privatelink.html",
+        ),
+        Cloud::Azure => (
+            "Azure Private Link",
+            "Azure Private Link endpoint",
+            "https://learn.microsoft.com/en-us/azure/databricks/security/network/classic/private-link-standard#authentication-troubleshooting",
+        ),
+        Cloud::Gcp => (
+            "Private Service Connect",
+            "GCP VPC endpoint",
+            "https://docs.gcp.databricks.com/en/security/network/classic/private-service-connect.html",
+        ),
+    }
+}
+
 fn redirect_error(endpoint: &Endpoint, request: &Request, location: &str) -> Error {
     let path =
         location.split_once("://").map_or(location, |(_, rest)| rest.find('/').map_or("", |at| &rest[at..]));
     let reason = if path.starts_with("/login.html") && path.contains("error=private-link-validation-error") {
-        "the requested workspace has private connectivity enabled (AWS PrivateLink, Azure Private Link or Private \
-         Service Connect) and is not accessible from the current network. Check that it is properly configured and \
-         that this machine has access to its endpoint"
-            .to_owned()
+        let (service, way, page) = private_link(endpoint.metadata.cloud);
+        format!(
+            "the requested workspace has {service} enabled and is not accessible from the current network. Check that \
+             {service} is properly configured and that this machine has access to the {way}. See {page}"
+        )
     } else if path.starts_with("/login") {
         "redirected to a login page: this looks like an account console, or a workspace that does not know these \
          credentials. Tokens belong to a workspace: set databricks:host to the workspace's own URL"

@@ -69,8 +69,8 @@ impl Identity for Workflow {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::databricks::auth::testing::{self, Answer, Clock, Server};
     use crate::databricks::auth::choose;
+    use crate::databricks::auth::testing::{self, Answer, Clock, Server};
     use crate::env::Env;
 
     /// GitHub, whose every identity token is another, and Entra ID.
