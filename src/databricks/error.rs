@@ -137,7 +137,8 @@ impl std::fmt::Display for ApiError {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         let message = shortened(&self.message);
         write!(f, "{} ({}", message.trim_end_matches('.'), self.status)?;
-        if !self.code.is_empty() {
+        // A refused token has the status for a code.
+        if !self.code.is_empty() && self.code != self.status.to_string() {
             write!(f, " {}", shortened(&self.code))?;
         }
         write!(f, " from {})", self.request)?;
@@ -349,6 +350,14 @@ mod tests {
         assert!(parse(400, r#"{"error_code":"REQUEST_LIMIT_EXCEEDED"}"#).is_transient());
         assert!(parse(400, r#"{"error_code":"RESOURCE_DOES_NOT_EXIST"}"#).is_not_found());
         assert!(!parse(500, "").is_transient());
+    }
+
+    #[test]
+    fn a_code_that_is_the_status_is_said_once() {
+        let error = parse(403, r#"{"error_code":403,"message":"Invalid access token."}"#).to_string();
+        assert!(error.starts_with("Invalid access token (403 from "), "{error}");
+        let error = parse(403, r#"{"error_code":"PERMISSION_DENIED","message":"m"}"#).to_string();
+        assert!(error.starts_with("m (403 PERMISSION_DENIED from "), "{error}");
     }
 
     #[test]
