@@ -42,6 +42,8 @@ pub fn package() -> Json {
         "description": "A native Pulumi provider for Databricks credentials.",
         "keywords": ["pulumi", "databricks", "category/infrastructure", "kind/native"],
         "license": "Apache-2.0",
+        // Without it the .NET package would name Pulumi as its author.
+        "publisher": "The pulumi-databricks contributors",
         "meta": { "moduleFormat": "(.*)(?:/[^/]*)" },
         "language": {
             "csharp": { "namespaces": { "databricks": "Databricks" }, "packageReferences": { "Pulumi": "3.*" }, "respectSchemaVersion": true },
