@@ -68,8 +68,8 @@ built=$cargo_target/$profile
 
 step "2. Get the Pulumi engine"
 # YAML and Java need their language host beside the engine; the other programs run inside a process of their own.
-case $language in yaml | java) programs=(pulumi "pulumi-language-$language") ;; *) programs=(pulumi) ;; esac
-if command -v "${programs[@]}" >/dev/null && at_least "$(pulumi version | grep -oE '[0-9]+(\.[0-9]+)+' | head -n 1)" 3.200; then
+case $language in yaml | java) needed=pulumi-language-$language ;; *) needed=pulumi ;; esac
+if command -v pulumi >/dev/null && command -v "$needed" >/dev/null && at_least "$(pulumi version | grep -oE '[0-9]+(\.[0-9]+)+' | head -n 1)" 3.200; then
     note "the one on PATH: $(command -v pulumi) $(pulumi version)"
 else
     note "none on PATH that fits, so this repository's own"
