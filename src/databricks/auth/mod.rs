@@ -158,15 +158,16 @@ pub(super) async fn choose(settings: &Arc<Settings>) -> Result<Chosen, AuthError
         if let Some(reason) = cannot_assume_group(*strategy, config) {
             return Err(AuthError(config.error(format!("default auth: {reason}")).to_string()));
         }
-        return match strategy.sign_in(settings).await {
-            Ok(SignIn::Ready(credentials)) => Ok(Chosen { name: strategy.name(), credentials }),
-            Ok(SignIn::NotConfigured(reason)) => Err(AuthError(
-                config.error(format!("default auth: {forced} auth: not configured: {reason}")).to_string(),
-            )),
-            Err(error) => {
-                Err(AuthError(config.error(format!("default auth: {forced} auth: {error}")).to_string()))
-            }
+        let reason = match strategy.sign_in(settings).await {
+            // A first token that cannot be had is a matter of the configuration, which only this error shows.
+            Ok(SignIn::Ready(credentials)) => match credentials.headers().await {
+                Ok(_) => return Ok(Chosen { name: strategy.name(), credentials }),
+                Err(error) => error.to_string(),
+            },
+            Ok(SignIn::NotConfigured(reason)) => format!("not configured: {reason}"),
+            Err(error) => error.to_string(),
         };
+        return Err(AuthError(config.error(format!("default auth: {forced} auth: {reason}")).to_string()));
     }
     let mut tried = String::new();
     for strategy in STRATEGIES {
@@ -329,12 +330,11 @@ mod tests {
         assert_eq!(chosen.name, "env-oidc");
         assert_eq!(chosen.credentials.headers().await.unwrap()["authorization"], "Bearer t");
 
-        // One that is asked for by name is not passed over.
+        // One that is asked for by name is not passed over, and its error shows what is configured.
         let forced = [&stated[..], &[("authType", "oauth-m2m")]].concat();
-        let chosen = choice(&forced, env).await.unwrap();
-        assert_eq!(chosen.name, "oauth-m2m");
-        let error = chosen.credentials.headers().await.unwrap_err().0;
-        assert!(error.starts_with("POST http://") && error.contains(": 401 "), "{error}");
+        let error = choice(&forced, env).await.unwrap_err();
+        assert!(error.starts_with("default auth: oauth-m2m auth: POST http://"), "{error}");
+        assert!(error.contains(": 401 ") && error.ends_with("client_id=app, client_secret=***"), "{error}");
     }
 
     #[tokio::test]
