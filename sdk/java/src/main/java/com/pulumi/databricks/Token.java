@@ -26,8 +26,9 @@ import javax.annotation.Nullable;
  * Databricks gives the value of a token only once, when it is created. It is kept as the secret output `tokenValue`, which
  * Pulumi encrypts in the state and masks in every display. Destroying the resource revokes the token.
  * 
- * A token that has expired, or was revoked by somebody else, is replaced by the next `pulumi up`; for one that is about to
- * expire, state `rotateBeforeSeconds`. The new token is created before the old one is revoked.
+ * A token that has expired is replaced by the next `pulumi up`; for one that is about to expire, state
+ * `rotateBeforeSeconds`. The new token is created before the old one is revoked. One that was revoked by somebody else is
+ * replaced by `pulumi up --refresh`.
  * 
  * ## Example Usage
  * ### A token that is replaced before it expires
