@@ -377,7 +377,7 @@ class Bench:
             "method": request["method"],
             "url": f"{url.scheme}://{url.netloc}{url.path}",
             "query": sorted(urllib.parse.parse_qsl(url.query, keep_blank_values=True)),
-            "form": sorted((name, claims(value)) for name, value in request["form"]) or request["body"],
+            "body": content(request),
             "headers": {name: authorization(headers[name]) for name in ASKED if name in headers},
         }
 
@@ -440,6 +440,13 @@ def authorization(value):
     if kind != "Basic":
         return value
     return f"Basic {base64.b64decode(credential).decode(errors='backslashreplace')}"
+
+
+def content(request):
+    """A form, or JSON: equal where it means the same."""
+    if request["body"].startswith("{"):
+        return {name: value for name, value in json.loads(request["body"]).items() if value is not None}
+    return sorted((name, claims(value)) for name, value in request["form"])
 
 
 def claims(value):

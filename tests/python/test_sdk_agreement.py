@@ -10,12 +10,14 @@ the test fails too if the SDK does not differ there.
 
 import fcntl
 import json
+import re
 import subprocess
 from concurrent.futures import ThreadPoolExecutor
 
 import conftest
 import pytest
 from support_agreement import AGREEMENT, ROOT, Laboratory
+from support_agreement_plugin import list_tokens
 
 DATA = json.loads((AGREEMENT / "cases.json").read_text())
 CASES, EXCEPTIONS = DATA["cases"], DATA["exceptions"]
@@ -42,7 +44,8 @@ def go_sdk():
 def outcomes(request, go_sdk):
     """The outcome of each selected case, by its name, as soon as it is there; cases run side by side."""
     laboratory = Laboratory(conftest.plugin_bin(), go_sdk)
-    selected = [item.callspec.params["case"] for item in request.session.items if item.module is request.module and hasattr(item, "callspec")]
+    items = [item for item in request.session.items if item.module is request.module and hasattr(item, "callspec")]
+    selected = [item.callspec.params["case"] for item in items]
     with ThreadPoolExecutor(4) as pool:
         yield {case["name"]: pool.submit(laboratory.run, case) for case in selected}
         pool.shutdown(cancel_futures=True)
@@ -53,7 +56,8 @@ def differing(sdk, outcome):
     return [field for field in FIELDS[sdk] if outcome["plugin"].get(field) != outcome[sdk].get(field)]
 
 
-@pytest.mark.timeout(300)
+# The first one also builds the program in Go.
+@pytest.mark.timeout(600)
 @pytest.mark.parametrize("case", CASES, ids=lambda case: case["name"].replace(" ", "-"))
 def test_agreement(case, outcomes, agreements):
     """One case, through the plugin and both SDKs."""
@@ -69,17 +73,18 @@ def test_agreement(case, outcomes, agreements):
             + json.dumps({"plugin": plugin, sdk: outcome[sdk]}, indent=1)
         )
         agreements[sdk] += not fields
+    agreements["cases"] += 1
 
 
 @pytest.fixture(scope="module")
 def agreements(pytestconfig):
     """How many cases agreed with each SDK. Printed when all have run."""
-    counts = dict.fromkeys(FIELDS, 0)
+    counts = dict.fromkeys(("cases", *FIELDS), 0)
     yield counts
     capture = pytestconfig.pluginmanager.getplugin("capturemanager")
     with capture.global_and_fixture_disabled():
         print(
-            f"\n{len(CASES)} cases: the plugin agrees with the SDK for Go in {counts['go']}, with the SDK for Python "
+            f"\n{counts['cases']} cases: the plugin agrees with the SDK for Go in {counts['go']}, with the SDK for Python "
             f"in {counts['python']}; the others are exceptions with a reason"
         )
 
@@ -90,3 +95,14 @@ def test_every_exception_has_a_reason():
     assert {case[sdk] for case in CASES for sdk in FIELDS if sdk in case} == set(EXCEPTIONS)
     for name, exception in EXCEPTIONS.items():
         assert exception["fields"] and len(exception["because"]) > 20, name
+
+
+def test_the_page_about_signing_in_has_every_way_and_property():
+    """docs/sign-in.md has a section for each way, in the order in which they are tried, and names what exists."""
+    page = (ROOT / "docs" / "sign-in.md").read_text()
+    error = list_tokens(conftest.plugin_bin(), {}, {"host": "http://127.0.0.1:1", "authType": "none"}, 60)
+    ways = re.search(r"is one of ([\w, -]+)\.", error)[1].split(", ")
+    sections = page.split("\n## The ways\n")[1].split("\n## ")[0]
+    assert re.findall(r"^### (.+)$", sections, re.MULTILINE) == ways
+    properties = json.loads((ROOT / "schema.json").read_text())["provider"]["inputProperties"]
+    assert set(re.findall(r"databricks:([a-z]\w+)", page)) <= set(properties)
