@@ -1,7 +1,8 @@
 """Runs a provider configuration through the plugin and through the Databricks SDKs, and tells what each of them sent.
 
 Every run has an environment of its own, a home directory of its own, and a server that answers in place of every
-host: directly at 127.0.0.1, as an HTTP proxy, and behind TLS with a certificate authority of the tests.
+host: directly at 127.0.0.1, as an HTTP proxy, and behind TLS with a certificate authority of the tests. The authority is
+named by SSL_CERT_FILE, which the SDK for Go heeds on Linux only.
 """
 
 import base64
