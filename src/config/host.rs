@@ -43,7 +43,7 @@ pub struct Host {
 /// The stated host is not a URL with a host name.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error(
-    "no host configured: databricks:host is not the URL of a workspace, such as https://dbc-1234.cloud.databricks.com"
+    "no usable host configured: databricks:host is not the URL of a workspace, such as https://dbc-1234.cloud.databricks.com"
 )]
 pub struct HostError;
 

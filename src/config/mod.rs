@@ -195,7 +195,9 @@ impl Config {
             })
         };
         let values: Vec<_> = set()
-            .map(|attribute| format!("{}={}", attribute.ini, (attribute.show)(&self.attributes)))
+            .map(|attribute| {
+                format!("{}={}", attribute.ini, without_password((attribute.show)(&self.attributes)))
+            })
             .collect();
         let names: Vec<_> = set()
             .filter(|attribute| self.sources.get(attribute.name) == Some(&Source::Environment))
@@ -209,6 +211,16 @@ impl Config {
             parts.push(format!("Env: {}", names.join(", ")));
         }
         parts.join(". ")
+    }
+}
+
+/// A value that is a URL with user and password, as a host that was copied may be, without these.
+fn without_password(shown: String) -> String {
+    let Some((scheme, rest)) = shown.split_once("://") else { return shown };
+    let end = rest.find(['/', '?', '#']).unwrap_or(rest.len());
+    match rest[..end].rfind('@') {
+        Some(at) => format!("{scheme}://***{}", &rest[at..]),
+        None => shown,
     }
 }
 
@@ -292,6 +304,18 @@ mod tests {
 
     fn stated(values: &[(&str, &str)]) -> Map {
         values.iter().map(|(k, v)| ((*k).into(), (*v).into())).collect()
+    }
+
+    #[test]
+    fn a_password_in_the_host_is_not_shown() {
+        for (shown, expected) in [
+            ("https://u:p@a.b/x@y", "https://***@a.b/x@y"),
+            ("https://u:p@:x", "https://***@:x"),
+            ("https://a.b/?x=u@v", "https://a.b/?x=u@v"),
+            ("a@b", "a@b"),
+        ] {
+            assert_eq!(without_password(shown.to_owned()), expected);
+        }
     }
 
     #[test]

@@ -98,7 +98,7 @@ impl<'a> DebugLog<'a> {
             Json::Object(object) => {
                 let property = |(name, value): (&String, &Json)| {
                     let secret = SECRET_PROPERTIES.contains(&name.as_str()) && !value.is_null();
-                    (name.clone(), if secret { HIDDEN.into() } else { self.json(value) })
+                    (self.hide(name), if secret { HIDDEN.into() } else { self.json(value) })
                 };
                 Json::Object(object.iter().map(property).collect::<Map<_, _>>())
             }
@@ -210,6 +210,7 @@ mod tests {
             "token_value": "hidden-token",
             "token_info": { "token_id": "id-1", "deep": [{ "password": "hidden-password" }] },
             "echo": "you sent pat-in-config",
+            "pat-in-config": 1,
             "token": null,
         }));
         let log = log(DEBUG, &[], body, answer).await;
@@ -223,6 +224,7 @@ mod tests {
             r#"\"token_value\":\"***\""#,
             r#"\"password\":\"***\""#,
             r#"\"echo\":\"you sent ***\""#,
+            r#"\"***\":1"#,
             r#"\"token\":null"#,
         ] {
             assert!(log.contains(shown), "{shown} is not in {log}");

@@ -10,6 +10,9 @@ pub(super) const HIDDEN: &str = "***";
 /// Shorter texts are not hidden: they stand in ordinary words, and no credential is that short.
 const SHORTEST: usize = 4;
 
+/// Shorter paths of secret URLs are not hidden where they stand alone: what makes such a URL secret is a long random part.
+const SHORTEST_PATH: usize = 16;
+
 /// How a personal access token and an OAuth secret of Databricks begin; 32 hexadecimal digits follow.
 const PREFIXES: &[&str] = &["dapi", "dose", "dkea"];
 const DIGITS: usize = 32;
@@ -18,9 +21,15 @@ const DIGITS: usize = 32;
 pub(crate) struct Mask(Vec<SecretString>);
 
 impl Mask {
-    /// Every credential of a configuration.
+    /// Every credential of a configuration. Of a URL, its path too, since that is what the server at it sees.
     pub(crate) fn of(config: &Config) -> Self {
-        Mask(config.attributes.credentials().cloned().collect())
+        let credentials = config.attributes.credentials();
+        Mask(
+            credentials
+                .flat_map(|credential| [Some(credential.clone()), path(credential)])
+                .flatten()
+                .collect(),
+        )
     }
 
     /// The text without these credentials, without `more` of them, and without anything that looks like one.
@@ -34,6 +43,13 @@ impl Mask {
         }
         hide_alike(&text)
     }
+}
+
+/// Path and query of a URL that is a credential.
+fn path(credential: &SecretString) -> Option<SecretString> {
+    let (_, rest) = credential.expose_secret().split_once("://")?;
+    let path = &rest[rest.find('/')?..];
+    (path.len() >= SHORTEST_PATH).then(|| path.into())
 }
 
 /// Hides what looks like a credential, whoever it belongs to: an answer may quote somebody else's.
@@ -83,6 +99,19 @@ fn alike(text: &str) -> usize {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::env::Env;
+
+    #[test]
+    fn the_path_of_a_secret_url_is_hidden() {
+        let url = "http://localhost:1/0123456789abcdef?x=1";
+        let stated = [("metadataServiceUrl".to_owned(), url.into())].into();
+        let mask = Mask::of(&Config::resolve(&stated, &Env::default()).unwrap());
+        assert_eq!(
+            mask.hide(&format!("{url}: GET /0123456789abcdef?x=1 HTTP/1.1"), &[]),
+            "***: GET *** HTTP/1.1"
+        );
+        assert!(path(&"http://localhost:1/token".into()).is_none(), "a word that stands in every log");
+    }
 
     #[test]
     fn known_credentials_and_their_like_are_hidden() {

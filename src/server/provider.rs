@@ -494,11 +494,23 @@ impl Provider {
         operation: Operation,
         inputs: Map,
     ) -> Result<(Result<Created, resource::Error>, Option<Unclaimed>), Status> {
-        let (answer, answered) = tokio::sync::oneshot::channel();
+        let (mut answer, answered) = tokio::sync::oneshot::channel();
         let in_flight = self.in_flight.clone();
         self.in_flight.spawn(async move {
             let Operation { resource, client, ctx } = operation;
-            let outcome = guarded(resource.create(&client, &ctx, inputs)).await;
+            // Once nobody waits any more, there is nothing to wait for: what is sent finishes, and nothing else is.
+            let ctx = Context { cancel: ctx.cancel.child_token(), ..ctx };
+            let outcome = {
+                let create = guarded(resource.create(&client, &ctx, inputs));
+                tokio::pin!(create);
+                tokio::select! {
+                    outcome = &mut create => outcome,
+                    () = answer.closed() => {
+                        ctx.cancel.cancel();
+                        create.await
+                    }
+                }
+            };
             let outcome = outcome.map(|outcome| {
                 let unclaimed = outcome.as_ref().ok().map(|created| {
                     let (id, outputs) = (created.id.clone(), created.outputs.clone());

@@ -1,0 +1,411 @@
+"""Secrets stay secret: marked credentials and inputs go through every operation while everything that answers echoes
+what it was sent, and whatever a person or a file could see of it is searched for the marks.
+
+The tables of test_faults_*.py search as well: the plugins there log at the highest level, and no log, error, output,
+event or file of the engine may show a token.
+"""
+
+import base64
+import contextlib
+import json
+import pathlib
+import re
+import runpy
+import secrets
+import time
+import urllib.parse
+
+import grpc
+import pytest
+from conftest import ENGINE_TRACE, ROOT, TOKEN_TYPE, FakeEngine, Plugin, secret
+from support_reliability import CREATE, DELETE, LIST, SideBySide, http_server
+
+INPUT = f"input-{secrets.token_hex(16)}"
+OLD_VALUE = f"value-{secrets.token_hex(16)}"
+
+
+def mark():
+    return secrets.token_hex(20)
+
+
+def pieces(*marks):
+    """What to search for: the marks themselves, halves of them, and what they become on the way."""
+    found = set()
+    for text in marks:
+        found |= {text[:12], text[-12:], base64.b64encode(text.encode()).decode()[:16]}
+        found |= {urllib.parse.quote_plus(text)[:12], urllib.parse.quote_plus(text)[-12:]}
+    return found
+
+
+def assert_hidden(marks, texts):
+    for where, text in texts.items():
+        for piece in pieces(*marks):
+            at = text.find(piece)
+            assert at < 0, f"{where} shows {piece!r}: {text[max(0, at - 200) : at + 100]!r}"
+
+
+# --- Answers that echo what they were asked with ---
+
+
+def jwt():
+    part = base64.urlsafe_b64encode(json.dumps({"a": mark()}).encode()).decode().rstrip("=")
+    return f"{part}.{part}.{mark()}"
+
+
+def kinds():
+    """By name: configuration, environment, what the server answers well, and the marks. `{url}` is the server's."""
+    token, password, special, access = mark(), mark(), f"a/{mark()}+b", mark()
+    id_token, request_token, system_token, in_url = jwt(), mark(), mark(), mark()
+    found = {"/oidc/.well-known/oauth-authorization-server": {"token_endpoint": "{url}/token"}}
+    good = found | {"/token": {"access_token": access, "token_type": "Bearer", "expires_in": 3600}}
+    devops = {
+        "SYSTEM_ACCESSTOKEN": system_token,
+        "SYSTEM_TEAMFOUNDATIONCOLLECTIONURI": "{url}/devops/",
+        "SYSTEM_PLANID": "plan",
+        "SYSTEM_JOBID": "job",
+        "SYSTEM_TEAMPROJECTID": "project",
+        "SYSTEM_HOSTTYPE": "build",
+    }
+    github = {"ACTIONS_ID_TOKEN_REQUEST_URL": "{url}/github?x=1", "ACTIONS_ID_TOKEN_REQUEST_TOKEN": request_token}
+    client = {"clientId": "app", "clientSecret": secret(special)}
+    return {
+        "a personal access token": ({"token": secret(token)}, {}, {}, [token]),
+        "a token of Databricks' form": ({"token": secret("dapi" + token[:32])}, {}, {}, ["dapi" + token[:32]]),
+        "a token from the environment": ({}, {"DATABRICKS_TOKEN": token}, {}, [token]),
+        "a password": ({"username": "u", "password": secret(password)}, {}, {}, [password, f"u:{password}"]),
+        "a client secret that is refused": (client, {}, found, [special, f"app:{urllib.parse.quote_plus(special)}"]),
+        "a client secret": (client, {}, good, [special, access]),
+        "an identity token that is refused": ({}, {"DATABRICKS_OIDC_TOKEN": id_token}, found, [id_token]),
+        "an identity token": ({}, {"DATABRICKS_OIDC_TOKEN": id_token}, good, [id_token, access]),
+        "GitHub's request token, refused": ({}, github, found, [request_token]),
+        "GitHub's identity token, refused": ({}, github, found | {"/github": {"value": id_token}}, [id_token]),
+        "Azure DevOps' system token, refused": ({}, devops, found, [system_token]),
+        "a metadata service": (
+            {"metadataServiceUrl": secret("{url}/" + in_url)},
+            {},
+            {f"/{in_url}": {"access_token": access, "token_type": "Bearer", "expires_on": int(time.time()) + 3600}},
+            [in_url, access],
+        ),
+        "a metadata service that refuses": ({"metadataServiceUrl": secret("{url}/" + in_url)}, {}, {}, [in_url]),
+    }
+
+
+# How a server may say what it dislikes: (status line, headers, body), all of which may hold the echo.
+FORMS = {
+    "a Databricks error": ("400 Bad Request", "", lambda echo: json.dumps({"error_code": "BAD", "message": echo})),
+    "a code": ("403 Forbidden", "", lambda echo: json.dumps({"error_code": echo, "message": "no"})),
+    "an OAuth error": (
+        "401 Unauthorized",
+        "",
+        lambda echo: json.dumps({"error": "invalid_client", "error_description": echo}),
+    ),
+    "an OAuth error code": ("400 Bad Request", "", lambda echo: json.dumps({"error": echo})),
+    "a SCIM error": ("400 Bad Request", "", lambda echo: json.dumps({"detail": echo, "status": echo, "scimType": echo})),
+    "a line of text": ("400 Bad Request", "", lambda echo: f"BAD_REQUEST: {echo}"),
+    "text": ("400 Bad Request", "", lambda echo: echo),
+    "HTML": ("401 Unauthorized", "content-type: text/html\r\n", lambda echo: f"<html><pre>{echo}</pre></html>"),
+    "another good answer": ("200 OK", "", lambda echo: json.dumps({"something": echo, echo: "else"})),
+    "a good answer that is no JSON": ("200 OK", "", lambda echo: echo),
+    "throttling": ("429 Too Many Requests", "", lambda echo: json.dumps({"error_code": "BUSY", "message": echo})),
+    "a 503": ("503 Service Unavailable", "", lambda echo: json.dumps({"error_code": "BUSY", "message": echo})),
+    "a reason": ("400 {echo}", "", lambda echo: ""),
+    "a redirect": ("302 Found", "location: https://elsewhere.invalid/{echo}?{echo}\r\n", lambda echo: ""),
+    "headers": (
+        "400 Bad Request",
+        "x-request-id: {echo}\r\nx-databricks-org-id: {echo}\r\nretry-after: {echo}\r\ncontent-type: {echo}\r\n",
+        lambda echo: json.dumps({"error_code": "BAD", "message": "no"}),
+    ),
+}
+
+
+def echoing(form, paths):
+    """A server that answers some paths well, and anything else with all that it was sent."""
+    status, headers, content = FORMS[form]
+
+    def respond(head, body):
+        path = head.split(" ")[1].split("?")[0]
+        if path in paths:
+            answer = json.dumps(paths[path]).replace("{url}", f"http://127.0.0.1:{server.port}")
+            return "HTTP/1.1 200 OK\r\ncontent-type: application/json", answer
+        if path == "/.well-known/databricks-config":
+            return "HTTP/1.1 404 Not Found", ""
+        values = [line.split(": ", 1)[-1] for line in head.splitlines()]
+        # Long enough that it is cut somewhere.
+        echo = " ".join([*values, body] * 3)
+        line = echo.replace('"', "'")
+        return f"HTTP/1.1 {status}\r\n{headers}".replace("{echo}", line).rstrip(), content(echo)
+
+    server = http_server(respond)
+    return server
+
+
+KINDS = kinds()
+# Forms that are asked again. A sign-in that is refused so is asked for a minute, and says nothing meanwhile.
+REPEATED = ("throttling", "a 503")
+
+
+def echoes(kind, home):
+    config, environment, paths, marks = KINDS[kind]
+    marks = [*marks, INPUT, OLD_VALUE]
+    outputs = {"tokenId": "i", "tokenValue": secret(OLD_VALUE), "creationTime": 1, "expiryTime": -1}
+    state = {"comment": secret(INPUT), "rotateBeforeSeconds": 60}
+    changed = state | {"comment": secret(INPUT + "2")}
+    operations = {
+        "create": lambda client: client.create(state),
+        "delete": lambda client: client.delete("i", state, outputs),
+        "read": lambda client: client.read("i", state, outputs),
+        "import": lambda client: client.read("i"),
+        "update": lambda client: client.update("i", changed, state, outputs | {"comment": secret(INPUT)}),
+        "diff": lambda client: client.diff("i", changed, state, outputs),
+        "list": lambda client: client.list(),
+    }
+    shown = {}
+    for form in FORMS:
+        if form in REPEATED and "refuse" in kind:
+            continue
+        with contextlib.ExitStack() as stack:
+            server = stack.enter_context(echoing(form, paths))
+            url = f"http://127.0.0.1:{server.port}"
+
+            def fill(values):
+                return json.loads(json.dumps(values).replace("{url}", url))
+
+            engine = FakeEngine()
+            stack.callback(engine.stop)
+            # As talkative as it gets.
+            talkative = {"DATABRICKS_DEBUG_HEADERS": "true", "DATABRICKS_DEBUG_TRUNCATE_BYTES": "100000"}
+            env = fill(environment) | talkative
+            process = Plugin(pathlib.Path(home), "-v=9", engine=engine.address, env=env)
+            stack.callback(process.stop)
+            client = process.connect()
+            client.handshake(engine_address=engine.address)
+            client.configure(host=url, retryTimeoutSeconds=3 if form in REPEATED else 1, **fill(config))
+            for name, call in operations.items():
+                if form in REPEATED and name != "create":
+                    continue
+                try:
+                    call(client)
+                except grpc.RpcError as error:
+                    assert error.details()
+                    shown[f"the error of {name} with {form}"] = error.details() + str(error.trailing_metadata())
+            process.stop()
+            shown[f"the log with {form}"] = process.stderr + process.stdout
+            shown[f"the messages with {form}"] = json.dumps(engine.messages)
+            if form in REPEATED:
+                assert any(ephemeral for *_, ephemeral in engine.messages), "nobody was told why it takes so long"
+            # The hunt has something to find.
+            sent = "".join(head + body for head, body in server.seen)
+            assert any(piece in sent for piece in pieces(*marks[:-2])), "no credential was sent"
+    assert len([name for name in shown if "error" in name]) > 50, sorted(shown)
+    assert_hidden(marks, shown)
+
+
+@pytest.fixture(scope="module")
+def ends(request):
+    cases = SideBySide(request, echoes, workers=6)
+    yield cases
+    cases.stop()
+
+
+@pytest.mark.parametrize("name", KINDS)
+def test_echoes(ends, name):
+    assert ends[name] is None
+
+
+# --- Inputs and configuration ---
+
+
+def test_refusals_of_inputs(provider, fake_engine):
+    """The engine prints the value of the property that a failure names, and reasons as they are."""
+    marks = [mark() for _ in range(6)]
+    texts = {}
+    for inputs in (
+        {"comment": secret({"a": marks[0]})},
+        {"lifetimeSeconds": secret(marks[1])},
+        {"scopes": secret([marks[2], marks[2]])},
+        {"scopes": [secret(marks[2]), secret(marks[2])]},
+        {"rotateWhenChanged": secret(marks[3])},
+        {"rotateWhenChanged": {"a": secret([marks[3]])}},
+        {"providerConfig": secret({"workspaceId": [marks[4]]})},
+        {"unknown": secret(marks[5])},
+        {"autoscopeEnabled": secret(marks[5])},
+    ):
+        _, failures = provider.check(inputs)
+        assert failures, inputs
+        assert all(not name for name, _ in failures), failures
+        texts[str(list(inputs))] = json.dumps(failures)
+        # The engine creates nothing then. If it did, the error would be as silent.
+        try:
+            provider.create(inputs)
+        except grpc.RpcError as error:
+            texts[f"create {list(inputs)}"] = error.details()
+    assert len(texts) > 10, sorted(texts)
+    texts["messages"] = json.dumps(fake_engine.messages)
+    assert_hidden(marks, texts)
+
+
+def test_refusals_of_configuration(plugin, tmp_path):
+    token, password, other, in_file = mark(), mark(), mark(), mark()
+    (tmp_path / ".databrickscfg").write_text(f"[bad]\nhost = https://a.b\ntoken = {in_file}\nclient_secret = {in_file}\n")
+    process = plugin("-v=9", env={"DATABRICKS_PASSWORD": password, "DATABRICKS_USERNAME": "u"})
+    texts = {}
+    for number, stated in enumerate(
+        (
+            {"host": "https://a.b", "token": token},
+            {"host": "https://a.b", "token": {"a": token}},
+            {"host": "https://a.b", "token": token, "clientSecret": [other]},
+            {"host": f"https://u:{other}@:x", "token": token},
+            {"host": "https://a.b", "profile": "bad"},
+            {"host": "https://a.b", "token": token, "surprise": other},
+            {"host": "https://a.b", "googleCredentials": other, "azureClientSecret": other},
+            {"host": "https://a.b", "rateLimit": token, "token": token},
+        )
+    ):
+        client = process.connect()
+        _, failures = client.check_config(stated)
+        assert failures, stated
+        assert all(not name for name, _ in failures), failures
+        texts[f"check {number}"] = json.dumps(failures)
+        try:
+            client.configure(**stated)
+        except grpc.RpcError as error:
+            texts[f"configure {number}"] = error.details()
+    assert len(texts) > 12, sorted(texts)
+    texts["log"] = process.stderr
+    assert_hidden([token, password, other, in_file], texts)
+
+
+def test_a_lost_create_does_not_show_a_secret_comment(provider, workspace, fake_engine):
+    """The error names the token by its id; its comment is secret in the program."""
+    workspace.fault(CREATE, {"drop": "after"})
+    with pytest.raises(grpc.RpcError) as caught:
+        provider.create({"comment": secret(INPUT)})
+    (token,) = workspace.tokens()
+    assert token["id"] in caught.value.details() and token["comment"] == INPUT
+    workspace.fault(CREATE, {"status": 400, "message": f"the comment {INPUT} is not allowed"})
+    with pytest.raises(grpc.RpcError) as refused:
+        provider.create({"comment": secret(INPUT)})
+    assert "is not allowed" in refused.value.details()
+    texts = {"lost": caught.value.details(), "refused": refused.value.details()}
+    assert_hidden([INPUT], texts | {"messages": json.dumps(fake_engine.messages)})
+
+
+# --- Other hosts ---
+
+
+@pytest.mark.parametrize("status", [301, 302, 303, 307, 308])
+def test_a_redirect_carries_nothing_elsewhere(plugin, status):
+    with http_server(lambda head, body: ("HTTP/1.1 200 OK", "{}")) as elsewhere:
+        # By another name, so that it is another host as well as another port.
+        location = f"location: http://localhost:{elsewhere.port}/api"
+        with http_server(lambda head, body: (f"HTTP/1.1 {status} Moved\r\n{location}", "")) as server:
+            url = f"http://127.0.0.1:{server.port}"
+            for config in ({"token": "t"}, {"clientId": "a", "clientSecret": "s"}, {"username": "u", "password": "p"}):
+                client = plugin().connect()
+                client.configure(host=url, retryTimeoutSeconds=1, **config)
+                for call in (
+                    lambda: client.create({"comment": "c"}),
+                    lambda: client.read("i", {}, {"tokenId": "i"}),
+                    lambda: client.delete("i", {}, {}),
+                    client.list,
+                ):
+                    with pytest.raises(grpc.RpcError):
+                        call()
+            assert server.seen
+        assert elsewhere.seen == []
+
+
+@pytest.mark.parametrize(
+    ("host", "warned"),
+    [("http://workspace.invalid", True), ("https://workspace.invalid", False), ("http://127.0.0.2:1", False)],
+)
+def test_plain_http_is_warned_of_once(plugin, fake_engine, host, warned):
+    client = plugin(engine=fake_engine.address).connect()
+    client.handshake(engine_address=fake_engine.address)
+    client.configure(host=host, token="t", retryTimeoutSeconds=1)
+    for _ in range(2):
+        with pytest.raises(grpc.RpcError):
+            client.create({})
+    warnings = [text for severity, _, text, _ in fake_engine.messages if severity == "WARNING"]
+    assert len(warnings) == warned, warnings
+    assert all("plain http" in text and host in text for text in warnings)
+
+
+def test_no_core_dumps(plugin):
+    limits = pathlib.Path(f"/proc/{plugin().process.pid}/limits").read_text(encoding="utf-8")
+    assert re.search(r"Max core file size +0 +0 ", limits), limits
+
+
+# --- The whole way, on the real engine ---
+
+VERBOSE = ("--debug", "-v=9", "--logtostderr", "--logflow")
+
+
+def hunt(pulumi, marks, *texts):
+    """Searches all that the commands printed, reported and left on the disk."""
+    shown = {result.command: ENGINE_TRACE.sub("", result.text) + json.dumps(result.events) for result in pulumi.results}
+    scratch = pulumi.project_dir.parent
+    for path in scratch.rglob("*"):
+        if path.is_file() and not path.is_symlink():
+            shown[str(path.relative_to(scratch))] = path.read_bytes().decode("utf-8", errors="replace")
+    shown |= {f"text {number}": text for number, text in enumerate(texts)}
+    assert any("test.json" in name for name in shown), "the state is among what is searched"
+    assert_hidden(marks, shown)
+    assert not pulumi.leaks(*texts)
+
+
+def test_every_failure_with_the_most_verbose_logs(pulumi, workspace):
+    """Credentials in the stack's configuration and in an explicit provider, a secret input, and answers that echo."""
+    comment = mark()
+    del pulumi.env["DATABRICKS_TOKEN"]
+    pulumi.token({"comment": {"fn::secret": comment}, "rotateBeforeSeconds": 60})
+    pulumi.init()
+    pulumi.run("config", "set", "--secret", "databricks:token", workspace.token)
+    pulumi.results.clear()
+    for path, action in (
+        (CREATE, {"status": 400, "message": f"Bearer {workspace.token} may not create {comment}"}),
+        (CREATE, {"drop": "after"}),
+    ):
+        workspace.fault(path, action)
+        pulumi.up(*VERBOSE, ok=False)
+    workspace.fault(CREATE, {"status": 429, "message": f"Bearer {workspace.token}", "retry_after": "1"})
+    pulumi.up(*VERBOSE)
+    assert len(workspace.live()) == 2
+    workspace.fault(LIST, {"status": 403, "message": f"Bearer {workspace.token}"})
+    pulumi.refresh(*VERBOSE, ok=False)
+    workspace.fault("/token/", {"status": 400, "message": f"{comment} is not allowed"}, method="PATCH")
+    pulumi.token({"comment": {"fn::secret": comment + "2"}, "rotateBeforeSeconds": 60})
+    pulumi.up(*VERBOSE, ok=False)
+    pulumi.up(*VERBOSE)
+    pulumi.export()
+    workspace.fault(DELETE, {"status": 403, "html": True, "message": f"Bearer {workspace.token}"})
+    pulumi.destroy(*VERBOSE, ok=False)
+    # The program holds the comment.
+    (pulumi.project_dir / "Pulumi.yaml").unlink()
+    hunt(pulumi, [comment, workspace.token])
+
+
+def test_the_python_example(python_program, pulumi, workspace):
+    stack = python_program(lambda: runpy.run_path(str(ROOT / "examples/python/__main__.py")))
+    stack.up()
+    workspace.fault(LIST, {"status": 400, "message": f"Bearer {workspace.token}"})
+    with pytest.raises(Exception) as caught:
+        stack.refresh()
+    stack.refresh()
+    stack.destroy()
+    assert len(workspace.tokens()) == 1
+    hunt(pulumi, [workspace.token], *stack.output, str(caught.value))
+
+
+def test_the_yaml_example(pulumi, workspace):
+    pulumi.write(runtime="yaml")
+    project = pulumi.project_dir / "Pulumi.yaml"
+    frame = project.read_text(encoding="utf-8")
+    example = (ROOT / "examples/yaml/Pulumi.yaml").read_text(encoding="utf-8")
+    project.write_text(example + "\n" + frame[frame.index("plugins:") : frame.index("runtime:")], encoding="utf-8")
+    pulumi.init()
+    pulumi.up(*VERBOSE)
+    assert pulumi.resource()["type"] == TOKEN_TYPE
+    pulumi.refresh(*VERBOSE)
+    pulumi.destroy(*VERBOSE)
+    hunt(pulumi, [workspace.token])
