@@ -81,7 +81,8 @@ impl AttributeType for Option<String> {
         match value.plain() {
             Value::String(text) => Self::parse(text),
             // An account or workspace id that YAML read as a number.
-            Value::Number(number) => Self::parse(&number.to_string()),
+            // Adding zero makes 0 of -0, which is equal to it.
+            Value::Number(number) => Self::parse(&(number + 0.0).to_string()),
             value => Err(format!("expected a string, got {}", value.kind())),
         }
     }

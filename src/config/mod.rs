@@ -4,11 +4,13 @@
 //! sends a request.
 
 mod attributes;
+#[cfg(test)]
+mod fuzz;
 mod host;
 mod ini;
 mod profile;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use crate::env::Env;
 use crate::property::{Failure, Map, Value, is_internal};
@@ -36,6 +38,8 @@ pub struct Config {
     pub attributes: Attributes,
     /// Where each value comes from, by attribute name.
     pub sources: BTreeMap<&'static str, Source>,
+    /// Attributes whose values the program marks as secret, credentials or not.
+    pub confidential: BTreeSet<&'static str>,
     /// The host in its normal form, if one is set.
     pub host: Option<Host>,
 }
@@ -109,6 +113,9 @@ impl Config {
             else {
                 continue;
             };
+            if value.has_secret() {
+                self.confidential.insert(attribute.name);
+            }
             self.set(attribute, Source::Program, |attributes| (attribute.set_value)(attributes, value))
                 .map_err(|reason| self.error(format!("databricks:{}: {reason}", attribute.name)))?;
         }
@@ -187,18 +194,20 @@ impl Config {
         ConfigError { reason: reason.into(), settings: self.describe() }
     }
 
-    /// What is set and by which environment variables, in the form of the Databricks SDKs. Credentials are masked.
+    /// What is set and by which environment variables, in the form of the Databricks SDKs. Credentials are masked,
+    /// and so is whatever the program marks as secret.
     pub fn describe(&self) -> String {
         let set = || {
             ATTRIBUTES.iter().filter(|attribute| {
                 attribute.group != Group::Internal && (attribute.is_set)(&self.attributes)
             })
         };
-        let values: Vec<_> = set()
-            .map(|attribute| {
-                format!("{}={}", attribute.ini, without_password((attribute.show)(&self.attributes)))
-            })
-            .collect();
+        let show = |attribute: &Attribute| {
+            let confidential = self.confidential.contains(attribute.name);
+            if confidential { "***".to_owned() } else { without_password((attribute.show)(&self.attributes)) }
+        };
+        let values: Vec<_> =
+            set().map(|attribute| format!("{}={}", attribute.ini, show(attribute))).collect();
         let names: Vec<_> = set()
             .filter(|attribute| self.sources.get(attribute.name) == Some(&Source::Environment))
             .filter_map(|attribute| attribute.env)
@@ -325,6 +334,14 @@ mod tests {
         assert_eq!(config.attributes.host.as_deref(), Some("https://program"));
         assert_eq!(config.sources["token"], Source::Environment);
         assert_eq!(config.describe(), "Config: host=https://program, token=***. Env: DATABRICKS_TOKEN");
+    }
+
+    #[test]
+    fn what_the_program_marks_secret_is_not_shown() {
+        let mut stated = stated(&[("token", "t"), ("rateLimit", "many")]);
+        stated.insert("username".into(), Value::secret("somebody".into()));
+        let error = Config::resolve(&stated, &Env::default()).unwrap_err().to_string();
+        assert!(error.contains("username=***") && !error.contains("somebody"), "{error}");
     }
 
     #[test]

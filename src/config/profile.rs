@@ -1,6 +1,6 @@
 //! `.databrickscfg`: profiles that the Databricks CLI and SDKs share.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use super::ini::{DEFAULT, File};
 use super::{ATTRIBUTES, Config, ConfigError, Group, Source};
@@ -20,16 +20,23 @@ pub(super) fn load(config: &mut Config, env: &Env) -> Result<(), ConfigError> {
         return Ok(());
     }
     let Some(path) = path(config, env) else { return Ok(()) };
-    let unusable = |config: &Config, reason: &dyn std::fmt::Display| {
-        config.error(format!("resolve: {}: cannot parse config file: {reason}", path.display()))
-    };
     let text = match std::fs::read(&path) {
         Ok(bytes) => zeroize::Zeroizing::new(bytes),
         // Most machines have none.
         Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(()),
-        Err(error) => return Err(unusable(config, &error)),
+        Err(error) => return Err(unusable(config, &path, &error)),
     };
-    let file = File::parse(&String::from_utf8_lossy(&text)).map_err(|reason| unusable(config, &reason))?;
+    apply(config, &path, &text)
+}
+
+fn unusable(config: &Config, path: &Path, reason: &dyn std::fmt::Display) -> ConfigError {
+    config.error(format!("resolve: {}: cannot parse config file: {reason}", path.display()))
+}
+
+/// Fills what is still unset from the content of the file at `path`.
+pub(super) fn apply(config: &mut Config, path: &Path, content: &[u8]) -> Result<(), ConfigError> {
+    let file =
+        File::parse(&String::from_utf8_lossy(content)).map_err(|reason| unusable(config, path, &reason))?;
 
     let asked = config.attributes.profile.clone().or_else(|| {
         let name = file.get(SETTINGS, "default_profile")?.trim();

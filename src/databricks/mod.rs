@@ -3,6 +3,8 @@
 mod auth;
 mod debug_log;
 mod error;
+#[cfg(test)]
+mod fuzz;
 mod mask;
 mod metadata;
 mod retry;

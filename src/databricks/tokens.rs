@@ -80,13 +80,13 @@ pub struct TokenChange {
 }
 
 #[derive(Deserialize)]
-struct CreateReply {
+pub(super) struct CreateReply {
     token_value: SecretString,
     token_info: TokenInfo,
 }
 
 #[derive(Deserialize)]
-struct ListReply {
+pub(super) struct ListReply {
     /// Absent where there are none.
     token_infos: Option<Vec<TokenInfo>>,
     #[serde(flatten)]

@@ -45,7 +45,8 @@ impl Failure {
     }
 }
 
-/// Refuses keys that the record does not have, and suggests what may have been meant.
+/// Refuses keys that the record does not have, and suggests what may have been meant. Each failure names its key, so
+/// this is not for maps that are secret as a whole.
 pub fn check_keys(map: &Map, rows: &[Row], of: &str) -> Vec<Failure> {
     map.keys()
         .filter(|key| !is_internal(key) && !rows.iter().any(|row| row.name == key.as_str()))

@@ -139,7 +139,8 @@ impl Property for String {
     fn decode(value: &Value) -> Result<Self, Mismatch> {
         match value.plain() {
             Value::String(text) => Ok(text.clone()),
-            Value::Number(number) => Ok(number.to_string()),
+            // Adding zero makes 0 of -0, which is equal to it.
+            Value::Number(number) if number.is_finite() => Ok((number + 0.0).to_string()),
             Value::Bool(flag) => Ok(flag.to_string()),
             value => wrong("a string", value),
         }
@@ -247,7 +248,9 @@ impl<T: Property> Property for BTreeMap<String, T> {
             Value::Object(map) => map
                 .iter()
                 .map(|(key, item)| {
-                    T::decode(item).map(|item| (key.clone(), item)).map_err(|error| at(key, error))
+                    // A secret map's keys are as secret as its values.
+                    let place = if matches!(value, Value::Secret(_)) { "one of its values" } else { key };
+                    T::decode(item).map(|item| (key.clone(), item)).map_err(|error| at(place, error))
                 })
                 .collect(),
             value => wrong("a map", value),
@@ -286,6 +289,23 @@ mod tests {
     fn a_refusal_never_quotes_the_value() {
         let error = i64::decode(&Value::secret("dapi-hidden".into())).unwrap_err();
         assert_eq!(error, Mismatch::Wrong("expected a whole number, got a string".into()));
+    }
+
+    #[test]
+    fn numbers_become_text_if_they_have_one() {
+        for (number, text) in [(8.0, "8"), (0.5, "0.5"), (-0.0, "0")] {
+            assert_eq!(<String as Property>::decode(&Value::Number(number)), Ok(text.to_owned()));
+        }
+        assert!(<String as Property>::decode(&Value::Number(f64::NAN)).is_err());
+    }
+
+    #[test]
+    fn a_refusal_names_the_key_unless_it_is_secret() {
+        let map = Value::Object(Map::from([("hidden".to_owned(), Value::Null)]));
+        let refusal = |value: &Value| <BTreeMap<String, String> as Property>::decode(value).unwrap_err();
+        assert_eq!(refusal(&map), Mismatch::Wrong("hidden: expected a string, got nothing".into()));
+        let refused = Mismatch::Wrong("one of its values: expected a string, got nothing".into());
+        assert_eq!(refusal(&Value::secret(map)), refused);
     }
 
     #[test]

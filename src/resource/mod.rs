@@ -1,6 +1,8 @@
 //! Resources: what they take, what they give, and what each operation does. A new resource is one new file and one
 //! line in [`ALL`].
 
+#[cfg(test)]
+mod fuzz;
 mod token;
 
 use async_trait::async_trait;

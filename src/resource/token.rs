@@ -136,10 +136,17 @@ impl Resource for Token {
     fn check(&self, inputs: Map) -> Checked {
         let mut inputs = cleaned(inputs);
         let mut failures = check_keys(&inputs, TokenInputs::ROWS, "a databricks Token");
-        if let Some(Value::Object(config)) = inputs.get("providerConfig").map(Value::plain) {
-            let unknown = check_keys(config, TokenProviderConfig::ROWS, "providerConfig");
-            failures
-                .extend(unknown.into_iter().map(|failure| Failure::new("providerConfig", failure.reason)));
+        if let Some(config) = inputs.get("providerConfig")
+            && let Value::Object(map) = config.plain()
+        {
+            let secret = matches!(config, Value::Secret(_));
+            failures.extend(check_keys(map, TokenProviderConfig::ROWS, "providerConfig").into_iter().map(
+                |failure| {
+                    // A secret map's keys are as secret as its values.
+                    let reason = if secret { "it knows only workspaceId".to_owned() } else { failure.reason };
+                    Failure::new("providerConfig", reason)
+                },
+            ));
         }
         let mut warnings = Vec::new();
         match TokenInputs::decode(&inputs) {

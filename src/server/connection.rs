@@ -15,6 +15,7 @@ use super::engine::EngineLog;
 use crate::databricks::Client;
 
 /// What a connection has been told so far.
+#[derive(Default)]
 pub(super) struct Instance {
     client: Mutex<Option<Client>>,
     pub(super) engine: Arc<EngineLog>,

@@ -4,6 +4,8 @@
 mod connection;
 mod delivery;
 mod engine;
+#[cfg(test)]
+mod fuzz;
 mod provider;
 mod status;
 mod wire;

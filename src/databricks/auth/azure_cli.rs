@@ -169,7 +169,8 @@ struct Answer {
     local_expiry: String,
 }
 
-fn token(output: &[u8], zone: &TimeZone) -> Result<Token, AuthError> {
+/// Reads what the tool wrote to stdout.
+pub(super) fn token(output: &[u8], zone: &TimeZone) -> Result<Token, AuthError> {
     const WHAT: &str = "az account get-access-token";
     let answer: Answer = serde_json::from_slice(output).map_err(|error| {
         AuthError(format!(

@@ -138,20 +138,25 @@ impl cache::Source for Cli {
         let output = command::run(&self.settings, &self.program, &arguments)
             .await
             .map_err(|failure| AuthError(format!("cannot get access token: {failure}")))?;
-        // The place of the fault, since the answer holds a token.
-        let answer: Answer = serde_json::from_slice(&output).map_err(|error| {
-            let (line, column) = (error.line(), error.column());
-            AuthError(format!("cannot parse CLI response: line {line}, column {column}"))
-        })?;
-        let expires = parse_expiry(&answer.expiry).ok_or_else(|| {
-            AuthError("cannot parse CLI response: cannot parse token expiry: it is no date".to_owned())
-        })?;
-        Token::new("databricks auth token", answer.access_token, &answer.token_type, Some(expires))
+        read_answer(&output)
     }
 }
 
+/// Reads what the tool wrote to stdout.
+pub(super) fn read_answer(output: &[u8]) -> Result<Token, AuthError> {
+    // The place of the fault, since the answer holds a token.
+    let answer: Answer = serde_json::from_slice(output).map_err(|error| {
+        let (line, column) = (error.line(), error.column());
+        AuthError(format!("cannot parse CLI response: line {line}, column {column}"))
+    })?;
+    let expires = parse_expiry(&answer.expiry).ok_or_else(|| {
+        AuthError("cannot parse CLI response: cannot parse token expiry: it is no date".to_owned())
+    })?;
+    Token::new("databricks auth token", answer.access_token, &answer.token_type, Some(expires))
+}
+
 /// A date of RFC 3339, or one without a zone, which is UTC.
-fn parse_expiry(text: &str) -> Option<SystemTime> {
+pub(super) fn parse_expiry(text: &str) -> Option<SystemTime> {
     let timestamp = text.parse::<Timestamp>().ok().or_else(|| {
         let date: DateTime = text.parse().ok()?;
         TimeZone::UTC.to_timestamp(date).ok()
@@ -161,14 +166,14 @@ fn parse_expiry(text: &str) -> Option<SystemTime> {
 
 /// A version of the tool. What comes before a release has no part in it but that.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
-struct Version {
+pub(super) struct Version {
     numbers: [u32; 3],
     is_release: bool,
 }
 
 impl Version {
     /// Reads `Databricks CLI v0.296.0`. A build without a version calls itself v0.0.0-dev, and so is older than all.
-    fn parse(output: &str) -> Option<Version> {
+    pub(super) fn parse(output: &str) -> Option<Version> {
         let text = output.trim();
         let text = text.strip_prefix("Databricks CLI ").unwrap_or(text).strip_prefix('v')?;
         let text = text.split('+').next()?;

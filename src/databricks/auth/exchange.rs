@@ -35,7 +35,7 @@ pub(super) struct TokenAnswer {
     #[serde(default)]
     token_type: String,
     #[serde(default)]
-    expires_in: Seconds,
+    pub(super) expires_in: Seconds,
 }
 
 impl TokenAnswer {
@@ -191,7 +191,7 @@ async fn once(
 
 /// The error in the answer of a token endpoint: RFC 6749's, Azure's, or Databricks'. Anything else is not repeated,
 /// since it may echo what was sent.
-fn describe(body: &[u8]) -> String {
+pub(super) fn describe(body: &[u8]) -> String {
     let json: Json = serde_json::from_slice(body).unwrap_or_default();
     let text = |value: &Json| value.as_str().unwrap_or_default().to_owned();
     let (code, message) = match &json["error"] {

@@ -17,6 +17,8 @@ mod endpoints;
 mod env_oidc;
 mod exchange;
 mod file_oidc;
+#[cfg(test)]
+mod fuzz;
 mod github_oidc;
 mod github_oidc_azure;
 mod google;

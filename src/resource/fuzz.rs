@@ -1,0 +1,321 @@
+//! Fuzz target: whole operations against a host that answers anything. `docs/fuzzing.md` says how to fuzz on.
+
+use std::panic::AssertUnwindSafe;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex};
+use std::time::{Duration, SystemTime};
+
+use bolero::{Driver, ValueGenerator};
+use serde_json::{Value as Json, json};
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+use tokio::net::{TcpListener, TcpStream};
+use tokio::runtime::Runtime;
+
+use super::{ALL, Diff, Known, State};
+use crate::config::Config;
+use crate::context::{BoxFuture, Clock, Context, Reporter, Severity};
+use crate::databricks::Client;
+use crate::env::Env;
+use crate::property::{Map, Value};
+
+/// What only secret values hold.
+const HUSH: &str = "dapi-hush";
+
+const TEXTS: &[&str] = &[
+    "",
+    "a",
+    "i",
+    "sql",
+    "<html><pre> Invalid access token.</pre>",
+    "ABC: def",
+    "RESOURCE_DOES_NOT_EXIST",
+    "QUOTA_EXCEEDED",
+    "TEMPORARILY_UNAVAILABLE",
+    "AUTOSCOPE_STATE_RUNNING",
+    "REQUEST_LIMIT_EXCEEDED",
+    "/login.html?error=private-link-validation-error",
+    "https://b/login",
+    "0",
+    "18446744073709551615",
+    "Fri, 31 Dec 9999 23:59:59 GMT",
+    "12345",
+];
+const NUMBERS: &[i64] = &[0, -1, 1, 1_700_000_000_000, 1_700_000_060_000, i64::MAX, i64::MIN, 1 << 53];
+const STATUSES: &[u16] = &[200, 200, 200, 200, 200, 302, 400, 401, 403, 404, 408, 429, 500, 503];
+
+/// What the host answers, request by request, and which operation asks.
+#[derive(Debug)]
+struct Case {
+    operation: u8,
+    inputs: u8,
+    replies: Vec<Reply>,
+}
+
+#[derive(Clone, Debug)]
+struct Reply {
+    status: u16,
+    header: Option<(&'static str, &'static str)>,
+    body: Vec<u8>,
+}
+
+impl Reply {
+    fn to_bytes(&self) -> Vec<u8> {
+        let header = self.header.map(|(name, value)| format!("{name}: {value}\r\n")).unwrap_or_default();
+        let head =
+            format!("HTTP/1.1 {} X\r\ncontent-length: {}\r\n{header}\r\n", self.status, self.body.len());
+        [head.as_bytes(), &self.body].concat()
+    }
+}
+
+struct Cases;
+
+impl ValueGenerator for Cases {
+    type Output = Case;
+
+    fn generate<D: Driver>(&self, driver: &mut D) -> Option<Case> {
+        let (operation, inputs) = (byte(driver), byte(driver));
+        let replies = (0..=byte(driver) % 4).map(|_| reply(driver)).collect();
+        Some(Case { operation, inputs, replies })
+    }
+}
+
+/// The next byte; zero once there are no more.
+fn byte<D: Driver>(driver: &mut D) -> u8 {
+    driver.produce().unwrap_or_default()
+}
+
+fn pick<T: Copy, D: Driver>(driver: &mut D, from: &[T]) -> T {
+    from[usize::from(byte(driver)) % from.len()]
+}
+
+fn reply<D: Driver>(driver: &mut D) -> Reply {
+    let status = pick(driver, STATUSES);
+    let name = pick(driver, &[None, Some("retry-after"), Some("location"), Some("x-databricks-org-id")]);
+    let header = name.map(|name| (name, pick(driver, TEXTS)));
+    let body = match byte(driver) % 6 {
+        0 => (0..byte(driver)).map(|_| byte(driver)).collect(),
+        1 => pick(driver, TEXTS).into(),
+        2 => json!({ "error_code": json(driver, 2), "message": json(driver, 2), "error": json(driver, 2) })
+            .to_string()
+            .into_bytes(),
+        3 => json!({ "token_infos": (0..byte(driver) % 4).map(|_| info(driver)).collect::<Json>() })
+            .to_string()
+            .into_bytes(),
+        _ => {
+            // Only a good answer holds a token.
+            let value = if status == 200 && byte(driver) > 0 { json!(HUSH) } else { json(driver, 1) };
+            json!({ "token_value": value, "token_info": info(driver) }).to_string().into_bytes()
+        }
+    };
+    Reply { status, header, body }
+}
+
+fn info<D: Driver>(driver: &mut D) -> Json {
+    if byte(driver) == 255 {
+        return json(driver, 2);
+    }
+    let mut info = json!({});
+    let present = byte(driver);
+    let names = ["comment", "creation_time", "expiry_time", "scopes", "autoscope_state", "inferred_scopes"];
+    for (at, name) in names.into_iter().enumerate().filter(|(at, _)| present & (1 << at) != 0) {
+        info[name] = match (byte(driver), at) {
+            (0..=31, _) => json(driver, 2),
+            (_, 0 | 4) => json!(pick(driver, TEXTS)),
+            (_, 1 | 2) => json!(pick(driver, NUMBERS)),
+            _ => json!([pick(driver, TEXTS), pick(driver, TEXTS)]),
+        };
+    }
+    if present & 64 == 0 {
+        info["token_id"] = json!("i");
+    }
+    info
+}
+
+fn json<D: Driver>(driver: &mut D, depth: u8) -> Json {
+    match byte(driver) % if depth == 0 { 4 } else { 6 } {
+        0 => json!(null),
+        1 => json!(byte(driver) % 2 == 0),
+        2 => json!(pick(driver, NUMBERS)),
+        3 => json!(pick(driver, TEXTS)),
+        4 => (0..byte(driver) % 3).map(|_| json(driver, depth - 1)).collect(),
+        _ => json!({ pick(driver, TEXTS): json(driver, depth - 1) }),
+    }
+}
+
+/// A host that answers as it is told, in turn and over again.
+#[derive(Clone, Default)]
+struct Script(Arc<Mutex<(Vec<Reply>, usize)>>);
+
+impl Script {
+    fn set(&self, replies: &[Reply]) {
+        *self.0.lock().unwrap() = (replies.to_vec(), 0);
+    }
+
+    fn next(&self) -> Vec<u8> {
+        let (replies, at) = &mut *self.0.lock().unwrap();
+        *at += 1;
+        assert!(*at < 200, "a request without end");
+        replies[(*at - 1) % replies.len()].to_bytes()
+    }
+
+    async fn serve(self, listener: TcpListener) {
+        while let Ok((stream, _)) = listener.accept().await {
+            tokio::spawn(self.clone().converse(stream));
+        }
+    }
+
+    async fn converse(self, mut stream: TcpStream) {
+        let mut received = Vec::new();
+        loop {
+            let head = loop {
+                if let Some(at) = received.windows(4).position(|window| window == b"\r\n\r\n") {
+                    break at + 4;
+                }
+                if stream.read_buf(&mut received).await.unwrap_or_default() == 0 {
+                    return;
+                }
+            };
+            let text = String::from_utf8_lossy(&received[..head]).to_lowercase();
+            let length = text.split("content-length: ").nth(1).and_then(|rest| rest.lines().next());
+            let end = head + length.map_or(0, |length| length.parse().unwrap());
+            while received.len() < end {
+                if stream.read_buf(&mut received).await.unwrap_or_default() == 0 {
+                    return;
+                }
+            }
+            received.drain(..end);
+            let answer = if text.contains("/.well-known/") {
+                b"HTTP/1.1 404 X\r\ncontent-length: 0\r\n\r\n".to_vec()
+            } else {
+                self.next()
+            };
+            if stream.write_all(&answer).await.is_err() {
+                return;
+            }
+        }
+    }
+}
+
+/// Time passes only by waiting.
+struct Waits(AtomicU64);
+
+impl Clock for Waits {
+    fn now(&self) -> SystemTime {
+        SystemTime::UNIX_EPOCH + Duration::from_millis(self.0.load(Ordering::Relaxed))
+    }
+
+    fn sleep(&self, duration: Duration) -> BoxFuture<'static, ()> {
+        self.0.fetch_add(u64::try_from(duration.as_millis()).unwrap(), Ordering::Relaxed);
+        Box::pin(async {})
+    }
+}
+
+struct Listener;
+
+impl Reporter for Listener {
+    fn report<'a>(&'a self, _: Severity, _: &'a str, message: &'a str) -> BoxFuture<'a, ()> {
+        assert!(!message.contains(HUSH), "a secret in a message: {message}");
+        Box::pin(async {})
+    }
+}
+
+struct World {
+    runtime: Runtime,
+    script: Script,
+    client: Client,
+    ctx: Context,
+}
+
+impl World {
+    /// A panic ends the process or the test, so nothing sees the state that it leaves behind.
+    fn new() -> AssertUnwindSafe<World> {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+        let listener = runtime.block_on(TcpListener::bind("127.0.0.1:0")).unwrap();
+        let stated = Map::from([
+            ("host".into(), format!("http://{}", listener.local_addr().unwrap()).as_str().into()),
+            ("token".into(), "t".into()),
+            ("rateLimit".into(), Value::Number(1e9)),
+            ("retryTimeoutSeconds".into(), Value::Number(3.0)),
+        ]);
+        let script = Script::default();
+        runtime.spawn(script.clone().serve(listener));
+        let clock = Arc::new(Waits(AtomicU64::new(1_700_000_000_000)));
+        let config = Config::resolve(&stated, &Env::default()).unwrap();
+        let client = Client::new(config, Env::default(), clock.clone());
+        let ctx = Context {
+            urn: String::new(),
+            resource: "token",
+            clock,
+            reporter: Arc::new(Listener),
+            cancel: Default::default(),
+            deadline: None,
+        };
+        AssertUnwindSafe(World { runtime, script, client, ctx })
+    }
+}
+
+fn inputs(which: u8) -> Map {
+    let all = [
+        ("comment", Value::secret("sql".into())),
+        ("lifetimeSeconds", Value::Number(60.0)),
+        ("scopes", Value::Array(vec!["sql".into(), "a".into()])),
+        ("autoscopeEnabled", Value::Bool(true)),
+        ("expiryTime", Value::Number(0.0)),
+        ("rotateBeforeSeconds", Value::Number(59.0)),
+    ];
+    let stated = all.into_iter().enumerate().filter(|(at, _)| which & (1 << at) != 0);
+    stated.map(|(_, (name, value))| (name.to_owned(), value)).collect()
+}
+
+/// A state that the engine may keep: its token is secret, and nothing prints it.
+#[track_caller]
+fn sound(outputs: &Map) {
+    assert!(matches!(&outputs["tokenValue"], Value::Secret(_)));
+    assert!(!outputs.values().any(Value::has_unknown));
+    assert!(!format!("{outputs:?}").contains(HUSH), "a secret in the clear");
+}
+
+#[test]
+fn answers() {
+    let world = World::new();
+    bolero::check!(name = "answers").with_generator(Cases).with_iterations(0).for_each(|case| {
+        let World { runtime, script, client, ctx } = &*world;
+        let [token] = ALL else { panic!("a target for each resource") };
+        script.set(&case.replies);
+        let news = inputs(case.inputs);
+        let known = || {
+            let inputs = inputs(case.inputs.rotate_left(3));
+            let mut outputs = inputs.clone();
+            outputs.insert("tokenValue".into(), Value::secret(HUSH.into()));
+            State { inputs, outputs }
+        };
+        let outcome = runtime.block_on(async {
+            let outputs = match case.operation % 6 {
+                0 | 1 => {
+                    let created = token.create(client, ctx, news.clone()).await?;
+                    assert!(!created.id.is_empty(), "a resource without an id");
+                    created.outputs
+                }
+                2 => token.update(client, ctx, "i", known(), news.clone()).await?,
+                3 => match token.read(client, ctx, "i", Known::State(known())).await? {
+                    Some(state) => state.outputs,
+                    None => return Ok(()),
+                },
+                4 => match token.read(client, ctx, "i", Known::Nothing).await? {
+                    Some(state) => state.outputs,
+                    None => return Ok(()),
+                },
+                _ => {
+                    token.list(client, ctx).await?;
+                    return token.delete(client, ctx, "i", &known().outputs).await;
+                }
+            };
+            sound(&outputs);
+            let diff = Diff { old_inputs: &known().inputs, outputs: &outputs, news: &news, ignore: &[] };
+            token.diff(client, ctx, diff).await.map(drop)
+        });
+        if let Err(error) = outcome {
+            assert!(!error.to_string().contains(HUSH), "a secret in an error: {error}");
+        }
+    });
+}
