@@ -134,7 +134,7 @@ fn info<D: Driver>(driver: &mut D) -> Json {
 fn json<D: Driver>(driver: &mut D, depth: u8) -> Json {
     match byte(driver) % if depth == 0 { 4 } else { 6 } {
         0 => json!(null),
-        1 => json!(byte(driver) % 2 == 0),
+        1 => json!(byte(driver).is_multiple_of(2)),
         2 => json!(pick(driver, NUMBERS)),
         3 => json!(pick(driver, TEXTS)),
         4 => (0..byte(driver) % 3).map(|_| json(driver, depth - 1)).collect(),
