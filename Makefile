@@ -9,7 +9,7 @@ OS := $(shell uname -s | tr A-Z a-z)
 ARCH := $(shell uname -m | sed 's/x86_64/amd64/; s/aarch64/arm64/')
 
 .DEFAULT_GOAL := help
-.PHONY: help build demo test engine sdk sdk-check lint install have-pulumi dist
+.PHONY: help build demo test engine sdk sdk-check lint fuzz install have-pulumi dist bench
 
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -36,6 +36,9 @@ lint: ## Check formatting, lints and documentation of the Rust code
 	cargo fmt --all --check
 	cargo clippy --workspace --all-targets --locked -- -D warnings
 	RUSTDOCFLAGS=-Dwarnings cargo doc --workspace --no-deps --document-private-items --locked
+
+fuzz: ## Fuzz every target for a minute; ARGS="--seconds N TEXT" for longer, or for some of them
+	@scripts/fuzz.sh $(ARGS)
 
 install: have-pulumi build ## Build the plugin and install it for the `pulumi` on PATH
 	pulumi plugin install resource databricks $(VERSION) --reinstall --file $(TARGET)/release/$(PLUGIN)

@@ -70,6 +70,8 @@ need() {
 need_rust() { need cargo "install Rust with rustup (https://rustup.rs)" 1.88; }
 need_go() { need go "install Go (https://go.dev/dl)" 1.25; }
 need_python() { need python3 "install Python 3 with its venv module (https://www.python.org)" 3.10; }
+need_node() { need node "install Node.js (https://nodejs.org)" 20 && need npm "install npm, which comes with Node.js" 10; }
+need_java() { need javac "install a JDK" 17 && need mvn "install Maven (https://maven.apache.org)" 3.8; }
 
 # slowly TEXT HINT COMMAND...: runs a command whose output matters only when it fails, and says every 15 s that it is
 # still at work. HINT tells how long that usually takes.

@@ -56,15 +56,15 @@ deny=$(command -v cargo-deny || true)
 [ -n "$deny" ] || deny=$root/target/tools/bin/cargo-deny
 if [ -n "$full" ] && [ ! -x "$deny" ]; then
     slowly "cargo install cargo-deny" "several minutes, once" \
-        cargo install --locked "cargo-deny@$deny_version" --root target/tools --target-dir target/tools/build
+        cargo install --debug --locked "cargo-deny@$deny_version" --root target/tools --target-dir target/tools/build
 fi
 if [ -x "$deny" ]; then
-    run "$deny" --workspace --log-level error check --hide-inclusion-graph --config .cargo/deny.toml bans licenses sources
+    run "$deny" --workspace --config .cargo/deny.toml --log-level error check --hide-inclusion-graph bans licenses sources
     good "all as .cargo/deny.toml allows"
 
     step "Advisories"
-    if "$deny" fetch --config .cargo/deny.toml db 2>/dev/null; then
-        run "$deny" --workspace check --config .cargo/deny.toml --disable-fetch advisories
+    if "$deny" --config .cargo/deny.toml fetch db 2>/dev/null; then
+        run "$deny" --workspace --config .cargo/deny.toml check --disable-fetch advisories
         good "no known vulnerability, and no yanked version"
     else
         unchecked "known vulnerabilities: the database at github.com/rustsec/advisory-db cannot be reached from here"

@@ -7,6 +7,8 @@ set -uo pipefail
 need_rust
 need_go
 need_python
+need_node
+need_java
 cd "$root" || exit 1
 
 export CARGO_TARGET_DIR=$cargo_target
@@ -40,6 +42,7 @@ stage() {
 stage "Formatting" cargo fmt --all --check
 stage "Lints" cargo clippy --workspace --all-targets --locked -- -D warnings
 stage "Documentation" env RUSTDOCFLAGS=-Dwarnings cargo doc --workspace --no-deps --document-private-items --locked
+stage "Supply chain" scripts/supply-chain.sh --full
 stage "Rust tests" cargo test --workspace --locked
 stage "Programs for the tests below" cargo build --workspace --locked
 stage "Pulumi engine" scripts/engine.sh --java --codegen

@@ -159,8 +159,8 @@ POINTS = {
     "Ctrl-C, once": (ctrl_c_once, "state"),
     "Ctrl-C, once, during a wait": (ctrl_c_during_a_wait, "none"),
     "Ctrl-C, twice": (ctrl_c_twice, "revoked"),
-    "kill -9 of `pulumi`": (killed, "revoked"),
-    "kill -9 of `pulumi` and SIGTERM to the plugin": (killed_and_the_plugin_told_to_end, "revoked"),
+    "kill -9 of pulumi": (killed, "revoked"),
+    "kill -9 of pulumi and SIGTERM to the plugin": (killed_and_the_plugin_told_to_end, "revoked"),
 }
 
 
