@@ -1,0 +1,188 @@
+"""`pulumi up` with each way of signing in that a local workspace and this machine can offer, on the real engine."""
+
+import pathlib
+import stat
+
+import pytest
+
+ADMIN = "admin@example.com"
+
+
+class Setting:
+    """Where a way to sign in can be set up: the stack's configuration, the environment, files of the home folder."""
+
+    def __init__(self, pulumi, workspace):
+        self.pulumi, self.workspace = pulumi, workspace
+        self.home = pathlib.Path(pulumi.env["HOME"])
+        self.robot = workspace.variables["DATABRICKS_CLIENT_ID"]
+        self.secret = workspace.variables["DATABRICKS_CLIENT_SECRET"]
+        self.provider = None
+        self.files = []
+
+    def config(self, **values):
+        for name, value in values.items():
+            mark = "--secret" if "ecret" in name or name == "token" else "--plaintext"
+            self.pulumi.run("config", "set", "--stack", "test", mark, f"databricks:{name}", value)
+
+    def environ(self, **values):
+        self.pulumi.env.update(values)
+
+    def file(self, name, text):
+        path = self.home / name
+        path.write_text(text, encoding="utf-8")
+        self.files.append(path)
+        return str(path)
+
+    def profiles(self, text):
+        return self.file(".databrickscfg", text)
+
+
+def service_principal_by_configuration(it):
+    it.config(host=it.workspace.host, clientId=it.robot, clientSecret=it.secret)
+    return "oauth-m2m", it.robot
+
+
+def service_principal_by_environment(it):
+    it.environ(
+        DATABRICKS_HOST=it.workspace.host, DATABRICKS_CLIENT_ID=it.robot, DATABRICKS_CLIENT_SECRET=it.secret
+    )
+    return "oauth-m2m", it.robot
+
+
+def service_principal_by_an_explicit_provider(it):
+    it.provider = {"host": it.workspace.host, "clientId": it.robot, "clientSecret": {"fn::secret": it.secret}}
+    return "oauth-m2m", it.robot
+
+
+def default_profile(it):
+    it.profiles(f"[DEFAULT]\nhost = {it.workspace.host}\ntoken = {it.workspace.token}\n")
+    return "pat", ADMIN
+
+
+def profile_by_name(it):
+    it.profiles(
+        "[DEFAULT]\nhost = https://elsewhere.invalid\ntoken = none\n"
+        f"[robot]\nhost = {it.workspace.host}\nclient_id = {it.robot}\nclient_secret = {it.secret}\n"
+    )
+    it.config(profile="robot")
+    return "oauth-m2m", it.robot
+
+
+def github_identity_token(it):
+    it.config(host=it.workspace.host, clientId=it.robot)
+    it.environ(
+        ACTIONS_ID_TOKEN_REQUEST_URL=f"{it.workspace.host}/local/github-oidc?x=1",
+        ACTIONS_ID_TOKEN_REQUEST_TOKEN="local-request-token",
+    )
+    return "github-oidc", it.robot
+
+
+def azure_devops_identity_token(it):
+    it.config(host=it.workspace.host, clientId=it.robot)
+    it.environ(
+        SYSTEM_ACCESSTOKEN="local-request-token",
+        SYSTEM_TEAMFOUNDATIONCOLLECTIONURI=f"{it.workspace.host}/local/azure-devops/",
+        SYSTEM_PLANID="plan",
+        SYSTEM_JOBID="job",
+        SYSTEM_TEAMPROJECTID="project",
+        SYSTEM_HOSTTYPE="build",
+    )
+    return "azure-devops-oidc", it.robot
+
+
+def identity_token_of_the_environment(it):
+    it.workspace.control("/subject-tokens", {"token": "identity-of-a-job"})
+    it.environ(DATABRICKS_HOST=it.workspace.host, DATABRICKS_CLIENT_ID=it.robot, DATABRICKS_OIDC_TOKEN="identity-of-a-job")
+    return "env-oidc", it.robot
+
+
+def identity_token_of_a_file(it):
+    it.workspace.control("/subject-tokens", {"token": "identity-of-a-pod"})
+    it.config(
+        host=it.workspace.host,
+        clientId=it.robot,
+        authType="file-oidc",
+        databricksIdTokenFilepath=it.file("identity", "identity-of-a-pod\n"),
+    )
+    return "file-oidc", it.robot
+
+
+def metadata_service(it):
+    it.config(host=it.workspace.host)
+    it.environ(DATABRICKS_METADATA_SERVICE_URL=f"{it.workspace.host}/local/metadata-service")
+    return "metadata-service", ADMIN
+
+
+def databricks_cli(it):
+    """The tool's answer is an access token; a token of the admin stands in for it."""
+    _, value = it.workspace.mint()
+    it.workspace.forget_requests()
+    tool = pathlib.Path(
+        it.file(
+            "databricks",
+            '#!/bin/sh\ncase "$1" in auth) cat "$0.answer" ;; *) echo "Databricks CLI v0.296.0" ;; esac\nexit\n'
+            # What is smaller than the real tool is taken for its predecessor of the same name.
+            + "#" * 2**20,
+        )
+    )
+    it.file(
+        "databricks.answer",
+        f'{{"access_token": "{value}", "token_type": "Bearer", "expiry": "2100-01-01T00:00:00Z"}}',
+    )
+    tool.chmod(tool.stat().st_mode | stat.S_IXUSR)
+    it.config(host=it.workspace.host)
+    it.environ(PATH=f"{it.home}:{it.pulumi.env['PATH']}")
+    return "databricks-cli", ADMIN
+
+
+WAYS = [
+    service_principal_by_configuration,
+    service_principal_by_environment,
+    service_principal_by_an_explicit_provider,
+    default_profile,
+    profile_by_name,
+    github_identity_token,
+    azure_devops_identity_token,
+    identity_token_of_the_environment,
+    identity_token_of_a_file,
+    metadata_service,
+    databricks_cli,
+]
+
+
+@pytest.mark.parametrize("way", WAYS, ids=lambda way: way.__name__)
+def test_the_life_of_a_token(pulumi, workspace, way):
+    for name in ("DATABRICKS_HOST", "DATABRICKS_TOKEN"):
+        del pulumi.env[name]
+    pulumi.token({"comment": "c", "lifetimeSeconds": 3600})
+    pulumi.init()
+    it = Setting(pulumi, workspace)
+    auth, owner = way(it)
+    if it.provider is not None:
+        token = {
+            "type": "databricks:Token",
+            "properties": {"comment": "c", "lifetimeSeconds": 3600},
+            "options": {"provider": "${p}"},
+        }
+        provider = {"type": "pulumi:providers:databricks", "properties": it.provider}
+        pulumi.write({"p": provider, "t": token}, {"id": "${t.id}", "value": "${t.tokenValue}"})
+
+    pulumi.up()
+    outputs = pulumi.outputs()
+    assert workspace.accepts(outputs["value"])
+    (created,) = workspace.requests("/token/create")
+    assert f" auth/{auth}" in created["headers"]["user-agent"]
+    (token,) = [token for token in workspace.tokens() if token["id"] == outputs["id"]]
+    assert token["owner"] == owner
+
+    pulumi.unchanged()
+    pulumi.refresh("--expect-no-changes")
+    pulumi.destroy()
+    assert not workspace.accepts(outputs["value"])
+    # Of whoever signs in by the environment or a file, the state knows nothing.
+    state = (pulumi.state_dir / ".pulumi").rglob("*.json")
+    texts = [path.read_text(encoding="utf-8") for path in state]
+    assert texts and not any(secret in text for text in texts for secret in (it.secret, workspace.token))
+    # The test made these itself; its fixtures search all files for values.
+    for path in it.files:
+        path.unlink()
