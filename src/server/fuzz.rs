@@ -9,6 +9,8 @@ use bolero::{Driver, ValueGenerator};
 use prost::Message as _;
 use prost_types::value::Kind;
 use prost_types::{ListValue, Struct, Value as Wire};
+use tokio::io::{AsyncBufReadExt as _, AsyncWriteExt as _, BufReader};
+use tokio::net::{TcpListener, TcpStream};
 use tokio::runtime::Runtime;
 use tonic::{Request, Response, Status};
 
@@ -273,6 +275,24 @@ impl World {
         AssertUnwindSafe(world)
     }
 
+    /// A provider for a workspace that has the token `id`, and nothing else.
+    fn with_workspace() -> AssertUnwindSafe<World> {
+        let world = World::new(None);
+        let listener = world.runtime.block_on(TcpListener::bind("127.0.0.1:0")).unwrap();
+        let host = format!("http://{}", listener.local_addr().unwrap());
+        world.runtime.spawn(async move {
+            loop {
+                let (connection, _) = listener.accept().await.unwrap();
+                tokio::spawn(answer_with_the_token(connection));
+            }
+        });
+        let stated =
+            [("host", host.as_str().into()), ("token", "t".into()), ("rateLimit", Value::Number(1e6))];
+        let stated = stated.map(|(name, value)| (name.to_owned(), value)).into();
+        world.configure(wire::encode(&stated)).unwrap();
+        world
+    }
+
     fn call<T, R>(
         &self,
         message: T,
@@ -319,6 +339,33 @@ impl World {
         let reply = self.call(request, async |provider, request| provider.diff(request).await)?;
         coherent(&reply);
         Ok(reply)
+    }
+}
+
+async fn answer_with_the_token(connection: TcpStream) {
+    let mut connection = BufReader::new(connection);
+    loop {
+        let mut path = String::new();
+        let mut line = String::new();
+        while line != "\r\n" {
+            line.clear();
+            if connection.read_line(&mut line).await.unwrap_or_default() == 0 {
+                return;
+            }
+            if path.is_empty() {
+                path.clone_from(&line);
+            }
+        }
+        let answer = if path.contains("/token/list") {
+            r#"{"token_infos":[{"token_id":"id","comment":"a","creation_time":1700000000000,"expiry_time":-1}]}"#
+        } else {
+            ""
+        };
+        let status = if answer.is_empty() { "404 Not Found" } else { "200 OK" };
+        let head = format!("HTTP/1.1 {status}\r\ncontent-length: {}\r\n\r\n", answer.len());
+        if connection.write_all([head, answer.to_owned()].concat().as_bytes()).await.is_err() {
+            return;
+        }
     }
 }
 
@@ -456,6 +503,34 @@ fn previews() {
             };
             let reply = world.call(update, async |provider, request| provider.update(request).await).unwrap();
             sound(&reply.properties);
+        },
+    );
+}
+
+/// Whatever the state holds, a token that lives is never reported as gone, and its value is not lost.
+#[test]
+fn read() {
+    let world = World::with_workspace();
+    let generator = (token(), token(), bolero::produce::<bool>());
+    bolero::check!(name = "read").with_generator(generator).with_iterations(0).for_each(
+        |(inputs, outputs, import)| {
+            let request = pb::ReadRequest {
+                id: "id".into(),
+                urn: URN.into(),
+                r#type: TOKEN.into(),
+                inputs: (!import).then(|| inputs.clone()),
+                properties: (!import).then(|| outputs.clone()),
+                ..Default::default()
+            };
+            let read = world.call(request, async |provider, request| provider.read(request).await);
+            let Ok(reply) = read else { return assert!(!import, "{read:?}") };
+            assert_eq!(reply.id, "id");
+            sound(&reply.inputs);
+            let properties = sound(&reply.properties);
+            let kept = wire::decode(Some(outputs.clone())).remove("tokenValue").filter(|_| !import);
+            if let Some(Value::String(kept)) = kept {
+                assert_eq!(properties["tokenValue"], Value::secret(Value::String(kept)));
+            }
         },
     );
 }
