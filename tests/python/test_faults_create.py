@@ -248,7 +248,8 @@ def call_is_cancelled_before_the_work(case):
 def deadline_of_the_call(case):
     case.workspace.fault(CREATE, {"delay_ms": 900, "work": True})
     end = finish(case.start_create(deadline=0.3))
-    assert end.code == grpc.StatusCode.DEADLINE_EXCEEDED
+    # Caller and plugin both watch the clock; the plugin's word for it is the other one.
+    assert end.code in (grpc.StatusCode.DEADLINE_EXCEEDED, grpc.StatusCode.CANCELLED)
     return revoked(case, end)
 
 
