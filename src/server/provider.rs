@@ -16,6 +16,7 @@ use super::{status, wire};
 use crate::config::{self, Config};
 use crate::context::{Clock, Context, Severity};
 use crate::databricks::Client;
+use crate::databricks::tokens::date;
 use crate::env::Env;
 use crate::property::{Change, Changes, Failure, Kind, Map, normalized};
 use crate::resource::{self, Created, Known, Resource, State};
@@ -120,13 +121,12 @@ fn type_of(urn: &str) -> &str {
     types.rsplit('$').next().unwrap_or_default()
 }
 
+const BUG: &str =
+    "the databricks plugin ran into a bug of its own; please report it, with the output of `pulumi up -d`";
+
 /// A panic is a bug; the engine gets an error, and the process goes on.
 async fn guarded<T>(work: impl Future<Output = T>) -> Result<T, Status> {
-    AssertUnwindSafe(work).catch_unwind().await.map_err(|_| {
-        Status::internal(
-            "the databricks plugin ran into a bug of its own; please report it, with the output of `pulumi up -d`",
-        )
-    })
+    AssertUnwindSafe(work).catch_unwind().await.map_err(|_| Status::internal(BUG))
 }
 
 fn check_response(inputs: &Map, failures: Vec<Failure>) -> Response<pb::CheckResponse> {
@@ -498,6 +498,7 @@ impl Provider {
         let in_flight = self.in_flight.clone();
         self.in_flight.spawn(async move {
             let Operation { resource, client, ctx } = operation;
+            let started = date(ctx.clock.now_ms());
             // Once nobody waits any more, there is nothing to wait for: what is sent finishes, and nothing else is.
             let ctx = Context { cancel: ctx.cancel.child_token(), ..ctx };
             let outcome = {
@@ -518,12 +519,127 @@ impl Provider {
                 });
                 (outcome, unclaimed)
             });
+            let word = resource.word();
+            // Nobody knows how far it came.
+            let outcome = outcome.map_err(|bug| {
+                Status::internal(format!(
+                    "{}. The {word} may have been created all the same: look in the workspace for one that was \
+                     created after {started} and that nobody uses, and delete it",
+                    bug.message()
+                ))
+            });
             // Where nobody waits any more, the answer is dropped here, and what was created with it. What may be left
             // of a create that failed half-way can only be logged then.
-            if let Err(Ok((Err(error), _))) = answer.send(outcome) {
-                tracing::error!(%error, "nobody waited for a {} that could not be created", resource.word());
-            }
+            let error = match answer.send(outcome) {
+                Err(Ok((Err(error), _))) => error.to_string(),
+                Err(Err(bug)) => bug.message().to_owned(),
+                Ok(()) | Err(Ok((Ok(_), _))) => return,
+            };
+            tracing::error!(error, "nobody waited for a {word} that could not be created");
         });
         answered.await.map_err(|_| Status::internal("the create ended without an answer"))?
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::context::{Reporter, SystemClock};
+    use crate::property::Value;
+
+    /// A resource with a bug in its create; nothing else is asked of it.
+    struct Faulty;
+
+    #[tonic::async_trait]
+    impl Resource for Faulty {
+        fn token(&self) -> &'static str {
+            "databricks:index/faulty:Faulty"
+        }
+
+        fn word(&self) -> &'static str {
+            "token"
+        }
+
+        fn definition(&self) -> resource::Definition {
+            unreachable!()
+        }
+
+        fn check(&self, _: Map) -> resource::Checked {
+            unreachable!()
+        }
+
+        async fn diff(
+            &self,
+            _: &Client,
+            _: &Context,
+            _: resource::Diff<'_>,
+        ) -> Result<Changes, resource::Error> {
+            unreachable!()
+        }
+
+        async fn create(&self, _: &Client, _: &Context, inputs: Map) -> Result<Created, resource::Error> {
+            panic!("{inputs:?}")
+        }
+
+        async fn read(
+            &self,
+            _: &Client,
+            _: &Context,
+            _: &str,
+            _: Known,
+        ) -> Result<Option<State>, resource::Error> {
+            unreachable!()
+        }
+
+        async fn update(
+            &self,
+            _: &Client,
+            _: &Context,
+            _: &str,
+            _: State,
+            _: Map,
+        ) -> Result<Map, resource::Error> {
+            unreachable!()
+        }
+
+        async fn delete(&self, _: &Client, _: &Context, _: &str, _: &Map) -> Result<(), resource::Error> {
+            unreachable!()
+        }
+
+        async fn list(&self, _: &Client, _: &Context) -> Result<Vec<(String, String)>, resource::Error> {
+            unreachable!()
+        }
+    }
+
+    struct Silent;
+
+    impl Reporter for Silent {
+        fn report<'a>(&'a self, _: Severity, _: &'a str, _: &'a str) -> crate::context::BoxFuture<'a, ()> {
+            Box::pin(std::future::ready(()))
+        }
+    }
+
+    /// Nobody knows whether the request was sent before the bug, so the error names what may have been left behind.
+    #[tokio::test]
+    async fn a_bug_in_a_create_names_what_may_exist() {
+        let clock: Arc<dyn Clock> = Arc::new(SystemClock);
+        let provider = Provider::new(Env::default(), Arc::clone(&clock), None);
+        let config = Config::resolve(&Map::new(), &Env::default()).unwrap();
+        let ctx = Context {
+            urn: String::new(),
+            resource: "token",
+            clock: Arc::clone(&clock),
+            reporter: Arc::new(Silent),
+            cancel: Default::default(),
+            deadline: None,
+        };
+        let client = Client::new(config, Env::default(), clock);
+        let inputs = Map::from([("comment".into(), Value::secret("hidden".into()))]);
+        let operation = Operation { resource: &Faulty, client, ctx };
+        let Err(status) = provider.create_detached(operation, inputs).await else { panic!("it has a bug") };
+        assert_eq!(status.code(), tonic::Code::Internal);
+        let text = status.message();
+        assert!(text.contains("please report it") && text.contains("may have been created"), "{text}");
+        assert!(text.contains(" UTC and that nobody uses") && !text.contains("hidden"), "{text}");
     }
 }
