@@ -80,3 +80,29 @@ async fn no_reader_gets_a_list_that_started_before_it_asked() {
     // One after the other, and each shared: half a second has room for about ten.
     assert!(lists.len() <= 20, "{} lists for 60 readers", lists.len());
 }
+
+/// A listing is shared; the time that each reader has is its own.
+#[tokio::test]
+async fn the_limit_of_one_reader_is_not_that_of_others() {
+    let workspace = Local::start().await;
+    let id = workspace.mint("token").await;
+    workspace
+        .faults(json!({ "match": { "path": "/token/list" }, "action": { "work": true, "delay_ms": 500 } }))
+        .await;
+    let client = workspace.client(Arc::new(SystemClock));
+    // While the first one's listing is under way, the second one asks for the next, which the third one shares.
+    let second = async {
+        tokio::time::sleep(Duration::from_millis(150)).await;
+        let mut hurried = context("urn", Arc::new(SystemClock), Arc::new(Told::default()));
+        hurried.deadline = Some(SystemTime::now() + Duration::from_millis(100));
+        token().read(&client, &hurried, &id, Known::Nothing).await.unwrap_err().to_string()
+    };
+    let third = async {
+        tokio::time::sleep(Duration::from_millis(200)).await;
+        read(&client, &id).await.0
+    };
+    let (_, error, found) = tokio::join!(read(&client, &id), second, third);
+    assert!(error.contains("did not finish within the resource's timeout"), "{error}");
+    assert!(found);
+    assert_eq!(workspace.requests("/token/list").await.len(), 2);
+}
