@@ -4,7 +4,7 @@
 use secrecy::SecretString;
 use serde_json::{Value as Json, json};
 
-use crate::property::Value;
+use crate::property::{Map, Value};
 
 /// Which credentials an attribute belongs to. Attributes of two methods at once are a conflict.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -130,8 +130,9 @@ impl AttributeType for bool {
     }
     fn from_value(value: &Value) -> Result<Self, String> {
         match value.plain() {
+            Value::Null => Ok(false),
             Value::Bool(flag) => Ok(*flag),
-            Value::String(text) => Self::parse(text),
+            Value::String(text) => text_or_json(text),
             value => Err(format!("expected true or false, got {}", value.kind())),
         }
     }
@@ -155,7 +156,8 @@ impl AttributeType for i64 {
     }
     fn from_value(value: &Value) -> Result<Self, String> {
         match value.plain() {
-            Value::String(text) if text.is_empty() => Ok(0),
+            Value::Null => Ok(0),
+            Value::String(text) => text_or_json(text),
             value => {
                 crate::property::Property::decode(value).map_err(|_| "expected a whole number".to_owned())
             }
@@ -177,35 +179,50 @@ impl AttributeType for Vec<String> {
         Ok(text.split(',').map(str::trim).filter(|item| !item.is_empty()).map(str::to_owned).collect())
     }
     fn from_value(value: &Value) -> Result<Self, String> {
-        let items = match value.plain() {
-            Value::Array(items) => items.iter().map(Option::<String>::from_value).collect(),
-            Value::String(text) if text.trim_start().starts_with('[') => {
-                serde_json::from_str::<Vec<Json>>(text)
-                    .map_err(|_| "expected a list of strings in JSON".to_owned())?
-                    .iter()
-                    .map(list_item)
-                    .collect::<Result<Vec<_>, _>>()
+        match value.plain() {
+            Value::Null => Ok(Vec::new()),
+            Value::Array(items) => {
+                let items: Result<Vec<_>, _> = items.iter().map(Option::<String>::from_value).collect();
+                Ok(items?.into_iter().flatten().collect())
             }
-            Value::String(text) => return Self::parse(text),
+            Value::String(text) => match from_json(text) {
+                Some(value) => Self::from_value(&value),
+                None if text.trim_start().starts_with('[') => {
+                    Err("expected a list of strings in JSON".to_owned())
+                }
+                None => Self::parse(text),
+            },
             value => Err(format!("expected a list of strings, got {}", value.kind())),
-        };
-        Ok(items?.into_iter().flatten().collect())
+        }
     }
 }
 
-/// An item of a JSON list; one that was secret in the program arrives in Pulumi's envelope, as JSON inside JSON.
-fn list_item(item: &Json) -> Result<Option<String>, String> {
-    let item = match item {
-        Json::Object(envelope) if envelope.contains_key("4dabf18193072939515e22adb298388d") => {
-            envelope.get("value").unwrap_or(&Json::Null)
+/// A flag or a number that is stated as text: as people write it, or as SDKs make JSON of it.
+fn text_or_json<T: AttributeType>(text: &str) -> Result<T, String> {
+    T::parse(text).or_else(|reason| match from_json(text) {
+        Some(value) => T::from_value(&value),
+        None => Err(reason),
+    })
+}
+
+/// The value in a JSON text. What was secret in the program is in Pulumi's envelope there, at any depth.
+fn from_json(text: &str) -> Option<Value> {
+    fn value(json: Json) -> Value {
+        match json {
+            Json::Null => Value::Null,
+            Json::Bool(flag) => Value::Bool(flag),
+            Json::Number(number) => number.as_f64().map_or(Value::Null, Value::Number),
+            Json::String(text) => Value::String(text),
+            Json::Array(items) => Value::Array(items.into_iter().map(value).collect()),
+            Json::Object(mut envelope) if envelope.contains_key("4dabf18193072939515e22adb298388d") => {
+                Value::secret(value(envelope.remove("value").unwrap_or_default()))
+            }
+            Json::Object(map) => {
+                Value::Object(map.into_iter().map(|(key, item)| (key, value(item))).collect::<Map>())
+            }
         }
-        item => item,
-    };
-    match item {
-        Json::String(text) => Ok(Some(text.clone())),
-        Json::Number(number) => Ok(Some(number.to_string())),
-        _ => Err("expected a list of strings".to_owned()),
     }
+    serde_json::from_str(text).ok().map(value)
 }
 
 macro_rules! attributes {

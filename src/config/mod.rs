@@ -13,7 +13,7 @@ mod profile;
 use std::collections::{BTreeMap, BTreeSet};
 
 use crate::env::Env;
-use crate::property::{Failure, Map, Value, is_internal};
+use crate::property::{Failure, Map, Value, is_internal, probably_meant};
 
 pub use attributes::{ATTRIBUTES, Attribute, Attributes, Group};
 pub use host::{Cloud, Host, HostError};
@@ -233,8 +233,8 @@ fn without_password(shown: String) -> String {
     }
 }
 
-/// Keys that the engine adds to a provider's configuration.
-const ENGINE_KEYS: &[&str] = &["version", "pluginDownloadURL"];
+/// Keys that the engine adds to a provider's configuration: which plugin to run, and where it comes from.
+pub const ENGINE_KEYS: &[&str] = &["version", "pluginDownloadURL"];
 
 /// Marks the credentials in a configuration as secret. The engine sends them to CheckConfig in the clear.
 pub fn mark_secrets(mut stated: Map) -> Map {
@@ -282,7 +282,11 @@ pub fn check(stated: &Map, env: &Env) -> Vec<Failure> {
                 && !ENGINE_KEYS.contains(&key.as_str())
                 && !ATTRIBUTES.iter().any(|attribute| attribute.name == key.as_str())
         })
-        .map(|key| Failure::new("", format!("the databricks provider has no configuration property `{key}`")))
+        .map(|key| {
+            let hint = probably_meant(key, ATTRIBUTES.iter().map(|attribute| attribute.name))
+                .map_or(String::new(), |name| format!("; did you mean `{name}`?"));
+            Failure::new("", format!("the databricks provider has no configuration property `{key}`{hint}"))
+        })
         .collect();
     for attribute in ATTRIBUTES {
         let Some(value) = stated.get(attribute.name).filter(|value| !value.is_null() && !value.has_unknown())

@@ -9,6 +9,6 @@ mod typed;
 mod value;
 
 pub use diff::{Change, Changes, Kind, changes};
-pub use record::{Failure, Record, Row, check_keys};
+pub use record::{Failure, Record, Row, check_keys, probably_meant};
 pub use typed::{Field, Input, Mismatch, Property};
 pub use value::{Map, Secret, Value, cleaned, is_internal, normalized};

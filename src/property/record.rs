@@ -51,19 +51,22 @@ pub fn check_keys(map: &Map, rows: &[Row], of: &str) -> Vec<Failure> {
     map.keys()
         .filter(|key| !is_internal(key) && !rows.iter().any(|row| row.name == key.as_str()))
         .map(|key| {
-            let closest = rows
-                .iter()
-                .map(|row| {
-                    (distance(&key.to_lowercase().replace('_', ""), &row.name.to_lowercase()), row.name)
-                })
-                .min();
-            let hint = match closest {
-                Some((distance, name)) if distance <= 1 + key.len() / 4 => format!("did you mean `{name}`?"),
-                _ => format!("it knows {}", rows.iter().map(|row| row.name).collect::<Vec<_>>().join(", ")),
+            let hint = match probably_meant(key, rows.iter().map(|row| row.name)) {
+                Some(name) => format!("did you mean `{name}`?"),
+                None => {
+                    format!("it knows {}", rows.iter().map(|row| row.name).collect::<Vec<_>>().join(", "))
+                }
             };
             Failure::new(key, format!("{of} has no property `{key}`; {hint}"))
         })
         .collect()
+}
+
+/// The one of these names that somebody who wrote `key` probably meant.
+pub fn probably_meant(key: &str, names: impl Iterator<Item = &'static str>) -> Option<&'static str> {
+    let written = key.to_lowercase().replace('_', "");
+    let (distance, name) = names.map(|name| (distance(&written, &name.to_lowercase()), name)).min()?;
+    (distance <= 1 + key.len() / 4).then_some(name)
 }
 
 /// Edit distance (Levenshtein) over bytes.

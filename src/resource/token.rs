@@ -179,7 +179,7 @@ impl Resource for Token {
             ctx.report(Severity::Info, &due.reason).await;
             changes.insert("expiryTime".to_owned(), (Kind::Changed, Change::Replace));
         }
-        let ignored = |path: &str| request.ignore.iter().any(|ignored| ignored == path);
+        let ignored = |path: &str| request.ignore.iter().any(|ignored| ignored == path || ignored == "*");
         changes.retain(|path, _| !ignored(path) && !ignored(path.split('.').next().unwrap_or_default()));
         Ok(changes)
     }

@@ -18,7 +18,7 @@ use crate::context::{Clock, Context, Severity};
 use crate::databricks::Client;
 use crate::databricks::tokens::date;
 use crate::env::Env;
-use crate::property::{Change, Changes, Failure, Kind, Map, normalized};
+use crate::property::{Change, Changes, Failure, Kind, Map, Row, normalized};
 use crate::resource::{self, Created, Known, Resource, State};
 use crate::schema;
 
@@ -107,13 +107,16 @@ fn find(token: &str, urn: &str) -> Result<&'static dyn Resource, Status> {
         Status::invalid_argument(format!(
             "this databricks plugin ({}) manages only {}, not {token}. The official databricks plugin (1.x) manages \
              the other types; both work side by side: give the resource an explicit provider with the option \
-             `version` set to the official plugin's, installed with `pulumi plugin install resource databricks \
-             <version>`. A plugin on PATH answers for every version, so keep this one off PATH then",
+             `version` {OFFICIAL}",
             env!("CARGO_PKG_VERSION"),
             known.join(", ")
         ))
     })
 }
+
+/// How to have what only the official plugin has; follows the name of the option `version`.
+const OFFICIAL: &str = "set to the official plugin's, installed with `pulumi plugin install resource databricks <version>`. \
+                        A plugin on PATH answers for every version, so keep this one off PATH then";
 
 /// The type token in `urn:pulumi:stack::project::parent$type::name`.
 fn type_of(urn: &str) -> &str {
@@ -184,8 +187,8 @@ fn config_changes(old: &Map, new: &Map) -> Changes {
             (name.clone(), (kind, Change::Update))
         })
         .collect();
-    // Another version of the plugin alone is no change to what it manages.
-    changes.remove("version");
+    // Another version of the plugin alone, or another place that it comes from, is no change to what it manages.
+    changes.retain(|name, _| !config::ENGINE_KEYS.contains(&name.as_str()));
     changes
 }
 
@@ -299,7 +302,18 @@ impl ResourceProvider for Provider {
             ignore: &request.ignore_changes,
         };
         match self.guarded(resource.diff(&client, &ctx, diff)).await? {
-            Ok(changes) => Ok(diff_response(&changes, false)),
+            Ok(changes) => {
+                let mut response = diff_response(&changes, false);
+                let replacing = |row: &&Row| row.change == Change::Replace && !changes.contains_key(row.name);
+                response.get_mut().stables = resource
+                    .definition()
+                    .inputs
+                    .iter()
+                    .filter(replacing)
+                    .map(|row| row.name.to_owned())
+                    .collect();
+                Ok(response)
+            }
             Err(error) => Err(status::failed("compare", resource.word(), &error)),
         }
     }
@@ -475,7 +489,8 @@ impl ResourceProvider for Provider {
 
 fn unknown_function(token: &str) -> Status {
     Status::invalid_argument(format!(
-        "this databricks plugin ({}) has no function {token}; the official databricks plugin (1.x) may",
+        "this databricks plugin ({}) has no functions, and so not {token}. The official databricks plugin (1.x) has some; \
+         both work side by side: give the call the option `version` {OFFICIAL}",
         env!("CARGO_PKG_VERSION")
     ))
 }

@@ -54,7 +54,12 @@ SHAPES = {
     "native": SIGN_IN | {"debugHeaders": True, "rateLimit": 30, "scopes": ["sql", "all-apis"]},
     "JSON without spaces": SIGN_IN | {"debugHeaders": "false", "rateLimit": "0", "scopes": '["sql","all-apis"]'},
     "secrets in JSON": SIGN_IN | {"scopes": json.dumps(["sql", in_json("all-apis")])},
-    "secret JSON texts in JSON": SIGN_IN | {"rateLimit": "30", "scopes": json.dumps([in_json("sql")])},
+    "secrets as JSON": SIGN_IN | {
+        "debugHeaders": json.dumps(in_json(True)), "rateLimit": json.dumps(in_json(30)),
+        "scopes": json.dumps(in_json(["sql", in_json("all-apis")])),
+    },
+    "null as JSON": SIGN_IN | {"debugHeaders": "null", "rateLimit": "null", "scopes": "null"},
+    "numbers as JSON has them": SIGN_IN | {"rateLimit": "30.0", "httpTimeoutSeconds": "3e1"},
     "empty texts": {name: "" for name in OFFICIAL},
     "nulls": {name: None for name in OFFICIAL},
     "unknowns": {name: UNKNOWN for name in OFFICIAL},
@@ -83,7 +88,9 @@ def test_nothing_of_the_environment_is_added(plugin):
 
 
 REFUSED = {
-    "unknown key": ({"hots": "h"}, "hots"),
+    "unknown key": ({"hots": "h"}, "`hots`; did you mean `host`?"),
+    "name of another tool": ({"azure_client_id": "h"}, "`azure_client_id`; did you mean `azureClientId`?"),
+    "key of nothing": ({"experimentalUnknown": "h"}, "no configuration property `experimentalUnknown`"),
     "number": ({"rateLimit": "many"}, "databricks:rateLimit: expected a whole number"),
     "flag": ({"skipVerify": "perhaps"}, "databricks:skipVerify: expected true or false"),
     "list": ({"scopes": "[1"}, "databricks:scopes: expected a list"),
@@ -103,7 +110,7 @@ def test_wrong_configuration_is_refused(plugin, name):
     assert "hidden" not in failures[0][1]
 
 
-@pytest.mark.parametrize("name", [name for name in REFUSED if name != "unknown key"])
+@pytest.mark.parametrize("name", [name for name, (_, reason) in REFUSED.items() if "`" not in reason])
 def test_configure_refuses_the_same(process, name):
     """CheckConfig does not always run before."""
     news, reason = REFUSED[name]
@@ -118,6 +125,9 @@ CONFIGURED = {
     "native": {"debugHeaders": True, "httpTimeoutSeconds": 30, "rateLimit": 50, "scopes": ["sql"]},
     "secret text": {"debugHeaders": secret("true"), "rateLimit": secret("50"), "scopes": secret('["sql"]')},
     "secrets in JSON": {"scopes": json.dumps(["sql", in_json("all-apis")])},
+    "secrets as JSON": {"debugHeaders": json.dumps(in_json(True)), "rateLimit": json.dumps(in_json(30)),
+                        "scopes": json.dumps(in_json(["sql"]))},
+    "null as JSON": {"debugHeaders": "null", "rateLimit": "null", "scopes": "null"},
     "secrets in a list": {"scopes": ["sql", secret("all-apis")]},
     "empty texts": {"debugHeaders": "", "rateLimit": "", "scopes": "", "profile": "", "workspaceId": "", "authType": ""},
     "nulls": {"debugHeaders": None, "rateLimit": None, "scopes": None, "profile": None},
@@ -169,9 +179,19 @@ CHANGES = {
     "text for a list": ({"scopes": ["sql"]}, {"scopes": '["sql"]'}, {}),
     "spaces in JSON": ({"scopes": '["sql","b"]'}, {"scopes": '["sql", "b"]'}, {}),
     "empty text is unset": ({"profile": "", "rateLimit": "", "scopes": ""}, {}, {}),
+    "null as JSON is unset": ({"skipVerify": "null", "rateLimit": "null", "scopes": "null"}, {}, {}),
+    "now secret": (
+        {"rateLimit": "30", "skipVerify": "true", "scopes": '["sql"]'},
+        {"rateLimit": json.dumps(in_json(30)), "skipVerify": json.dumps(in_json(True)),
+         "scopes": json.dumps([in_json("sql")])}, {},
+    ),
+    "credential marked at last": (SIGN_IN | {"token": "dapi1"}, SIGN_IN | {"token": secret("dapi1")}, {}),
     "zero value is unset": ({}, {"skipVerify": "false", "rateLimit": "0", "scopes": "[]"}, {}),
     "other number": ({"rateLimit": "30"}, {"rateLimit": "31"}, {"rateLimit": "UPDATE"}),
     "other list": ({"scopes": '["sql"]'}, {"scopes": '["jobs"]'}, {"scopes": "UPDATE"}),
+    "where the plugin comes from": (
+        SIGN_IN | {"pluginDownloadURL": "https://a"}, SIGN_IN | {"__internal": {"pluginDownloadURL": "https://b"}}, {},
+    ),
     "key of another version": ({"experimentalUnknown": "x"}, {}, {"experimentalUnknown": "DELETE"}),
 }
 

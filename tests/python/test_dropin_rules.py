@@ -201,6 +201,8 @@ DIFFS = {
         INPUTS | {"providerConfig": {"__defaults": [], "workspaceId": A}, "__meta": "{}"},
         SAME | {"providerConfig": {"workspaceId": A}}, {}, outputs=OUTPUTS | {"__meta": '{"schema_version":"0"}'},
     ),
+    "computed values not known": Row(INPUTS, SAME | {"creationTime": UNKNOWN, "tokenId": UNKNOWN},
+                                     {"creationTime": "UPDATE", "tokenId": "UPDATE"}),
     "comment ignored": Row(INPUTS, SAME | {"comment": "x"}, {}, ignore=["comment"]),
     "lifetime ignored": Row(INPUTS, {"comment": "x"}, {"comment": "UPDATE_REPLACE"}, ignore=["lifetimeSeconds"]),
     # The workspace of a token.
@@ -214,6 +216,8 @@ DIFFS = {
                                     outputs={k: v for k, v in OUTPUTS.items() if k != "providerConfig"}),
     "workspace not known": Row(INPUTS, SAME | {"providerConfig": {"workspaceId": UNKNOWN}}, {}),
     "providerConfig not known": Row(INPUTS, SAME | {"providerConfig": UNKNOWN}, {}),
+    "everything ignored": Row(INPUTS, SAME | {"comment": "x", "tokenId": "y", "providerConfig": {"workspaceId": B}}, {},
+                              outputs=OUTPUTS | {"expiryTime": CREATED}, ignore=["*"]),
     "workspace ignored": Row(INPUTS, SAME | {"providerConfig": {"workspaceId": B}}, {}, ignore=["providerConfig"]),
     # What the official provider does not have.
     "comment, rotation by a value": Row(ROTATING, ROTATING | {"comment": "b"}, {"comment": "UPDATE"}),
@@ -266,7 +270,13 @@ DIFFS = {
 @pytest.mark.parametrize("name", DIFFS)
 def test_diff(steady, name):
     row = DIFFS[name]
-    assert steady.differences(row.old, row.outputs, row.new, row.ignore) == row.expected
+    reply = steady.diff("id", row.new, row.old, row.outputs, ignore=row.ignore)
+    assert dropin.verdict(reply) == row.expected
+    # The engine shows old values from the outputs.
+    assert not any(entry.inputDiff for entry in reply.detailedDiff.values())
+    # What a change would replace, and did not change.
+    stable = {"comment", "lifetimeSeconds", "autoscopeEnabled"} - set(reply.diffs)
+    assert set(reply.stables) == stable
 
 
 SYMMETRIC = [
@@ -293,6 +303,8 @@ def test_every_difference_is_explained():
 # Differences in what happens at create, read and delete; the tests below name them.
 OTHER_DIFFERENCES = {
     "state of an import",
+    "the times of a new token",
+    "a 404 that is not about the token",
     # Not about tokens but about their provider; see test_dropin_config.py.
     "only the provider's version changes",
     "`workspaceId` of the provider is not that of its host",
@@ -306,6 +318,8 @@ WORKSPACES = {
     "A to A": (A, A, None, A, {}, None, None),
     "none to A": (None, A, None, A, {}, None, None),
     "A to none, no default": (A, None, None, None, {}, "error", "a host that does not say its workspace"),
+    "none to A, default A": (None, A, A, None, {}, None, None),
+    "none to A, default B": (None, A, B, None, {}, None, None),
     "none, default A": (None, None, A, None, {}, None, None),
     "none, default B": (None, None, B, None, {}, None, None),
     "none, no default": (None, None, None, None, {}, None, None),
@@ -396,6 +410,24 @@ def test_create_sends(plugin, local, name):
     assert read_inputs == {name: value for name, value in inputs.items() if value is not None}
     assert read_outputs == outputs
     assert plugin.differences(read_inputs, read_outputs, inputs) == {}
+
+
+def test_the_answer_of_create_has_the_times(plugin, local):
+    """The official provider takes them from a list that it asks for afterwards."""
+    info = {"token_id": "abc", "creation_time": CREATED, "expiry_time": -1}
+    answer = {"status": 200, "body": {"token_value": "dapi...", "token_info": info}}
+    local.control("/faults", {"match": {"path": "/token/create"}, "action": answer})
+    id, outputs = plugin.create({})
+    assert (id, outputs["expiryTime"], outputs["tokenValue"]) == ("abc", -1, secret("dapi..."))
+    assert local.requests("/token/list") == []
+
+
+def test_a_create_that_is_refused(plugin, local):
+    fault = {"status": 400, "error_code": "INVALID_PARAMETER_VALUE", "message": "Internal error happened"}
+    local.control("/faults", {"match": {"path": "/token/create"}, "action": fault})
+    with pytest.raises(grpc.RpcError, match="cannot create token: Internal error happened"):
+        plugin.create({})
+    assert local.live() == []
 
 
 def test_create_preview(plugin, local):
@@ -527,12 +559,16 @@ def test_import_reads_only_what_a_program_would_state(plugin, local):
 
 # -------------------------------------------------------------------------------------------------------------- Delete
 
-# The answer of token/delete, and whether the token then counts as revoked.
+# The answer of token/delete, and whether the token then counts as revoked. To the official provider every 404 does.
 DELETES = {
     "missing": ({"status": 404, "error_code": "RESOURCE_DOES_NOT_EXIST", "message": "secret not found"}, True),
     "missing by code": ({"status": 400, "error_code": "RESOURCE_DOES_NOT_EXIST", "message": "no"}, True),
     "missing by words": ({"status": 400, "error_code": "INVALID_PARAMETER_VALUE", "message": "Token does not exist"},
                          True),
+    "not found": ({"status": 404, "error_code": "NOT_FOUND", "message": "no"}, True),
+    "words alone": ({"status": 404, "body": {"message": "RESOURCE_DOES_NOT_EXIST secret not found"}}, True),
+    "a page that is missing": ({"status": 404, "html": True, "message": "no such page"}, False),
+    "tokens are switched off": ({"status": 404, "error_code": "FEATURE_DISABLED", "message": "off"}, False),
     "refused": ({"status": 400, "error_code": "INVALID_PARAMETER_VALUE", "message": "Internal error happened"}, False),
     "forbidden": ({"status": 403, "error_code": "PERMISSION_DENIED", "message": "no"}, False),
 }
