@@ -303,11 +303,27 @@ def reply_is_never_taken(case):
     return revoked(case, End())
 
 
-def incomplete_answer(case):
-    """The answer lacks what the state needs, and what is missing cannot be read: the state keeps what is known."""
+def answer_without_expiry(case):
     token_id, value = case.workspace.mint(comment=COMMENT)
     answer = {"status": 200, "body": {"token_value": value, "token_info": {"token_id": token_id, "comment": COMMENT}}}
     case.workspace.fault(CREATE, answer)
+    return token_id, value
+
+
+def incomplete_answer(case):
+    """The answer lacks what the state needs: the list of tokens has it."""
+    case.workspace.mint(comment=COMMENT, lifetime_seconds=60)
+    token_id, value = answer_without_expiry(case)
+    end = case.create()
+    listed = {token["id"]: token["expiry_time"] for token in case.workspace.tokens()}
+    assert end.id == token_id and end.outputs["expiryTime"] == listed[token_id], end
+    assert case.workspace.accepts(value) and end.outputs["tokenValue"]["value"] == value
+    return "state"
+
+
+def incomplete_answer_and_no_list(case):
+    """What is missing cannot be read: the state keeps what is known."""
+    token_id, value = answer_without_expiry(case)
     case.workspace.fault(LIST, {"status": 500}, times=0)
     end = case.create()
     assert end.code == grpc.StatusCode.UNKNOWN and end.id == token_id and "expiry" in end.text, end
@@ -391,6 +407,7 @@ EVENTS = {
     "the list fails as well": (list_fails_as_well, "described"),
     "others have the same comment": (others_with_the_same_comment, "named"),
     "an answer without the expiry": (incomplete_answer, "state"),
+    "an answer without the expiry, and no list": (incomplete_answer_and_no_list, "state"),
     "the call is cancelled, before the work": (call_is_cancelled_before_the_work, "revoked"),
     "the call is cancelled, after the work": (call_is_cancelled, "revoked"),
     "the call's deadline passes": (deadline_of_the_call, "revoked"),
