@@ -361,6 +361,26 @@ mod tests {
     }
 
     #[test]
+    fn an_error_says_what_to_do_where_that_is_known() {
+        for (status, body, advice) in [
+            (429, r#"{"error_code":"QUOTA_EXCEEDED","message":"m"}"#, Some("Revoke some")),
+            (403, r#"{"error_code":"FEATURE_DISABLED","message":"m"}"#, Some("admins can enable")),
+            (401, r#"{"message":"m"}"#, Some("check how the provider signs in")),
+            (403, r#"{"error_code":403,"message":"Invalid access token."}"#, Some("pulumi config set")),
+            (403, r#"{"error_code":"PERMISSION_DENIED","message":"m"}"#, Some("ask an admin")),
+            (400, r#"{"error_code":"INVALID_PARAMETER_VALUE","message":"m"}"#, None),
+            (500, "", None),
+        ] {
+            let error = parse(status, body).to_string();
+            assert_eq!(
+                error.split_once("GET /x)").map(|(_, advice)| advice.is_empty()),
+                Some(advice.is_none())
+            );
+            assert!(advice.is_none_or(|advice| error.contains(advice)), "{error}");
+        }
+    }
+
+    #[test]
     fn only_a_refusal_proves_that_nothing_ran() {
         assert!(parse(400, "").did_not_run());
         assert!(parse(429, "").did_not_run());
