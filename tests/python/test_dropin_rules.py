@@ -239,6 +239,8 @@ DIFFS = {
                                     {"rotateWhenChanged": "UPDATE_REPLACE"}),
     "rotation map added": Row({"comment": "a"}, ROTATING, {}),
     "rotation map removed": Row(ROTATING, {"comment": "a"}, {}),
+    "rotation map filled": Row(ROTATING | {"rotateWhenChanged": {}}, ROTATING, {}),
+    "rotation map emptied": Row(ROTATING, ROTATING | {"rotateWhenChanged": {}}, {}),
     "rotation map and comment changed": Row(
         ROTATING, {"comment": "b", "rotateWhenChanged": {"month": "2"}},
         {"comment": "UPDATE", "rotateWhenChanged": "UPDATE_REPLACE"},
