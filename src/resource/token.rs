@@ -243,10 +243,7 @@ impl Resource for Token {
             .await;
         }
         let inputs = if imported { imported_inputs(&info) } else { refreshed_inputs(inputs, &info) };
-        let workspace_id = match workspace_id {
-            Some(id) => Some(id),
-            None => client.workspace_id(ctx).await?.map(str::to_owned),
-        };
+        let workspace_id = known_workspace(&client, ctx, workspace_id).await?;
         let value = outputs_before.get("tokenValue").and_then(|value| SecretString::decode(value).ok());
         // What is not stated is as the workspace has it: `Token.get` states nothing, and its outputs are its inputs. What
         // a state has no value of gets none in a refresh, or a comment that somebody added would reach whatever depends
@@ -271,7 +268,7 @@ impl Resource for Token {
     ) -> Result<Map, Error> {
         let typed = TokenInputs::decode(&news)?;
         let before = cleaned(known.outputs);
-        let workspace_id = stated_workspace(&before);
+        let workspace_id = stated_workspace(&before).or_else(|| stated_workspace(&news));
         let client = client.for_workspace(ctx, workspace_id.as_deref()).await?;
         let changed = changes::<TokenInputs>(&known.inputs, &news);
         let comment_is_secret = news.get("comment").is_some_and(Value::has_secret);
@@ -291,6 +288,7 @@ impl Resource for Token {
                  refresh`, then `pulumi up` to create a new one"
             )));
         };
+        let workspace_id = known_workspace(&client, ctx, workspace_id).await?;
         let value =
             before.get("tokenValue").and_then(|value| SecretString::decode(value).ok()).unwrap_or_default();
         Ok(outputs(news, info, value, workspace_id))
@@ -453,6 +451,18 @@ fn sorted(scopes: &Value) -> Option<Vec<String>> {
 fn stated_workspace(outputs: &Map) -> Option<String> {
     let Value::Object(config) = outputs.get("providerConfig")?.plain() else { return None };
     String::decode(config.get("workspaceId")?).ok().filter(|id| !id.is_empty())
+}
+
+/// The workspace of a token whose state may name none.
+async fn known_workspace(
+    client: &Client,
+    ctx: &Context,
+    stated: Option<String>,
+) -> Result<Option<String>, databricks::Error> {
+    match stated {
+        Some(id) => Ok(Some(id)),
+        None => Ok(client.workspace_id(ctx).await?.map(str::to_owned)),
+    }
 }
 
 fn number(outputs: &Map, name: &str) -> Option<i64> {

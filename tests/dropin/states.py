@@ -1,6 +1,7 @@
 """Stack states as versions of the official plugin left them.
 
-Each variant is a token: how the API is asked for it, the inputs and outputs in the state, and what the program states.
+Each variant is a token: how the API is asked for it, the inputs and outputs in the state, what the program states, and
+`entry`, what else the state says of it.
 In outputs, LIVE stands for what the workspace says of the token under that name.
 """
 
@@ -23,11 +24,14 @@ def secret(text):
 
 
 class Variant:
-    def __init__(self, *, made=None, inputs=None, without=(), program=None, provider="default_1_106_0", **outputs):
+    def __init__(
+        self, *, made=None, inputs=None, without=(), program=None, provider="default_1_106_0", entry=None, **outputs
+    ):
         self.made = made or {}
         self.inputs = {"__defaults": []} if inputs is None else inputs
         self.program = program or {}
         self.provider = provider
+        self.entry = entry or {}
         measured = {
             "__pulumi_raw_state_delta": DELTA, "comment": None, "creationTime": LIVE, "expiryTime": LIVE, "id": LIVE,
             "lifetimeSeconds": None, "providerConfig": LIVE, "tokenId": LIVE, "tokenValue": LIVE,
@@ -87,11 +91,11 @@ def variants(workspace_id):
         "never-expires": Variant(expiryTime=-1),
         "imported": Variant(
             made=HELLO, inputs={"comment": "hello"} | computed, comment="hello", tokenValue=secret("null"),
-            program={"comment": "hello"},
+            program={"comment": "hello"}, entry={"additionalSecretOutputs": []},
         ),
         "imported-lifetime-stated": Variant(
             made=HELLO, inputs={"__defaults": [], "comment": "hello"} | computed, comment="hello",
-            tokenValue=secret("null"), program=HELLO,
+            tokenValue=secret("null"), program=HELLO, entry={"additionalSecretOutputs": []},
         ),
         "computed-stated": hello(
             inputs=HELLO_INPUTS | {"creationTime": LIVE, "tokenId": LIVE},
@@ -120,7 +124,7 @@ def outputs_of(stated, live, value, workspace_id):
 
 
 def deployment(project, stack, providers, tokens):
-    """A state file: inputs of each provider, and (id, provider, inputs, outputs) of each token, all by name."""
+    """A state file: inputs of each provider, and (id, provider, inputs, outputs, entry) of each token, all by name."""
     root = f"urn:pulumi:{stack}::{project}::"
     stack_urn = f"{root}pulumi:pulumi:Stack::{project}-{stack}"
     resources = [{"urn": stack_urn, "custom": False, "type": "pulumi:pulumi:Stack"}]
@@ -131,12 +135,40 @@ def deployment(project, stack, providers, tokens):
         resources.append({
             "urn": urn, "custom": True, "id": id, "type": PROVIDER, "inputs": inputs, "outputs": inputs,
         } | ({} if name.startswith("default") else {"parent": stack_urn}))
-    for name, (id, provider, inputs, outputs) in tokens.items():
+    for name, (id, provider, inputs, outputs, entry) in tokens.items():
         resources.append({
             "urn": f"{root}{TOKEN}::{name}", "custom": True, "id": id, "type": TOKEN, "inputs": inputs,
             "outputs": outputs, "parent": stack_urn, "provider": references[provider],
             "additionalSecretOutputs": ["tokenValue"], "propertyDependencies": {},
-        })
+        } | entry)
     return {"version": 3, "deployment": {
         "manifest": {"time": "2026-01-02T03:04:05Z", "magic": "", "version": ""}, "resources": resources,
     }}
+
+
+def in_state(program):
+    """What a program states, under the names that a state has for it."""
+    names = {
+        "lifetime_seconds": "lifetimeSeconds", "creation_time": "creationTime", "expiry_time": "expiryTime",
+        "token_id": "tokenId",
+    }
+    stated = {names.get(name, name): value for name, value in program.items() if name != "provider_config"}
+    config = program.get("provider_config")
+    if config:
+        stated["providerConfig"] = {"workspaceId": config["workspace_id"]}
+    return {name: value["secret"] if isinstance(value, dict) and "secret" in value else value for name, value in stated.items()}
+
+
+def official_changes(outputs, program):
+    """What the official plugin's Diff reports of a program (in a state's words) on outputs without secrets."""
+    stated = {name: value for name, value in program.items() if value is not None}
+    config, workspace = ((side.get("providerConfig") or {}).get("workspaceId") for side in (stated, outputs))
+    # Where the program states nothing, an empty text and 0 count as nothing.
+    changed = {
+        name for name in ("comment", "lifetimeSeconds")
+        if (stated[name] != outputs.get(name) if name in stated else outputs.get(name))
+    }
+    changed |= {
+        name for name in ("creationTime", "expiryTime", "tokenId") if name in stated and stated[name] != outputs[name]
+    }
+    return changed | ({"providerConfig"} if config and workspace and config != workspace else set())

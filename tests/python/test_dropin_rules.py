@@ -421,6 +421,7 @@ def test_the_answer_of_create_has_the_times(plugin, local):
     local.control("/faults", {"match": {"path": "/token/create"}, "action": answer})
     id, outputs = plugin.create({})
     assert (id, outputs["expiryTime"], outputs["tokenValue"]) == ("abc", -1, secret("dapi..."))
+    assert outputs["providerConfig"] == {"workspaceId": A}
     assert local.requests("/token/list") == []
 
 
@@ -449,6 +450,14 @@ def test_an_update_of_computed_properties_sends_nothing(plugin, local):
     assert updated == outputs
     assert len(local.requests("/api/2.0/token/" + id)) == sent
     assert plugin.differences(news, updated, news) == {}
+
+
+@pytest.mark.parametrize("stated", [{}, {"providerConfig": {"workspaceId": A}}])
+def test_an_update_finds_the_workspace_that_the_state_lacks(plugin, stated):
+    """As after a create that the official plugin did not finish."""
+    id, outputs = plugin.create(stated)
+    lacking = {name: value for name, value in outputs.items() if name != "providerConfig"}
+    assert plugin.update(id, stated, stated, lacking) == outputs
 
 
 def test_update_leaves_no_bookkeeping_of_the_official_plugin(plugin):

@@ -28,9 +28,9 @@ def worker(tmp_path_factory):
 class Official:
     """A stack of these variants as the official plugin left it, with a live token for each."""
 
-    def __init__(self, worker, local, folder, names):
+    def __init__(self, worker, local, folder, names, amend=lambda resources: None):
         tokens, programs = {}, {}
-        self.values, self.ids = {}, {}
+        self.values, self.ids, self.programs = {}, {}, {}
         variants = states.variants(WORKSPACE)
         for name in names:
             variant = variants[name]
@@ -41,8 +41,9 @@ class Official:
                 states.outputs_of(stated, live, value, WORKSPACE)
                 for stated in (variant.inputs, variant.outputs, variant.program)
             )
-            tokens[name] = (id, variant.provider, inputs, outputs)
+            tokens[name] = (id, variant.provider, inputs, outputs, variant.entry)
             programs[name] = {"arguments": program}
+            self.programs[name] = states.in_state(program)
             if not variant.provider.startswith("default"):
                 programs[name]["provider"] = variant.provider
         sign_in = {"host": local.host, "token": states.secret(f'"{local.token}"')}
@@ -56,13 +57,15 @@ class Official:
         }
         stated = {"host": local.host, "token": local.token}
         environment = dropin.base_environment(folder, plugin_bin()) | local.environment()
-        self.before = {name: (inputs, outputs) for name, (_, _, inputs, outputs) in tokens.items()}
+        self.before = {name: (inputs, outputs) for name, (_, _, inputs, outputs, _) in tokens.items()}
         self.stack = dropin.Stack(worker, folder, "tokens.py", environment, tokens=programs, providers={
             "explicit": stated,
             "shapes": stated | {"debug_headers": False, "rate_limit": 0, "scopes": ["sql", "all-apis"]},
         })
         self.stack.init()
-        self.stack.load(states.deployment(self.stack.project, self.stack.name, providers, tokens))
+        deployment = states.deployment(self.stack.project, self.stack.name, providers, tokens)
+        amend(deployment["deployment"]["resources"])
+        self.stack.load(deployment)
 
 
 class Story(Official):
@@ -142,6 +145,15 @@ def test_refresh_changes_nothing_that_matters(story, name):
         assert (new.get(key) or None) == (expected or None), key
 
 
+@pytest.mark.parametrize("name", NAMES)
+def test_going_back_changes_nothing_that_staying_would_not_have(story, name):
+    before = states.official_changes(dropin.revealed(story.before[name][1]), story.programs[name])
+    for after in (story.after_up[name], story.after_refresh[name]):
+        assert states.official_changes(dropin.revealed(after["outputs"]), story.programs[name]) <= before
+    if name != "imported-lifetime-stated":
+        assert not before
+
+
 def test_up_after_a_refresh_changes_nothing(story):
     succeeded(story.again)
     assert {name: story.again.ops(name) for name in NAMES} == {name: ["same"] for name in NAMES}
@@ -197,4 +209,79 @@ def test_a_change_after_the_switch_replaces(worker, local, tmp_path):
     assert it.ids["measured"] not in local.live() and after["id"] in local.live()
     assert after["inputs"] == {"comment": "changed", "lifetimeSeconds": 8640000}
     assert not [key for key in after["outputs"] if key.startswith("__")]
+    assert not states.official_changes(after["outputs"], after["inputs"])
     it.stack.unchanged()
+
+
+def test_up_with_refresh_as_the_first_command(worker, local, tmp_path):
+    it = Official(worker, local, tmp_path, SOME)
+    for operation in ("preview", "up"):
+        result = succeeded(it.stack.run(operation, refresh=True, expect_no_changes=True))
+        assert {op for name in SOME for op in result.ops(name)} <= {"same", "refresh"}
+    it.stack.unchanged()
+
+
+def test_a_create_that_the_official_plugin_did_not_finish(worker, local, tmp_path):
+    """It made the token and could not read it afterwards. The engine updates such a resource, also if nothing changed."""
+
+    def amend(resources):
+        token = resources[-1]
+        token["initErrors"] = ["1 error occurred:\n\t* cannot read token: deadline exceeded"]
+        for name in ("creationTime", "expiryTime", "tokenId", "providerConfig"):
+            del token["outputs"][name]
+
+    it = Official(worker, local, tmp_path, ["measured"], amend)
+    local.forget_requests()
+    up = it.stack.up()
+    assert up.ops("measured") == ["update"]
+    assert local.operations() == []
+    token = it.stack.tokens(secrets=True)["measured"]
+    live = local.by_id()[it.ids["measured"]]
+    assert not token.get("initErrors")
+    outputs = dropin.revealed(token["outputs"])
+    assert outputs.pop("autoscopeState")
+    assert outputs == {
+        "comment": "hello", "lifetimeSeconds": 8640000, "providerConfig": {"workspaceId": WORKSPACE},
+        "creationTime": live["creation_time"], "expiryTime": live["expiry_time"], "id": live["id"],
+        "tokenId": live["id"], "tokenValue": it.values["measured"],
+    }
+    it.stack.unchanged()
+
+
+def test_a_replacement_that_the_official_plugin_did_not_finish(worker, local, tmp_path):
+    """The new token is there, and the old one was not revoked yet."""
+    old, _ = local.mint(comment="old")
+
+    def amend(resources):
+        token = resources[-1]
+        resources.append(token | {
+            "id": old, "delete": True, "inputs": token["inputs"] | {"comment": "old"},
+            "outputs": token["outputs"] | {"comment": "old", "id": old, "tokenId": old},
+        })
+
+    it = Official(worker, local, tmp_path, ["measured"], amend)
+    local.forget_requests()
+    it.stack.up()
+    assert local.operations() == ["delete"]
+    assert old not in local.live() and it.ids["measured"] in local.live()
+    it.stack.unchanged()
+
+
+def test_a_token_that_is_only_read(worker, local, tmp_path):
+    """`Token.get` of a token that others manage."""
+
+    def amend(resources):
+        token = resources[-1]
+        token |= {"external": True, "inputs": {}}
+        token["outputs"] |= {"tokenValue": states.secret('""'), "lifetimeSeconds": None}
+
+    it = Official(worker, local, tmp_path, ["measured"], amend)
+    it.stack.arguments["tokens"] = {"measured": {"get": it.ids["measured"]}}
+    before = dropin.revealed(it.stack.tokens(secrets=True)["measured"]["outputs"])
+    up = succeeded(it.stack.run("up", expect_no_changes=True))
+    assert up.ops("measured") == ["read"]
+    after = dropin.revealed(it.stack.tokens(secrets=True)["measured"]["outputs"])
+    del before["__pulumi_raw_state_delta"], before["lifetimeSeconds"], after["autoscopeState"]
+    assert after == before
+    it.stack.destroy()
+    assert it.ids["measured"] in local.live()

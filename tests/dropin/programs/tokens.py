@@ -1,4 +1,5 @@
-"""The tokens that the test lists: arguments and the name of an explicit provider, if there is one."""
+"""The tokens that the test lists: arguments and the name of an explicit provider, if there is one. A token with `get` is
+only read, by that id."""
 
 from builtins import arguments
 
@@ -20,6 +21,9 @@ providers = {
     for name, stated in arguments.get("providers", {}).items()
 }
 for name, it in arguments["tokens"].items():
+    if "get" in it:
+        databricks.Token.get(name, it["get"])
+        continue
     databricks.Token(
         name,
         opts=pulumi.ResourceOptions(provider=providers.get(it.get("provider")), protect=it.get("protect")),
