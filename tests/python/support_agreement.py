@@ -61,7 +61,7 @@ ERRORS = [
     ("no-credentials", r"cannot configure default credentials"),
     ("not-configured", r"([\w-]+) auth: not configured"),
     ("workspace-mismatch", r"workspace_id mismatch"),
-    ("no-host", r"no (usable )?host configured"),
+    ("no-host", r"no (?:usable )?host configured"),
     ("account-console", r"the host is an account console"),
     ("failed", r"(?:default|[\w-]+) auth: |error getting token: |POST \S+: \d+ "),
 ]
