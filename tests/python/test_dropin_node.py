@@ -28,11 +28,24 @@ def comments(workspace):
     return sorted(token["comment"] for token in workspace.tokens() if token["live"])
 
 
-def test_a_program_in_node(worker, local, elsewhere, tmp_path):
+@pytest.fixture(params=["on PATH", "attached"])
+def environment(request, local, tmp_path):
+    """Where the plugin is: a process for each provider, or one for all."""
+    if request.param == "on PATH":
+        yield dropin.base_environment(tmp_path, plugin_bin()) | local.environment()
+        return
+    with dropin.attached(tmp_path, **local.environment()) as plugin:
+        yield dropin.base_environment(tmp_path) | {"PULUMI_DEBUG_PROVIDERS": f"databricks:{plugin.port}"}
+        assert plugin.process.poll() is None
+
+
+def test_a_program_in_node(worker, local, elsewhere, environment, tmp_path):
     got, _ = local.mint(comment="only read")
-    environment = dropin.base_environment(tmp_path, plugin_bin()) | local.environment()
+    adopted, _ = local.mint(comment="made elsewhere")
     workspaces = [{"host": it.host, "token": it.token, "workspace_id": it.workspace_id} for it in (local, elsewhere)]
-    it = dropin.Stack(worker, tmp_path, "everything.js", environment, workspaces=workspaces, got=got, phase=1)
+    it = dropin.Stack(
+        worker, tmp_path, "everything.js", environment, workspaces=workspaces, got=got, adopted=adopted, phase=1
+    )
     preview = it.preview()
     assert preview.ops("every") == preview.ops("by-token") == preview.ops("team-token") == ["create"]
     assert elsewhere.tokens() == []
@@ -47,8 +60,10 @@ def test_a_program_in_node(worker, local, elsewhere, tmp_path):
     assert comments(elsewhere) == ["of a component", "other"]
     assert comments(local) == sorted([
         "Token for accessing Databricks REST API", "hidden comment", f"made by {up.outputs['tokenId']}", "before",
-        "before", "renamed", "only read",
+        "before", "renamed", "only read", "protected", "retained", "deleted-first before", "replaced-on-changes",
+        "transformed", "made elsewhere",
     ])
+    assert up.ops("adopted") == ["import"]
     inputs = it.provider_inputs("other")
     version = inputs.pop("version")
     assert dropin.revealed(inputs) == {
@@ -65,15 +80,26 @@ def test_a_program_in_node(worker, local, elsewhere, tmp_path):
         assert hidden not in preview.everything() + up.everything()
     it.unchanged()
 
+    before = it.tokens()
     it.arguments["phase"] = 2
     local.forget_requests()
+    elsewhere.forget_requests()
     up = it.up()
-    assert up.ops("ignored") == up.ops("new-name") == up.ops("every") == ["same"]
+    for name in ("another", "in-other", "team-token", "ignored", "new-name", "every", "protected", "transformed", "adopted"):
+        assert up.ops(name) == ["same"], name
     assert up.ops("replaced") == ["create-replacement", "replace", "delete-replaced"]
-    assert local.operations() == ["create", "delete"]
+    assert up.ops("deleted-first") == ["delete-replaced", "replace", "create-replacement"]
+    assert up.ops("replaced-on-changes")[0] == "create-replacement"
+    assert up.ops("retained") == ["delete"]
+    assert before["retained"]["id"] in local.live()
+    assert sorted(local.operations()) == ["create"] * 3 + ["delete"] * 3
+    assert elsewhere.operations() == []
     it.unchanged()
     it.refresh()
     it.unchanged()
+    refused = it.run("destroy")
+    assert not refused.ok and "protected" in refused.everything()
+    it.pulumi("state", "unprotect", "--all", "--yes")
     it.destroy()
-    assert comments(local) == ["only read"]
+    assert comments(local) == ["only read", "retained"]
     assert elsewhere.live() == []

@@ -254,6 +254,7 @@ DIFFS = {
     "autoscope added": Row(BARE, {"autoscopeEnabled": True}, {"autoscopeEnabled": "ADD_REPLACE"}),
     "autoscope changed": Row({"autoscopeEnabled": False}, {"autoscopeEnabled": True},
                              {"autoscopeEnabled": "UPDATE_REPLACE"}),
+    "autoscope removed": Row({"autoscopeEnabled": False}, {}, {"autoscopeEnabled": "DELETE_REPLACE"}),
     "expired": Row(INPUTS, SAME, {"expiryTime": "UPDATE_REPLACE"}, outputs=OUTPUTS | {"expiryTime": CREATED},
                    official={}, why="an expired token"),
     "never expires": Row(INPUTS, SAME, {}, outputs=OUTPUTS | {"expiryTime": -1}),
