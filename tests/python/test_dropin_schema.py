@@ -64,6 +64,13 @@ def test_configuration(properties):
     compare(ours, OFFICIAL["config"], SCHEMA["provider"].get("requiredInputs", []))
 
 
+def test_outputs_of_a_provider():
+    """`provider.host` and so on: whatever is text."""
+    texts = {name: it for name, it in OFFICIAL["config"].items() if it["type"] == "string"}
+    assert set(SCHEMA["provider"]["properties"]) == set(texts)
+    compare(SCHEMA["provider"]["properties"], texts, SCHEMA["provider"].get("required", []))
+
+
 def test_names_in_every_language():
     assert SCHEMA["name"] == "databricks"
     assert SCHEMA["meta"]["moduleFormat"] == "(.*)(?:/[^/]*)"
@@ -129,4 +136,7 @@ def test_the_list_is_that_of_the_official_sdk():
     always = lambda returns: "Optional" not in ast.unparse(returns)  # noqa: E731
     assert described(token["Token"], secrets_of(token["Token"]), always) == OFFICIAL["token"]["outputs"]
     assert described(inputs["TokenProviderConfigArgs"]) == OFFICIAL["TokenProviderConfig"]
-    assert described(provider["ProviderArgs"], secrets_of(provider["Provider"])) == OFFICIAL["config"]
+    secrets = secrets_of(provider["Provider"])
+    assert described(provider["ProviderArgs"], secrets) == OFFICIAL["config"]
+    texts = {name: it for name, it in OFFICIAL["config"].items() if it["type"] == "string"}
+    assert described(provider["Provider"], secrets, always) == texts
