@@ -489,8 +489,8 @@ impl ResourceProvider for Provider {
 
 fn unknown_function(token: &str) -> Status {
     Status::invalid_argument(format!(
-        "this databricks plugin ({}) has no functions, and so not {token}. The official databricks plugin (1.x) has some; \
-         both work side by side: give the call the option `version` {OFFICIAL}",
+        "this databricks plugin ({}) has no functions. {token} may be one of the official databricks plugin (1.x); both \
+         work side by side: give the call the option `version` {OFFICIAL}",
         env!("CARGO_PKG_VERSION")
     ))
 }
