@@ -2,8 +2,8 @@
 # Builds the Pulumi engine (the `pulumi` command) and language hosts at the versions that tools/go.mod pins, into
 # target/engine/bin. Does nothing when they are there and the pins are unchanged.
 #
-# Usage: scripts/engine.sh [--java] [--dotnet] [--codegen]
-#   Always: pulumi and the host of YAML programs. --java and --dotnet add the hosts of those languages.
+# Usage: scripts/engine.sh [--java] [--codegen]
+#   Always: pulumi and the host of YAML programs. --java adds that of Java programs.
 #   --codegen adds, in target/engine/codegen, what `pulumi convert` and `pulumi import` need to write programs in Python,
 #   TypeScript and Go. These hosts cannot run a program, so they stand apart.
 set -euo pipefail
@@ -13,9 +13,8 @@ programs=(pulumi pulumi-language-yaml)
 for argument in "$@"; do
     case $argument in
     --java) programs+=(pulumi-language-java) ;;
-    --dotnet) programs+=(pulumi-language-dotnet) ;;
     --codegen) programs+=(pulumi-converter-yaml pulumi-language-python pulumi-language-nodejs pulumi-language-go) ;;
-    *) die "unknown argument $argument; usage: scripts/engine.sh [--java] [--dotnet] [--codegen]" ;;
+    *) die "unknown argument $argument; usage: scripts/engine.sh [--java] [--codegen]" ;;
     esac
 done
 
@@ -24,7 +23,6 @@ package_of() {
     pulumi) echo github.com/pulumi/pulumi/pkg/v3/cmd/pulumi ;;
     pulumi-language-yaml) echo github.com/pulumi/pulumi-yaml/cmd/pulumi-language-yaml ;;
     pulumi-language-java) echo github.com/pulumi/pulumi-java/pkg/cmd/pulumi-language-java ;;
-    pulumi-language-dotnet) echo github.com/pulumi/pulumi-dotnet/pulumi-language-dotnet/v3 ;;
     pulumi-converter-yaml) echo github.com/pulumi/pulumi-yaml/cmd/pulumi-converter-yaml ;;
     *) echo ./codegen-host ;;
     esac

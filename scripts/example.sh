@@ -3,8 +3,9 @@
 #
 # Usage: scripts/example.sh EXAMPLE FOLDER
 #
-# EXAMPLE is a folder of examples/; its name begins with its language. Makes FOLDER/examples/EXAMPLE, where `pulumi` (YAML, Java) or scripts/inline/run.sh (the others) runs it. What takes long (packages of others, the built
-# SDK) is kept in target/languages and made again when the SDK or the pinned versions change.
+# EXAMPLE is a folder of examples/; its name begins with its language. Makes FOLDER/examples/EXAMPLE, where `pulumi`
+# (YAML, Java) or scripts/inline/run.sh (the others) runs it. What takes long (packages of others, the built SDK) is kept
+# in target/languages and made again when the SDK or the pinned versions change.
 set -euo pipefail
 . "$(dirname "${BASH_SOURCE[0]}")/lib.sh"
 
@@ -40,7 +41,8 @@ install_python() {
         "${pip[@]}" install --constraint "$root/tests/requirements.txt" "$cache"/pulumi_databricks-*.whl
 }
 
-# A subshell, because it changes the folder. The SDK is compiled with the packages that the example's lock file pins, packed, and installed from the pack.
+# A subshell, because it changes the folder. The SDK is compiled with the packages that the example's lock file pins,
+# packed, and installed from the pack.
 install_typescript() (
     local npm=(npm --no-audit --no-fund --no-update-notifier)
     copy_sdk nodejs && mkdir -p "$cache/examples/typescript" &&

@@ -55,6 +55,6 @@ stage "Demo" scripts/demo.sh --debug
 # In two processes, since these wait for compilers most of the time. It prints what each language took, and what could
 # not be tried here.
 stage "Every language" target/venv/bin/python -m pytest tests/python/test_languages.py \
-    --numprocesses 2 --durations=0 --durations-min=1 -rs
+    --numprocesses 2 --durations 5 -rs
 
 printf '\n%s%d passed, 0 failed%s in %d s\n' "$green$bold" "$passed" "$plain" $((SECONDS - started))

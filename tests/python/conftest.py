@@ -766,6 +766,17 @@ def pytest_collection_modifyitems(items):
             item.add_marker(pytest.mark.timeout(240))
 
 
+def pytest_terminal_summary(terminalreporter):
+    """Says how long the tests of each Pulumi language took. Several run at once, so the sum is more than the time."""
+    seconds = {}
+    language = re.compile(r"test_languages\.py::.*[_[](yaml|python|typescript|go|java|csharp)(?=[]_]|$)")
+    for report in sum(terminalreporter.stats.values(), []):
+        if isinstance(report, pytest.TestReport) and (name := language.search(report.nodeid)):
+            seconds[name[1]] = seconds.get(name[1], 0) + report.duration
+    for name, took in sorted(seconds.items(), key=lambda it: -it[1]):
+        terminalreporter.write_line(f"{name}: {took:.0f} s")
+
+
 def fingerprint(value):
     """The id of a token by its value, as the workspace makes it."""
     return hashlib.sha256(value.encode()).hexdigest()

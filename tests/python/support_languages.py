@@ -1,5 +1,6 @@
 """The examples as their users run them: copied out of this checkout, with the SDKs built and installed."""
 
+import fcntl
 import functools
 import os
 import pathlib
@@ -174,18 +175,30 @@ def codegen_variables():
 
 
 @functools.cache
-def mypy():
-    """The command of the type checker for programs that use the installed SDK."""
-    folder = CACHE / "mypy"
-    requirements = ROOT / "tests/languages/mypy-requirements.txt"
+def checkers():
+    """The folder of the packages of tests/languages/requirements.txt, for PYTHONPATH."""
+    folder = CACHE / "checkers"
+    requirements = ROOT / "tests/languages/requirements.txt"
     stamp = folder / "installed"
-    if not stamp.exists() or stamp.read_bytes() != requirements.read_bytes():
-        shutil.rmtree(folder, ignore_errors=True)
-        new = folder.with_name(f"mypy.{os.getpid()}")
-        command(sys.executable, "-m", "pip", "install", "--quiet", "--target", new, "--requirement", requirements)
-        (new / "installed").write_bytes(requirements.read_bytes())
-        new.rename(folder)
-    return ["env", f"PYTHONPATH={folder}", VENV_PYTHON, "-m", "mypy", "--strict", f"--cache-dir={CACHE}/mypy-cache"]
+    CACHE.mkdir(parents=True, exist_ok=True)
+    with (CACHE / "checkers.lock").open("w", encoding="utf-8") as lock:
+        # Two processes of the tests may need them at once.
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        if not stamp.exists() or stamp.read_bytes() != requirements.read_bytes():
+            shutil.rmtree(folder, ignore_errors=True)
+            command(sys.executable, "-m", "pip", "install", "--quiet", "--target", folder, "--requirement", requirements)
+            stamp.write_bytes(requirements.read_bytes())
+    return folder
+
+
+def check_types(*programs, cwd=None):
+    """Runs the type checker on Python programs that use the installed SDK."""
+    command(VENV_PYTHON, "-m", "mypy", "--strict", f"--cache-dir={CACHE}/mypy-cache", *programs,
+            cwd=cwd, env={"PYTHONPATH": str(checkers())})
+
+
+def parse_csharp(*files):
+    command(sys.executable, ROOT / "tests/languages/parse_csharp.py", *files, env={"PYTHONPATH": str(checkers())})
 
 
 def maven_classpath():

@@ -90,14 +90,33 @@ const pomTemplate = `<?xml version="1.0" encoding="UTF-8"?>
 </project>
 `
 
-// The README of every SDK. %s stands for the language, the description of the package and the folder of the example.
+// The README of every SDK. %s stands for the language, the description of the package, how to install it, and the folder
+// of the example.
 const readmeTemplate = `# Databricks for Pulumi, in %s
 
-%s
+%s In a project of your own:
 
-Generated from [schema.json](../../schema.json): do not edit. [The example](../../examples/%s) says how to install and
-use it.
+%s
+[The example](../../examples/%s) has a program, the lines that run it, and what it prints.
+
+Generated from [schema.json](../../schema.json): do not edit.
 `
+
+// What the READMEs say about installing.
+var installs = map[string]string{
+	"python": "```console\npip install /path/to/pulumi-databricks/sdk/python\n```\n",
+	"nodejs": "```console\n" +
+		"npm --prefix /path/to/pulumi-databricks/sdk/nodejs install --no-package-lock  # builds it, once\n" +
+		"npm install --install-links /path/to/pulumi-databricks/sdk/nodejs\n```\n",
+	"go": "```console\n" +
+		"go mod edit -replace github.com/pulumi/pulumi-databricks/sdk=/path/to/pulumi-databricks/sdk\n" +
+		"go mod tidy\n```\n\n" +
+		"The import path, `github.com/pulumi/pulumi-databricks/sdk/go/databricks`, is that of the official SDK, so that programs\n" +
+		"stay as they are. Without the first line Go takes the official SDK, which lacks the properties that are new here.\n",
+	"java": "```console\nmvn --file /path/to/pulumi-databricks/sdk/java/pom.xml install\n```\n\n" +
+		"Then the dependency `com.pulumi:databricks` in your `pom.xml` finds it, with the version that `sdk/java/pom.xml` has.\n",
+	"dotnet": "```console\ndotnet add reference /path/to/pulumi-databricks/sdk/dotnet/Pulumi.Databricks.csproj\n```\n",
+}
 
 //go:embed logo.png
 var logo []byte
@@ -149,7 +168,7 @@ func run(schemaPath, out, language string) error {
 		if err != nil {
 			return fmt.Errorf("%s SDK from %s: %w", name, schemaPath, err)
 		}
-		files["README.md"] = fmt.Appendf(nil, readmeTemplate, titles[name], spec.Description, examples[name])
+		files["README.md"] = fmt.Appendf(nil, readmeTemplate, titles[name], spec.Description, installs[name], examples[name])
 		if err := write(filepath.Join(out, name), files); err != nil {
 			return err
 		}
