@@ -385,6 +385,13 @@ impl Client {
         if metadata.host_type == HostType::Workspace {
             // The provider's own id was compared with what the host says already, and need not be a number.
             let Some(id) = id.filter(|id| configured != Some(id)) else { return Ok(self.clone()) };
+            if id.parse::<u64>().is_err() {
+                return Err(Error::Workspace(format!(
+                    "failed to validate workspace_id: workspace_id {id:?} is not a numeric workspace ID. Connection IDs \
+                     are only supported where databricks:host is an account's host or one that serves several \
+                     workspaces"
+                )));
+            }
             let own = match &metadata.own_workspace_id {
                 Some(own) => Some(own.as_str()),
                 None => self.workspace_id(ctx).await?,

@@ -378,6 +378,56 @@ def test_a_provider_of_another_workspace_is_an_error(process, local):
         connection.differences(old, OUTPUTS | {"comment": "c", "lifetimeSeconds": None}, old)
 
 
+WRONG_WORKSPACES = {
+    # On a workspace's own host: the id, and what the error says.
+    "another": (B, f"workspace_id mismatch: provider is configured for workspace {A} but got {B} in provider_config"),
+    "a connection": ("conn-1", 'workspace_id "conn-1" is not a numeric workspace ID. Connection IDs'),
+}
+
+
+@pytest.mark.parametrize("operation", ["create", "read", "delete"])
+@pytest.mark.parametrize("name", WRONG_WORKSPACES)
+def test_a_workspace_that_the_host_is_not(plugin, local, name, operation):
+    id, reason = WRONG_WORKSPACES[name]
+    config = {"providerConfig": {"workspaceId": id}}
+    calls = {
+        "create": lambda: plugin.create(config),
+        "read": lambda: plugin.state("tid1", {}, OUTPUTS | config),
+        "delete": lambda: plugin.delete("tid1", {}, OUTPUTS | config),
+    }
+    with pytest.raises(grpc.RpcError, match=f"cannot {operation} token: .*{reason}"):
+        calls[operation]()
+    assert local.requests("/api/2.0/token/") == []
+
+
+@pytest.mark.parametrize("host_type", ["account", "unified"])
+@pytest.mark.parametrize("workspace_id", ["42", "conn-1"])
+@pytest.mark.parametrize("default", [None, A])
+def test_a_workspace_of_a_host_that_serves_several(process, local, host_type, workspace_id, default):
+    """Every request names the workspace: that of the program or of the state, then that of the provider."""
+    local.control("/workspaces", {"workspace_id": workspace_id})
+    local.control("/host-metadata", {"host_type": host_type})
+    config = {
+        "accountId": local.control("/state")["account_id"], "clientId": local.variables["DATABRICKS_CLIENT_ID"],
+        "clientSecret": secret(local.variables["DATABRICKS_CLIENT_SECRET"]),
+    } | ({"workspaceId": default} if default else {})
+    connection = dropin.instance(process, host=local.host, **config)
+    inputs = {"providerConfig": {"workspaceId": workspace_id}}
+    id, outputs = connection.create(inputs)
+    assert outputs["providerConfig"] == {"workspaceId": workspace_id}
+    assert connection.state(id, inputs, outputs) == (inputs, outputs)
+    connection.delete(id, inputs, outputs)
+    asked = [entry["headers"]["x-databricks-workspace-id"] for entry in local.requests("/api/2.0/token/")]
+    assert asked == [workspace_id] * 3
+    if default:
+        id, outputs = connection.create({})
+        assert outputs["providerConfig"] == {"workspaceId": default}
+        assert local.requests("/token/create")[-1]["headers"]["x-databricks-workspace-id"] == default
+    else:
+        with pytest.raises(grpc.RpcError, match="requires a workspace_id"):
+            connection.create({})
+
+
 # ------------------------------------------------------------------------------------------------------ Create, Update
 
 CREATES = {
@@ -599,6 +649,16 @@ def test_delete(plugin, local, name):
 
 
 # ------------------------------------------------------------------------------------------------------- Other types
+
+
+@pytest.mark.parametrize("rpc", ["Invoke", "Call"])
+def test_functions_of_the_official_plugin(steady, rpc):
+    request = {"Invoke": dropin.pb.InvokeRequest, "Call": dropin.pb.CallRequest}[rpc]
+    token = "databricks:index/getCurrentUser:getCurrentUser"
+    with pytest.raises(grpc.RpcError) as error:
+        getattr(steady.stub, rpc)(request(tok=token), timeout=steady.TIMEOUT)
+    for part in (token, "official databricks plugin", "`version`", "pulumi plugin install resource databricks"):
+        assert part in error.value.details()
 
 
 @pytest.mark.parametrize("operation", ["check", "diff", "create", "read", "delete"])
