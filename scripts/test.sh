@@ -51,10 +51,12 @@ stage "SDKs" scripts/sdk.sh --check
 stage "Python environment" scripts/python.sh
 stage "Tests against the real engine and real clients" target/venv/bin/python -m pytest tests/python \
     --ignore tests/python/test_languages.py
-stage "Demo" scripts/demo.sh --debug
 # In two processes, since these wait for compilers most of the time. It prints what each language took, and what could
 # not be tried here.
 stage "Every language" target/venv/bin/python -m pytest tests/python/test_languages.py \
     --numprocesses 2 --durations 5 -rs
+for language in yaml python typescript go java; do
+    stage "Demo in $language" scripts/demo.sh --debug --language "$language"
+done
 
 printf '\n%s%d passed, 0 failed%s in %d s\n' "$green$bold" "$passed" "$plain" $((SECONDS - started))
