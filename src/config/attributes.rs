@@ -4,7 +4,7 @@
 use secrecy::SecretString;
 use serde_json::{Value as Json, json};
 
-use crate::property::{Map, Value};
+use crate::property::{Map, Mismatch, Property, Value};
 
 /// Which credentials an attribute belongs to. Attributes of two methods at once are a conflict.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -80,9 +80,12 @@ impl AttributeType for Option<String> {
     fn from_value(value: &Value) -> Result<Self, String> {
         match value.plain() {
             Value::String(text) => Self::parse(text),
-            // An account or workspace id that YAML read as a number.
-            // Adding zero makes 0 of -0, which is equal to it.
-            Value::Number(number) => Self::parse(&(number + 0.0).to_string()),
+            // A workspace id that YAML read as a number.
+            Value::Number(_) => match Property::decode(value) {
+                Ok(text) => Ok(Some(text)),
+                Err(Mismatch::Wrong(reason)) => Err(reason),
+                Err(Mismatch::Unknown) => Ok(None),
+            },
             value => Err(format!("expected a string, got {}", value.kind())),
         }
     }
@@ -158,9 +161,7 @@ impl AttributeType for i64 {
         match value.plain() {
             Value::Null => Ok(0),
             Value::String(text) => text_or_json(text),
-            value => {
-                crate::property::Property::decode(value).map_err(|_| "expected a whole number".to_owned())
-            }
+            value => Property::decode(value).map_err(|_| "expected a whole number".to_owned()),
         }
     }
 }

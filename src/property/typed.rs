@@ -140,7 +140,10 @@ impl Property for String {
         match value.plain() {
             Value::String(text) => Ok(text.clone()),
             // Adding zero makes 0 of -0, which is equal to it.
-            Value::Number(number) if number.is_finite() => Ok((number + 0.0).to_string()),
+            Value::Number(number) if number.abs() < WHOLE => Ok((number + 0.0).to_string()),
+            Value::Number(_) => Err(Mismatch::Wrong(
+                "expected a string; a number as large as this loses digits, so put it in quotes".to_owned(),
+            )),
             Value::Bool(flag) => Ok(flag.to_string()),
             value => wrong("a string", value),
         }
@@ -296,7 +299,16 @@ mod tests {
         for (number, text) in [(8.0, "8"), (0.5, "0.5"), (-0.0, "0")] {
             assert_eq!(<String as Property>::decode(&Value::Number(number)), Ok(text.to_owned()));
         }
-        assert!(<String as Property>::decode(&Value::Number(f64::NAN)).is_err());
+        // An id of a workspace, which a program in YAML may write without quotes.
+        let id = <String as Property>::decode(&Value::Number(7_474_644_325_553_837.0));
+        assert_eq!(id, Ok("7474644325553837".to_owned()));
+        for number in [f64::NAN, f64::INFINITY, 9_007_199_254_740_993.0, -1e20] {
+            let error = <String as Property>::decode(&Value::Number(number)).unwrap_err();
+            assert!(
+                matches!(error, Mismatch::Wrong(reason) if reason.contains("put it in quotes")),
+                "{number}"
+            );
+        }
     }
 
     #[test]

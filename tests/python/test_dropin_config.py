@@ -93,6 +93,7 @@ REFUSED = {
     "key of nothing": ({"experimentalUnknown": "h"}, "no configuration property `experimentalUnknown`"),
     "number": ({"rateLimit": "many"}, "databricks:rateLimit: expected a whole number"),
     "flag": ({"skipVerify": "perhaps"}, "databricks:skipVerify: expected true or false"),
+    "inexact id": ({"workspaceId": 9107199254740993}, "databricks:workspaceId: expected a string; a number as large"),
     "list": ({"scopes": "[1"}, "databricks:scopes: expected a list"),
     "list of lists": ({"scopes": [[]]}, "databricks:scopes"),
     "two methods": (SIGN_IN | {"username": "u", "password": "dapi-hidden"}, "more than one authorization method"),
