@@ -308,7 +308,7 @@ const API_IS_MISSING: &[&str] = &["FEATURE_DISABLED", "ENDPOINT_NOT_FOUND"];
 
 /// Whether Databricks says that the token does not exist, in its code, its status or, as older workspaces, its words.
 /// A 404 of anything else that stands in between says nothing of the token, which would be forgotten alive.
-fn is_gone(error: &Error) -> bool {
+pub(crate) fn is_gone(error: &Error) -> bool {
     let Error::Api(api) = error else { return false };
     api.structured
         && !API_IS_MISSING.contains(&api.code.as_str())

@@ -311,7 +311,13 @@ fn answers() {
                 }
             };
             sound(&outputs);
-            let diff = Diff { old_inputs: &known().inputs, outputs: &outputs, news: &news, ignore: &[] };
+            let diff = Diff {
+                old_inputs: &known().inputs,
+                outputs: &outputs,
+                news: &news,
+                ignore: &[],
+                refresh: false,
+            };
             token.diff(client, ctx, diff).await.map(drop)
         });
         if let Err(error) = outcome {

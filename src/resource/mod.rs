@@ -9,7 +9,7 @@ use async_trait::async_trait;
 
 use crate::context::Context;
 use crate::databricks::{self, Client};
-use crate::property::{Changes, Failure, Map, Row, Value};
+use crate::property::{Changes, Failure, Map, Row, Value, cleaned};
 
 /// Every resource of the package.
 pub const ALL: &[&dyn Resource] = &[&token::Token];
@@ -96,6 +96,8 @@ pub struct Diff<'a> {
     pub news: &'a Map,
     /// Properties whose changes the program ignores.
     pub ignore: &'a [String],
+    /// Whether a refresh asks, which replaces nothing: what it has just read is the old side.
+    pub refresh: bool,
 }
 
 /// Inputs and outputs as the state keeps them.
@@ -157,15 +159,30 @@ pub fn preview(definition: &Definition, inputs: Map) -> Map {
     outputs
 }
 
+/// Outputs that a preview of Update can tell: the new inputs, and what Databricks said of the resource so far.
+pub fn preview_update(definition: &Definition, outputs: Map, inputs: Map) -> Map {
+    let computed = |name: &str| definition.computed.iter().any(|row| row.name == name);
+    let stated = |name: &str| definition.inputs.iter().any(|row| row.name == name) && !computed(name);
+    let mut outputs = cleaned(outputs);
+    outputs.retain(|name, _| !stated(name));
+    outputs.extend(inputs.into_iter().filter(|(name, _)| !computed(name)));
+    outputs
+}
+
 /// Takes the names off failures of secret properties: the engine prints the value of the property that is named.
-pub fn hide_secrets(failures: Vec<Failure>, inputs: &Map) -> Vec<Failure> {
+pub fn hide_secrets(definition: &Definition, failures: Vec<Failure>, inputs: &Map) -> Vec<Failure> {
+    let is_secret = |name: &str| {
+        inputs.get(name).is_some_and(Value::has_secret)
+            || definition.computed.iter().any(|row| row.secret && row.name == name)
+    };
     failures
         .into_iter()
-        .map(|failure| match inputs.get(&failure.property) {
-            Some(value) if value.has_secret() => {
+        .map(|failure| {
+            if is_secret(&failure.property) {
                 Failure::new("", format!("property `{}`: {}", failure.property, failure.reason))
+            } else {
+                failure
             }
-            _ => failure,
         })
         .collect()
 }

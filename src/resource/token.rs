@@ -175,11 +175,14 @@ impl Resource for Token {
         changes.extend(rotated(request.old_inputs, request.news));
         changes.extend(moved(client, ctx, &news, &outputs).await?);
         changes.extend(overstated(request.old_inputs, request.news, &outputs));
-        if let Some(due) = Due::find(&news, &outputs, ctx.clock.now_ms()) {
+        let ignored = |path: &str| request.ignore.iter().any(|ignored| ignored == path || ignored == "*");
+        if let Some(due) = Due::find(&news, &outputs, ctx.clock.now_ms())
+            && !request.refresh
+            && !ignored("expiryTime")
+        {
             ctx.report(Severity::Info, &due.reason).await;
             changes.insert("expiryTime".to_owned(), (Kind::Changed, Change::Replace));
         }
-        let ignored = |path: &str| request.ignore.iter().any(|ignored| ignored == path || ignored == "*");
         changes.retain(|path, _| !ignored(path) && !ignored(path.split('.').next().unwrap_or_default()));
         Ok(changes)
     }
@@ -280,14 +283,12 @@ impl Resource for Token {
             change.scopes = Some(typed.scopes.known().cloned().unwrap_or_default());
         }
         if change.comment.is_some() || change.scopes.is_some() {
-            tokens::update(&client, ctx, id, &change).await?;
+            match tokens::update(&client, ctx, id, &change).await {
+                Err(error) if tokens::is_gone(&error) => return Err(gone(id)),
+                updated => updated?,
+            }
         }
-        let Some(info) = find(&client, ctx, id).await? else {
-            return Err(Error::Other(format!(
-                "the token {id} no longer exists in the workspace: it was revoked or has expired. Run `pulumi \
-                 refresh`, then `pulumi up` to create a new one"
-            )));
-        };
+        let info = find(&client, ctx, id).await?.ok_or_else(|| gone(id))?;
         let workspace_id = known_workspace(&client, ctx, workspace_id).await?;
         let value =
             before.get("tokenValue").and_then(|value| SecretString::decode(value).ok()).unwrap_or_default();
@@ -405,6 +406,13 @@ async fn find(client: &Client, ctx: &Context, id: &str) -> Result<Option<TokenIn
     Ok(all.iter().find(|token| token.token_id == id).cloned())
 }
 
+fn gone(id: &str) -> Error {
+    Error::Other(format!(
+        "the token {id} no longer exists in the workspace: it was revoked or has expired. Run `pulumi refresh`, then \
+         `pulumi up` to create a new one"
+    ))
+}
+
 /// Inputs of an imported token: what a program would state to get the same.
 fn imported_inputs(info: &TokenInfo) -> Map {
     let mut inputs = Map::new();
@@ -482,12 +490,13 @@ fn lifetime_of(outputs: &Map) -> Option<i64> {
 
 /// `rotateWhenChanged`: only a change from one set of values to another rotates.
 fn rotated(old: &Map, news: &Map) -> Changes {
-    let stated = |inputs: &Map| match normalized(inputs).remove("rotateWhenChanged") {
-        Some(Value::Object(values)) if values.is_empty() => None,
-        value => value,
+    // As text, as all values are: a program in another language may state 1 as "1".
+    let stated = |inputs: &Map| match normalized(inputs).get("rotateWhenChanged")? {
+        Value::Object(values) if values.is_empty() => None,
+        values => Some(BTreeMap::<String, String>::decode(values)),
     };
     match (stated(old), stated(news)) {
-        (Some(old), Some(new)) if new.has_unknown() || old != new => {
+        (Some(old), Some(new)) if new.is_err() || old != new => {
             Changes::from([("rotateWhenChanged".to_owned(), (Kind::Changed, Change::Replace))])
         }
         _ => Changes::new(),

@@ -1,6 +1,7 @@
 //! One connection of an engine is one provider instance, with a configuration and a cancellation of its own: an
 //! attached process serves many, and a Cancel of one command must not reach the next.
 
+use std::collections::HashSet;
 use std::io;
 use std::pin::Pin;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -20,6 +21,8 @@ pub(super) struct Instance {
     client: Mutex<Option<Client>>,
     pub(super) engine: Arc<EngineLog>,
     cancel: Mutex<CancellationToken>,
+    /// Resources, by URN, that the engine has read and not checked since.
+    read: Mutex<HashSet<String>>,
     /// Cancelled when the process is asked to end, and every command with it.
     process: CancellationToken,
 }
@@ -31,6 +34,22 @@ impl Instance {
 
     pub(super) fn client(&self) -> Option<Client> {
         self.client.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// The engine reads a resource.
+    pub(super) fn reads(&self, urn: &str) {
+        self.read.lock().unwrap_or_else(PoisonError::into_inner).insert(urn.to_owned());
+    }
+
+    /// The engine checks what a program states of a resource.
+    pub(super) fn checks(&self, urn: &str) {
+        self.read.lock().unwrap_or_else(PoisonError::into_inner).remove(urn);
+    }
+
+    /// Whether a Diff that comes now is a refresh's, which nothing else tells: it follows a Read. Before a change is
+    /// planned, the program's inputs are checked.
+    pub(super) fn is_refreshing(&self, urn: &str) -> bool {
+        self.read.lock().unwrap_or_else(PoisonError::into_inner).contains(urn)
     }
 
     /// Cancelled when the command that runs now is.
@@ -62,6 +81,7 @@ impl Connection {
             client: Mutex::default(),
             engine: Arc::default(),
             cancel: Mutex::new(process.child_token()),
+            read: Mutex::default(),
             process: process.clone(),
         };
         Connection { stream, instance: Arc::new(instance) }

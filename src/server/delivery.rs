@@ -15,6 +15,7 @@ use tonic::body::Body;
 use tonic::codegen::{Body as HttpBody, BoxFuture, Service, http};
 use tonic::server::NamedService;
 
+use super::status;
 use crate::context::Context;
 use crate::databricks::Client;
 use crate::property::Map;
@@ -71,7 +72,7 @@ impl Undo {
     }
 }
 
-/// The service, with each reply watched on its way out.
+/// The service, with each reply watched on its way out. A bug in one call is the error of that call.
 #[derive(Clone)]
 pub(super) struct Delivered<S>(pub(super) S);
 
@@ -95,7 +96,11 @@ where
     fn call(&mut self, request: http::Request<Body>) -> Self::Future {
         let reply = self.0.call(request);
         Box::pin(async move {
-            let (mut head, body) = reply.await?.into_parts();
+            let reply = match status::guarded(reply).await {
+                Ok(reply) => reply?,
+                Err(bug) => bug.into_http(),
+            };
+            let (mut head, body) = reply.into_parts();
             let body = match head.extensions.remove::<Unclaimed>() {
                 Some(unclaimed) => Body::new(Watched { body, unclaimed }),
                 None => body,
@@ -124,5 +129,35 @@ impl HttpBody for Watched {
             self.unclaimed.claim();
         }
         frame
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Panics in every call.
+    struct Faulty;
+
+    impl Service<http::Request<Body>> for Faulty {
+        type Response = http::Response<Body>;
+        type Error = Infallible;
+        type Future = BoxFuture<Self::Response, Self::Error>;
+
+        fn poll_ready(&mut self, _: &mut Task<'_>) -> Poll<Result<(), Infallible>> {
+            Poll::Ready(Ok(()))
+        }
+
+        fn call(&mut self, _: http::Request<Body>) -> Self::Future {
+            Box::pin(async { panic!("hidden") })
+        }
+    }
+
+    #[tokio::test]
+    async fn a_bug_in_any_call_is_an_error() {
+        let reply = Delivered(Faulty).call(http::Request::default()).await.unwrap();
+        let status = tonic::Status::from_header_map(reply.headers()).unwrap();
+        assert_eq!(status.code(), tonic::Code::Internal);
+        assert!(status.message().contains("please report it") && !status.message().contains("hidden"));
     }
 }

@@ -1,9 +1,7 @@
-use std::panic::AssertUnwindSafe;
 use std::pin::Pin;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use futures_util::FutureExt as _;
 use tokio_stream::Stream;
 use tokio_util::task::TaskTracker;
 use tonic::{Request, Response, Status};
@@ -122,14 +120,6 @@ const OFFICIAL: &str = "set to the official plugin's, installed with `pulumi plu
 fn type_of(urn: &str) -> &str {
     let types = urn.split("::").nth(2).unwrap_or_default();
     types.rsplit('$').next().unwrap_or_default()
-}
-
-const BUG: &str =
-    "the databricks plugin ran into a bug of its own; please report it, with the output of `pulumi up -d`";
-
-/// A panic is a bug; the engine gets an error, and the process goes on.
-async fn guarded<T>(work: impl Future<Output = T>) -> Result<T, Status> {
-    AssertUnwindSafe(work).catch_unwind().await.map_err(|_| Status::internal(BUG))
 }
 
 fn check_response(inputs: &Map, failures: Vec<Failure>) -> Response<pb::CheckResponse> {
@@ -280,18 +270,20 @@ impl ResourceProvider for Provider {
         let resource = find(&request.get_ref().r#type, &request.get_ref().urn)?;
         let instance = instance(&request)?;
         let request = request.into_inner();
+        instance.checks(&request.urn);
         let checked = resource.check(wire::decode(request.news));
         for warning in &checked.warnings {
             use crate::context::Reporter as _;
             instance.engine.report(Severity::Warning, &request.urn, warning).await;
         }
-        let failures = resource::hide_secrets(checked.failures, &checked.inputs);
+        let failures = resource::hide_secrets(&resource.definition(), checked.failures, &checked.inputs);
         Ok(check_response(&checked.inputs, failures))
     }
 
     async fn diff(&self, request: Request<pb::DiffRequest>) -> Result<Response<pb::DiffResponse>, Status> {
         let it = request.get_ref();
         let Operation { resource, client, ctx } = self.operation(&request, &it.urn, &it.r#type, 0.0)?;
+        let refresh = instance(&request)?.is_refreshing(&it.urn);
         let request = request.into_inner();
         let old_inputs = wire::decode(request.old_inputs);
         let (outputs, news) = (wire::decode(request.olds), wire::decode(request.news));
@@ -300,8 +292,9 @@ impl ResourceProvider for Provider {
             outputs: &outputs,
             news: &news,
             ignore: &request.ignore_changes,
+            refresh,
         };
-        match self.guarded(resource.diff(&client, &ctx, diff)).await? {
+        match self.under_way(resource.diff(&client, &ctx, diff)).await {
             Ok(changes) => {
                 let mut response = diff_response(&changes, false);
                 let replacing = |row: &&Row| row.change == Change::Replace && !changes.contains_key(row.name);
@@ -360,6 +353,7 @@ impl ResourceProvider for Provider {
         let it = request.get_ref();
         let Operation { resource, client, ctx } =
             self.operation(&request, &it.urn, &it.r#type, it.timeout)?;
+        instance(&request)?.reads(&it.urn);
         let request = request.into_inner();
         let known = if status::is_import(&request) {
             Known::Nothing
@@ -369,7 +363,7 @@ impl ResourceProvider for Provider {
                 outputs: wire::decode_known(request.properties)?,
             })
         };
-        match self.guarded(resource.read(&client, &ctx, &request.id, known)).await? {
+        match self.under_way(resource.read(&client, &ctx, &request.id, known)).await {
             Ok(Some(State { inputs, outputs })) => Ok(Response::new(pb::ReadResponse {
                 id: request.id,
                 properties: wire::encode(&outputs),
@@ -389,8 +383,8 @@ impl ResourceProvider for Provider {
         let limit = usize::try_from(it.limit).ok().filter(|limit| *limit > 0).unwrap_or(usize::MAX);
         let Operation { resource, client, ctx } = self.operation(&request, "", &it.token, 0.0)?;
         let all = self
-            .guarded(resource.list(&client, &ctx))
-            .await?
+            .under_way(resource.list(&client, &ctx))
+            .await
             .map_err(|error| status::failed("list", resource.word(), &error))?;
         let replies = all.into_iter().take(limit).map(|(id, name)| {
             let result = pb::list_response::Result { id, name };
@@ -409,15 +403,15 @@ impl ResourceProvider for Provider {
         let request = request.into_inner();
         let known = State { inputs: wire::decode(request.old_inputs), outputs: wire::decode(request.olds) };
         if request.preview {
-            let mut outputs = known.outputs;
-            outputs.extend(wire::decode(request.news));
+            let news = wire::decode(request.news);
+            let outputs = resource::preview_update(&resource.definition(), known.outputs, news);
             return Ok(Response::new(pb::UpdateResponse {
                 properties: wire::encode(&outputs),
                 ..Default::default()
             }));
         }
         let news = wire::decode_known(request.news)?;
-        match self.guarded(resource.update(&client, &ctx, &request.id, known, news)).await? {
+        match self.under_way(resource.update(&client, &ctx, &request.id, known, news)).await {
             Ok(outputs) => Ok(Response::new(pb::UpdateResponse {
                 properties: wire::encode(&outputs),
                 ..Default::default()
@@ -432,7 +426,7 @@ impl ResourceProvider for Provider {
             self.operation(&request, &it.urn, &it.r#type, it.timeout)?;
         let request = request.into_inner();
         let outputs = wire::decode(request.properties);
-        match self.guarded(resource.delete(&client, &ctx, &request.id, &outputs)).await? {
+        match self.under_way(resource.delete(&client, &ctx, &request.id, &outputs)).await {
             Ok(()) => Ok(Response::new(())),
             Err(error) => Err(status::failed("delete", resource.word(), &error)),
         }
@@ -497,9 +491,9 @@ fn unknown_function(token: &str) -> Status {
 
 impl Provider {
     /// Does the work of a call; the process does not end meanwhile.
-    async fn guarded<T>(&self, work: impl Future<Output = T>) -> Result<T, Status> {
+    async fn under_way<T>(&self, work: impl Future<Output = T>) -> T {
         let _under_way = self.in_flight.token();
-        guarded(work).await
+        work.await
     }
 
     /// Creates in a task of its own, so that nothing between the request and its answer is cut short when the call
@@ -517,7 +511,7 @@ impl Provider {
             // Once nobody waits any more, there is nothing to wait for: what is sent finishes, and nothing else is.
             let ctx = Context { cancel: ctx.cancel.child_token(), ..ctx };
             let outcome = {
-                let create = guarded(resource.create(&client, &ctx, inputs));
+                let create = status::guarded(resource.create(&client, &ctx, inputs));
                 tokio::pin!(create);
                 tokio::select! {
                     outcome = &mut create => outcome,

@@ -1,5 +1,8 @@
 //! Errors as the engine reads them.
 
+use std::panic::AssertUnwindSafe;
+
+use futures_util::FutureExt as _;
 use prost::Message as _;
 use prost_types::Any;
 use tonic::{Code, Status};
@@ -10,6 +13,14 @@ use super::wire;
 use crate::databricks;
 use crate::property::Map;
 use crate::resource;
+
+const BUG: &str =
+    "the databricks plugin ran into a bug of its own; please report it, with the output of `pulumi up -d`";
+
+/// A panic is a bug; the engine gets an error, and the process goes on.
+pub(super) async fn guarded<T>(work: impl Future<Output = T>) -> Result<T, Status> {
+    AssertUnwindSafe(work).catch_unwind().await.map_err(|_| Status::internal(BUG))
+}
 
 /// A failed operation, such as `cannot create token`.
 pub(super) fn failed(action: &str, word: &str, error: &resource::Error) -> Status {

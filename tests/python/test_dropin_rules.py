@@ -234,6 +234,7 @@ DIFFS = {
     "comment, rotation no longer stated": Row(ROTATING, {"comment": "b"}, {"comment": "UPDATE_REPLACE"}),
     "rotation value changed": Row(ROTATING, ROTATING | {"rotateWhenChanged": {"month": "2"}},
                                   {"rotateWhenChanged": "UPDATE_REPLACE"}),
+    "rotation value as text": Row(ROTATING | {"rotateWhenChanged": {"month": 1}}, ROTATING, {}),
     "rotation value added": Row(ROTATING, ROTATING | {"rotateWhenChanged": {"month": "1", "x": "1"}},
                                 {"rotateWhenChanged": "UPDATE_REPLACE"}),
     "rotation value removed": Row(ROTATING | {"rotateWhenChanged": {"month": "1", "x": "1"}}, ROTATING,

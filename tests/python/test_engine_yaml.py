@@ -342,6 +342,39 @@ def test_a_token_in_its_rotation_window_is_replaced_by_a_plain_up(pulumi, worksp
     pulumi.unchanged()
 
 
+def test_a_refresh_rotates_nothing_and_says_so(pulumi, workspace):
+    properties = {"comment": "c", "lifetimeSeconds": HOUR, "rotateBeforeSeconds": 15 * 60}
+    workspace.advance(-50 * 60)
+    old = started(pulumi, properties)
+    workspace.advance(50 * 60)
+    refresh = pulumi.refresh("--expect-no-changes")
+    assert not said(refresh, "rotateBeforeSeconds")
+    assert pulumi.outputs() == old
+    # What follows in the same process is another matter.
+    up = pulumi.up("--refresh")
+    assert said(up, "in less than rotateBeforeSeconds (900 s)")
+    assert workspace.operations() == ["create", "create", "delete"]
+
+
+def test_rotation_can_be_ignored(pulumi, workspace):
+    properties = {"comment": "c", "lifetimeSeconds": HOUR, "rotateBeforeSeconds": 15 * 60}
+    workspace.advance(-50 * 60)
+    started(pulumi, properties, {"ignoreChanges": ["expiryTime"]})
+    workspace.advance(50 * 60)
+    result = pulumi.up("--expect-no-changes")
+    assert not said(result, "rotateBeforeSeconds")
+    assert workspace.operations() == ["create"]
+
+
+def test_an_update_of_a_token_that_is_gone_says_what_to_do(pulumi, workspace):
+    rotation = {"rotateWhenChanged": {"quarter": "1"}}
+    token_id = started(pulumi, {"comment": "c"} | rotation)["id"]
+    workspace.revoke(token_id)
+    pulumi.token({"comment": "d"} | rotation)
+    text = pulumi.up(ok=False).text
+    assert f"the token {token_id} no longer exists" in text and "Run `pulumi refresh`" in text
+
+
 def test_a_comment_that_somebody_changed(pulumi, workspace):
     rotation = {"rotateBeforeSeconds": 60}
     token_id = started(pulumi, {"comment": "ours"} | rotation)["id"]

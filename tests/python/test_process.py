@@ -13,6 +13,7 @@ from conftest import (
     ROOT,
     TOKEN_TYPE,
     TOKEN_VALUE,
+    UNKNOWN,
     FakeEngine,
     LocalWorkspace,
     Provider,
@@ -362,6 +363,27 @@ def test_a_preview_of_create_says_what_is_unknown_and_does_nothing(provider, wor
     assert outputs["comment"] == "c"
     assert is_secret(outputs["tokenValue"])
     assert workspace.requests("/api/") == []
+
+
+def test_a_preview_of_update_says_what_update_gives(provider, workspace):
+    rotation = {"rotateWhenChanged": {"a": "1"}}
+    before = {"comment": "c", "scopes": ["sql"]} | rotation
+    token_id, outputs = provider.create(before)
+    # The comment goes, and a property that Databricks sets is stated all the same.
+    after = {"scopes": ["sql", "clusters"], "expiryTime": 5} | rotation
+    preview = provider.update(token_id, after, before, outputs, preview=True)
+    assert workspace.operations() == ["create"]
+    assert preview == provider.update(token_id, after, before, outputs)
+    assert is_secret(preview["tokenValue"]) and preview["expiryTime"] == outputs["expiryTime"]
+    assert provider.update(token_id, {"comment": UNKNOWN}, before, outputs, preview=True)["comment"] == UNKNOWN
+
+
+def test_a_refused_token_value_is_not_named(provider):
+    """The engine prints the value of the property that a failure names."""
+    _, failures = provider.check({"tokenValue": "not-to-be-shown"})
+    ((named, said),) = failures
+    assert named == ""
+    assert "has no property `tokenValue`" in said
 
 
 def test_secrets_in_secrets_out(provider):
