@@ -114,15 +114,18 @@ def list_fails_as_well(case):
 
 
 def others_with_the_same_comment(case):
-    """Any of them may be somebody else's, so none is revoked."""
+    """Any of them may be somebody else's, so none is revoked. One that was there long before is not suspected."""
+    case.workspace.advance(-3600)
+    old, _ = case.workspace.mint(comment=COMMENT)
+    case.workspace.advance(3600)
     mine, _ = case.workspace.mint(comment=COMMENT)
     case.workspace.mint(comment="another")
     case.workspace.fault(CREATE, {"drop": "after"})
     end = case.create()
-    named = [token["id"] for token in case.workspace.tokens() if token["comment"] == COMMENT]
+    named = [it["id"] for it in case.workspace.tokens() if it["comment"] == COMMENT and it["id"] != old]
     assert len(named) == 2 and mine in named
-    assert all(it in end.text for it in named), end
-    assert len(case.workspace.live()) == 3 and not case.workspace.requests(DELETE)
+    assert all(it in end.text for it in named) and old not in end.text, end
+    assert len(case.workspace.live()) == 4 and not case.workspace.requests(DELETE)
     return "named"
 
 
@@ -305,8 +308,9 @@ def reply_is_never_taken(case):
 
 def answer_without_expiry(case):
     token_id, value = case.workspace.mint(comment=COMMENT)
-    answer = {"status": 200, "body": {"token_value": value, "token_info": {"token_id": token_id, "comment": COMMENT}}}
-    case.workspace.fault(CREATE, answer)
+    (created,) = [token["creation_time"] for token in case.workspace.tokens() if token["id"] == token_id]
+    info = {"token_id": token_id, "comment": COMMENT, "creation_time": created}
+    case.workspace.fault(CREATE, {"status": 200, "body": {"token_value": value, "token_info": info}})
     return token_id, value
 
 

@@ -106,3 +106,25 @@ async fn the_limit_of_one_reader_is_not_that_of_others() {
     assert!(found);
     assert_eq!(workspace.requests("/token/list").await.len(), 2);
 }
+
+/// Scopes are a set. A refresh takes over others, and leaves the same in another order as the program states them.
+#[tokio::test]
+async fn a_refresh_compares_scopes_as_sets() {
+    let workspace = Local::start().await;
+    let client = workspace.client(Arc::new(SystemClock));
+    let ctx = context("urn", Arc::new(SystemClock), Arc::new(Told::default()));
+    let scopes = |scopes: &[&str]| Value::Array(scopes.iter().map(|scope| Value::from(*scope)).collect());
+    let inputs = Map::from([("scopes".into(), scopes(&["sql", "jobs"]))]);
+    let created = token().create(&client, &ctx, inputs).await.unwrap();
+    for (stated, refreshed) in [
+        (scopes(&["jobs", "sql"]), scopes(&["jobs", "sql"])),
+        (scopes(&["sql", "clusters"]), scopes(&["sql", "jobs"])),
+        (Value::secret(scopes(&["sql"])), Value::secret(scopes(&["sql", "jobs"]))),
+    ] {
+        let inputs = Map::from([("scopes".into(), stated)]);
+        let known = Known::State(State { inputs, outputs: created.outputs.clone() });
+        let state = token().read(&client, &ctx, &created.id, known).await.unwrap().unwrap();
+        assert_eq!(state.inputs["scopes"], refreshed);
+        assert_eq!(state.outputs["scopes"], refreshed);
+    }
+}
