@@ -284,7 +284,10 @@ impl Resource for Token {
         }
         if change.comment.is_some() || change.scopes.is_some() {
             match tokens::update(&client, ctx, id, &change).await {
-                Err(error) if tokens::is_gone(&error) => return Err(gone(id)),
+                // What does not exist may also be a scope.
+                Err(error) if tokens::is_gone(&error) && find(&client, ctx, id).await?.is_none() => {
+                    return Err(gone(id));
+                }
                 updated => updated?,
             }
         }

@@ -378,6 +378,15 @@ def test_a_preview_of_update_says_what_update_gives(provider, workspace):
     assert provider.update(token_id, {"comment": UNKNOWN}, before, outputs, preview=True)["comment"] == UNKNOWN
 
 
+def test_a_scope_that_does_not_exist_is_no_missing_token(provider, workspace):
+    before, after = {"scopes": ["sql"]}, {"scopes": ["sqk"]}
+    token_id, outputs = provider.create(before)
+    refusal = {"status": 400, "error_code": "INVALID_PARAMETER_VALUE", "message": "Scope sqk does not exist"}
+    workspace.fault("/api/2.0/token/", refusal, method="PATCH")
+    with pytest.raises(grpc.RpcError, match="Scope sqk does not exist"):
+        provider.update(token_id, after, before, outputs)
+
+
 def test_a_refused_token_value_is_not_named(provider):
     """The engine prints the value of the property that a failure names."""
     _, failures = provider.check({"tokenValue": "not-to-be-shown"})
