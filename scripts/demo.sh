@@ -28,11 +28,8 @@ while [ $# -gt 0 ]; do
     shift
 done
 
-case $language in
-yaml | python | typescript | go) host=() ;;
-java) host=(--java) ;;
-*) die "there is no demo in $language: use yaml, python, typescript, go or java" ;;
-esac
+# Before anything that takes minutes.
+need_language "$language"
 need_rust
 
 # The demo must not reach a real workspace, stack or Pulumi account, whatever this shell has set.
@@ -58,25 +55,27 @@ trap clean_up EXIT
 trap 'exit 130' INT
 trap 'exit 143' TERM
 
-step "1. Build the plugin and the local workspace"
-flags=(--locked -p pulumi-resource-databricks -p databricks-local-workspace)
-if [ "$profile" = release ]; then flags=(--release "${flags[@]}"); fi
-(cd "$root" && run cargo build "${flags[@]}")
-built=$cargo_target/$profile
-[ -x "$built/pulumi-resource-databricks" ] || die "cargo made no $built/pulumi-resource-databricks"
-[ -x "$built/databricks-local-workspace" ] || die "cargo made no $built/databricks-local-workspace"
-
-step "2. Get the Pulumi engine"
+step "1. Get the Pulumi engine"
 # YAML and Java need their language host beside the engine; the other programs run inside a process of their own.
 case $language in yaml | java) needed=pulumi-language-$language ;; *) needed=pulumi ;; esac
 if command -v pulumi >/dev/null && command -v "$needed" >/dev/null && at_least "$(pulumi version | grep -oE '[0-9]+(\.[0-9]+)+' | head -n 1)" 3.200; then
     note "the one on PATH: $(command -v pulumi) $(pulumi version)"
 else
     note "none on PATH that fits, so this repository's own"
+    host=()
+    if [ "$language" = java ]; then host=(--java); fi
     "$root/scripts/engine.sh" ${host[@]+"${host[@]}"}
     export PATH="$engine_bin:$PATH"
     note "$engine_bin/pulumi $(pulumi version)"
 fi
+
+step "2. Build the plugin and the local workspace"
+flags=(--locked -p pulumi-resource-databricks -p databricks-local-workspace)
+if [ "$profile" = release ]; then flags=(--release "${flags[@]}"); fi
+(cd "$root" && run cargo build "${flags[@]}")
+built=$cargo_target/$profile
+[ -x "$built/pulumi-resource-databricks" ] || die "cargo made no $built/pulumi-resource-databricks"
+[ -x "$built/databricks-local-workspace" ] || die "cargo made no $built/databricks-local-workspace"
 
 step "3. Start a local Databricks workspace"
 scratch=$(mktemp -d)

@@ -17,14 +17,7 @@ cache=$languages_cache/$language
 example=$root/examples/$name
 [ -d "$example" ] || die "there is no example $name"
 
-case $language in
-yaml) ;;
-python) need_python ;;
-typescript) need_node ;;
-go) need_go ;;
-java) need_java ;;
-*) die "examples in $language cannot be installed: use yaml, python, typescript, go or java" ;;
-esac
+need_language "$language"
 
 # copy_sdk NAME: copies sdk/NAME to $cache/sdk, without what building it in its folder has left there.
 copy_sdk() {

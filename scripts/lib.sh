@@ -73,6 +73,18 @@ need_python() { need python3 "install Python 3 with its venv module (https://www
 need_node() { need node "install Node.js (https://nodejs.org)" 20 && need npm "install npm, which comes with Node.js" 10; }
 need_java() { need javac "install a JDK" 17 && need mvn "install Maven (https://maven.apache.org)" 3.8; }
 
+# need_language LANGUAGE: what the examples in that language take.
+need_language() {
+    case $1 in
+    yaml) ;;
+    python) need_python ;;
+    typescript) need_node ;;
+    go) need_go ;;
+    java) need_java ;;
+    *) die "there is no example to run in $1: use yaml, python, typescript, go or java" ;;
+    esac
+}
+
 # slowly TEXT HINT COMMAND...: runs a command whose output matters only when it fails, and says every 15 s that it is
 # still at work. HINT tells how long that usually takes.
 slowly() {
