@@ -59,11 +59,13 @@ impl Metadata {
         if document.is_none() {
             tracing::debug!(host = %host, "the host does not describe itself");
         }
-        Metadata::new(config, host, document.unwrap_or_default())
+        Metadata::new(config, host, document)
     }
 
-    fn new(config: &Config, host: &Host, document: Document) -> Metadata {
+    fn new(config: &Config, host: &Host, document: Option<Document>) -> Metadata {
         let attributes = &config.attributes;
+        let is_described = document.is_some();
+        let document = document.unwrap_or_default();
         let some = |text: Option<String>| text.filter(|text| !text.is_empty());
         let host_type = match document.host_type.as_deref().map(str::to_ascii_lowercase).as_deref() {
             Some("workspace") => HostType::Workspace,
@@ -89,7 +91,8 @@ impl Metadata {
             .or_else(|| {
                 document.token_federation_default_oidc_audiences.into_iter().find(|text| !text.is_empty())
             })
-            .or_else(|| own_workspace_id.is_none().then(|| account_id.clone()).flatten());
+            // A host that describes itself without a workspace is one of the account.
+            .or_else(|| account_id.clone().filter(|_| is_described && own_workspace_id.is_none()));
         let discovery_url = attributes.discovery_url.clone().or_else(|| {
             let endpoint = some(document.oidc_endpoint)?;
             let endpoint = match &account_id {
@@ -122,7 +125,7 @@ mod tests {
         let cloud = |stated: &[(&str, &str)], said: Option<&str>| {
             let stated: Map = stated.iter().map(|(name, value)| ((*name).into(), (*value).into())).collect();
             let config = Config::resolve(&stated, &Env::default()).unwrap();
-            let document = Document { cloud: said.map(str::to_owned), ..Document::default() };
+            let document = said.map(|said| Document { cloud: Some(said.to_owned()), ..Document::default() });
             Metadata::new(&config, config.host.as_ref().unwrap(), document).cloud
         };
         let vanity = ("host", "https://databricks.example.com");
