@@ -137,11 +137,9 @@ mod tests {
 
     use reqwest::Method;
     use serde_json::json;
-    use tokio_util::sync::CancellationToken;
 
     use super::*;
-    use crate::context::{BoxFuture, Context, Reporter, Severity};
-    use crate::databricks::auth::testing::{Answer, Clock, Server};
+    use crate::databricks::auth::testing::{self, Answer, Clock, Server};
     use crate::databricks::{Client, Repeat};
     use crate::env::Env;
 
@@ -155,14 +153,6 @@ mod tests {
         }
         fn flush(&mut self) -> io::Result<()> {
             Ok(())
-        }
-    }
-
-    struct Silent;
-
-    impl Reporter for Silent {
-        fn report<'a>(&'a self, _: Severity, _: &'a str, _: &'a str) -> BoxFuture<'a, ()> {
-            Box::pin(async {})
         }
     }
 
@@ -186,14 +176,7 @@ mod tests {
         let mut config = Config::resolve(&stated, &Env::default()).unwrap();
         config.attributes.skip_verify = true;
         let clock = Arc::new(Clock::hasty());
-        let context = Context {
-            urn: String::new(),
-            resource: "token",
-            clock: clock.clone(),
-            reporter: Arc::new(Silent),
-            cancel: CancellationToken::new(),
-            deadline: None,
-        };
+        let context = testing::context(clock.clone());
         let request = Request::new(Method::POST, "/api/2.0/x", Some(body), Repeat::IfItDidNotRun);
         let request = request.hiding(Some("secret-of-request"));
         let _ = Client::new(config, Env::default(), clock).send::<Json>(&context, &request).await;

@@ -27,6 +27,17 @@ pub enum Error {
         /// What went wrong.
         reason: String,
     },
+    /// The host is not who it says it is, as far as this machine knows; nothing was sent.
+    #[error(
+        "the certificate of {host} is not trusted: {reason}. Where a company's own authority has signed it, add that to \
+         the trusted certificates of this machine, or name a file with it in SSL_CERT_FILE"
+    )]
+    Untrusted {
+        /// The host.
+        host: String,
+        /// What is wrong with the certificate.
+        reason: String,
+    },
     /// The request was sent, and no complete answer came: it may or may not have been carried out.
     #[error("{request} to {host} got no complete answer: {reason}")]
     Interrupted {
@@ -58,7 +69,13 @@ pub enum Error {
         /// Method and path.
         request: String,
     },
-    /// The resource's own time limit ran out.
+    /// The resource's own time limit ran out before the request was sent.
+    #[error("the resource's timeout (customTimeouts) ran out before {request} was sent")]
+    TooLate {
+        /// Method and path.
+        request: String,
+    },
+    /// The resource's own time limit ran out while the request was under way.
     #[error("{request} did not finish within the resource's timeout (customTimeouts)")]
     TimedOut {
         /// Method and path.
@@ -88,11 +105,13 @@ impl Error {
                 *message = map(message);
             }
             Error::Unreachable { reason, .. }
+            | Error::Untrusted { reason, .. }
             | Error::Interrupted { reason, .. }
             | Error::NotAnApi { reason, .. } => *reason = map(reason),
             Error::Config(_)
             | Error::Auth(_)
             | Error::Cancelled { .. }
+            | Error::TooLate { .. }
             | Error::TimedOut { .. }
             | Error::GaveUp { .. }
             | Error::Workspace(_) => {}
@@ -106,7 +125,9 @@ impl Error {
             Error::Config(_)
             | Error::Auth(_)
             | Error::Unreachable { .. }
+            | Error::Untrusted { .. }
             | Error::Cancelled { .. }
+            | Error::TooLate { .. }
             | Error::Workspace(_) => true,
             Error::Interrupted { .. } | Error::TimedOut { .. } => false,
             Error::Api(error) => error.did_not_run(),
@@ -149,14 +170,16 @@ impl std::fmt::Display for ApiError {
     }
 }
 
-/// What an error is about. The code decides before the status does.
+/// What an error is about. Databricks' code decides before the status does.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Class {
     NotFound,
     TooManyRequests,
-    Unavailable,
     Other,
 }
+
+/// The quota of tokens frees up when a token is revoked, not by waiting.
+const QUOTA: &str = "QUOTA_EXCEEDED";
 
 /// Messages of passing failures that have no code of their own, as the Databricks SDKs know them.
 const TRANSIENT_MESSAGES: &[&str] = &[
@@ -172,7 +195,8 @@ const TRANSIENT_MESSAGES: &[&str] = &[
 
 impl ApiError {
     fn class(&self) -> Class {
-        match self.code.as_str() {
+        // What is no error of Databricks has a made-up code, which decides nothing.
+        match if self.structured { self.code.as_str() } else { "" } {
             "RESOURCE_DOES_NOT_EXIST" => return Class::NotFound,
             "RESOURCE_EXHAUSTED" | "REQUEST_LIMIT_EXCEEDED" => return Class::TooManyRequests,
             "INVALID_STATE"
@@ -182,14 +206,12 @@ impl ApiError {
             | "RESOURCE_ALREADY_EXISTS"
             | "UNKNOWN"
             | "DATA_LOSS"
-            // The quota of tokens frees up when a token is revoked, not by waiting.
-            | "QUOTA_EXCEEDED" => return Class::Other,
+            | QUOTA => return Class::Other,
             _ => {}
         }
         match self.status {
             404 => Class::NotFound,
             429 => Class::TooManyRequests,
-            503 => Class::Unavailable,
             _ => Class::Other,
         }
     }
@@ -201,9 +223,14 @@ impl ApiError {
 
     /// Whether asking again later may help.
     pub fn is_transient(&self) -> bool {
-        matches!(self.class(), Class::TooManyRequests | Class::Unavailable)
-            || TRANSIENT_MESSAGES.iter().any(|text| self.message.contains(text))
-            || (self.message.contains("worker env ") && self.message.contains(" not found"))
+        let message = &self.message;
+        let worker =
+            || message.split_once("worker env ").is_some_and(|(_, rest)| rest.contains(" not found"));
+        self.code != QUOTA
+            && (self.class() == Class::TooManyRequests
+                || self.status == 503
+                || TRANSIENT_MESSAGES.iter().any(|text| message.contains(text))
+                || worker())
     }
 
     /// Whether it is certain that the request was not carried out: it was refused, or turned away by Databricks for
@@ -218,7 +245,7 @@ impl ApiError {
 
     fn hint(&self) -> Option<&'static str> {
         match (self.status, self.code.as_str()) {
-            (_, "QUOTA_EXCEEDED") => Some(
+            (_, QUOTA) => Some(
                 "A user has a limited number of live tokens in a workspace, 600 unless it says otherwise. Revoke some \
                  under Settings > Developer > Access tokens, then run again",
             ),
@@ -350,6 +377,50 @@ mod tests {
         assert!(parse(400, r#"{"error_code":"REQUEST_LIMIT_EXCEEDED"}"#).is_transient());
         assert!(parse(400, r#"{"error_code":"RESOURCE_DOES_NOT_EXIST"}"#).is_not_found());
         assert!(!parse(500, "").is_transient());
+    }
+
+    #[test]
+    fn what_may_pass_is_what_the_sdk_for_go_sends_again() {
+        let html = "<html>busy</html>";
+        let code = |code: &str| format!(r#"{{"error_code":"{code}","message":"m"}}"#);
+        let message = |message: &str| format!(r#"{{"error_code":"X","message":"a {message} z"}}"#);
+        for (status, body) in [
+            (429, String::new()),
+            (429, html.to_owned()),
+            (429, "busy".to_owned()),
+            (429, code("TEMPORARILY_UNAVAILABLE")),
+            (503, String::new()),
+            (503, html.to_owned()),
+            (503, code("UNKNOWN")),
+            (503, code("INVALID_STATE")),
+            (400, code("RESOURCE_EXHAUSTED")),
+            (500, code("REQUEST_LIMIT_EXCEEDED")),
+            (500, message("REQUEST_LIMIT_EXCEEDED")),
+            (400, message("com.databricks.backend.manager.util.UnknownWorkerEnvironmentException")),
+            (400, message("does not have any associated worker environments")),
+            (400, message("There is no worker environment with id")),
+            (400, message("Unknown worker environment")),
+            (400, message("ClusterNotReadyException")),
+            (400, message("worker env WorkerEnvId(1) not found")),
+            (400, message("Timed out after 1 s")),
+            (504, message("deadline exceeded")),
+        ] {
+            assert!(parse(status, &body).is_transient(), "{status} {body}");
+        }
+        for (status, body) in [
+            (429, code("INVALID_STATE")),
+            (429, code("UNKNOWN")),
+            (429, code("QUOTA_EXCEEDED")),
+            (503, code("QUOTA_EXCEEDED")),
+            (400, code("QUOTA_EXCEEDED")),
+            (400, message("not found worker env")),
+            (403, html.to_owned()),
+        ] {
+            assert!(!parse(status, &body).is_transient(), "{status} {body}");
+        }
+        for status in [400, 401, 403, 404, 409, 500, 501, 502, 504] {
+            assert!(!parse(status, "").is_transient(), "{status}");
+        }
     }
 
     #[test]

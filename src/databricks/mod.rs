@@ -7,7 +7,10 @@ mod error;
 mod fuzz;
 mod mask;
 mod metadata;
+mod pace;
 mod retry;
+#[cfg(test)]
+mod tests;
 pub mod tokens;
 mod turns;
 mod user_agent;
@@ -15,14 +18,12 @@ mod user_agent;
 use std::collections::HashMap;
 use std::fmt;
 use std::future::Future;
-use std::num::NonZeroU32;
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::{Duration, SystemTime};
 
-use governor::clock::Clock as _;
-use governor::{DefaultDirectRateLimiter, Quota, RateLimiter};
 use reqwest::header::HeaderMap;
 use reqwest::{Method, Response};
+use ring::rand::{SecureRandom as _, SystemRandom};
 use secrecy::SecretString;
 use serde::Deserialize;
 use serde::de::{DeserializeOwned, IgnoredAny};
@@ -40,6 +41,7 @@ use crate::env::Env;
 use debug_log::DebugLog;
 use mask::Mask;
 use metadata::{HostType, Metadata};
+use pace::Pace;
 use retry::Retry;
 use turns::Turns;
 
@@ -47,8 +49,6 @@ use turns::Turns;
 const LONGEST_ANSWER: usize = 16 << 20;
 /// Seconds without a byte, as the official provider waits.
 const INACTIVITY_SECONDS: i64 = 65;
-/// Requests per second, as every Databricks tool.
-const REQUESTS_PER_SECOND: i64 = 15;
 /// A connection that has not come about by then does not.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
 /// The header that routes a request where one host serves several workspaces.
@@ -65,7 +65,6 @@ struct Inner {
     env: Env,
     clock: Arc<dyn Clock>,
     endpoints: auth::Endpoints,
-    limiter: DefaultDirectRateLimiter,
     endpoint: OnceCell<Endpoint>,
     credentials: OnceLock<auth::Chosen>,
     signing_in: Turns<AuthError>,
@@ -82,6 +81,7 @@ struct Endpoint {
     host: Host,
     http: reqwest::Client,
     metadata: Metadata,
+    pace: Pace,
 }
 
 /// A request to the REST API.
@@ -134,11 +134,7 @@ impl Client {
     }
 
     fn with(config: Config, env: Env, clock: Arc<dyn Clock>, endpoints: auth::Endpoints) -> Self {
-        let stated = config.attributes.rate_limit;
-        let rate = u32::try_from(if stated > 0 { stated } else { REQUESTS_PER_SECOND }).unwrap_or(u32::MAX);
-        let quota = Quota::per_second(NonZeroU32::new(rate).unwrap_or(NonZeroU32::MIN));
         Client(Arc::new(Inner {
-            limiter: RateLimiter::direct(quota),
             mask: Mask::of(&config),
             config,
             env,
@@ -181,17 +177,18 @@ impl Client {
             let prepared = async {
                 let endpoint = self.endpoint().await?;
                 let credentials = self.credentials(endpoint).await?;
-                self.pace(ctx, request).await?;
+                endpoint.pace.turn(ctx).await;
                 let headers = credentials.credentials.headers().await?;
                 Ok((endpoint, credentials.name, headers))
             };
             let sent = async {
-                let (endpoint, auth, headers) = unless_cancelled(ctx, request, prepared).await?;
+                let (endpoint, auth, headers) = unless_too_late(ctx, request, prepared).await?;
                 self.attempt(ctx, endpoint, auth, headers, request).await
             };
             let outcome = match request.repeat {
                 // What may be sent again may be given up at once when the engine asks.
                 Repeat::Always => tokio::select! {
+                    biased;
                     outcome = unless_cancelled(ctx, request, sent) => outcome,
                     () = ctx.time_is_up() => Err(Error::TimedOut { request: request.to_string() }),
                 },
@@ -229,7 +226,10 @@ impl Client {
                 let http = http_client(config, host.is_loopback())?;
                 let metadata = Metadata::fetch(&http, config, &host).await;
                 check_workspace(config, &metadata)?;
-                Ok(Endpoint { host, http, metadata })
+                let routed =
+                    metadata.workspace_id.as_deref().filter(|_| metadata.host_type != HostType::Workspace);
+                let pace = Pace::of(&host.url, routed, config.attributes.rate_limit);
+                Ok(Endpoint { host, http, metadata, pace })
             })
             .await
     }
@@ -257,18 +257,6 @@ impl Client {
         })
     }
 
-    /// Waits for the workspace's share of requests per second.
-    async fn pace(&self, ctx: &Context, request: &Request) -> Result<(), Error> {
-        while let Err(not_until) = self.0.limiter.check() {
-            let wait = not_until.wait_time_from(self.0.limiter.clock().now());
-            tokio::select! {
-                () = ctx.clock.sleep(wait) => {}
-                () = ctx.cancel.cancelled() => return Err(Error::Cancelled { request: request.to_string() }),
-            }
-        }
-        Ok(())
-    }
-
     async fn attempt<T: DeserializeOwned>(
         &self,
         ctx: &Context,
@@ -285,6 +273,7 @@ impl Client {
             .request(request.method.clone(), format!("{}{}", endpoint.host.url, request.path))
             .headers(headers)
             .header("accept", "application/json")
+            .header("traceparent", traceparent())
             .header("user-agent", user_agent::user_agent(&self.0.env, ctx.resource, auth));
         // The accounts API acts on no workspace.
         if let Some(id) =
@@ -354,11 +343,14 @@ impl Client {
 
     /// The workspace that this client acts on, if that is known: asks the host on first use.
     pub async fn workspace_id(&self, ctx: &Context) -> Result<Option<&str>, Error> {
-        let metadata = &self.endpoint().await?.metadata;
-        if metadata.workspace_id.is_some() || metadata.host_type != HostType::Workspace {
-            return Ok(metadata.workspace_id.as_deref());
-        }
-        Ok(self.0.asked_workspace.get_or_init(|| self.ask_workspace(ctx)).await.as_deref())
+        let found = async {
+            let metadata = &self.endpoint().await?.metadata;
+            if metadata.workspace_id.is_some() || metadata.host_type != HostType::Workspace {
+                return Ok(metadata.workspace_id.as_deref());
+            }
+            Ok(self.0.asked_workspace.get_or_init(|| self.ask_workspace(ctx)).await.as_deref())
+        };
+        unless_too_late(ctx, &ANY_REQUEST, found).await
     }
 
     /// Asks a workspace that does not describe itself for its id, which is a header of every answer. Asks once and
@@ -369,6 +361,7 @@ impl Client {
         let asking = async {
             let endpoint = self.endpoint().await?;
             let credentials = self.credentials(endpoint).await?;
+            endpoint.pace.turn(ctx).await;
             let headers = credentials.credentials.headers().await?;
             self.attempt::<IgnoredAny>(ctx, endpoint, credentials.name, headers, &request).await
         };
@@ -380,6 +373,12 @@ impl Client {
     /// A workspace's own host serves only itself. An account's host knows its workspaces by id: each gets a client of
     /// its own, with the same credentials.
     pub async fn for_workspace(&self, ctx: &Context, id: Option<&str>) -> Result<Client, Error> {
+        // On the heap, since each future that holds this one would be as large again.
+        let found = Box::pin(self.find_workspace(ctx, id));
+        unless_too_late(ctx, &ANY_REQUEST, found).await
+    }
+
+    async fn find_workspace(&self, ctx: &Context, id: Option<&str>) -> Result<Client, Error> {
         let metadata = &self.endpoint().await?.metadata;
         let configured = metadata.workspace_id.as_deref();
         if metadata.host_type == HostType::Workspace {
@@ -417,10 +416,10 @@ impl Client {
         }
         let mut config = self.0.config.clone();
         config.attributes.workspace_id = Some(id.to_owned());
-        if let Some(host) = self.workspace_host(ctx, metadata, id).await {
+        if let Some((host, resource_id)) = self.workspace_host(ctx, metadata, id).await {
             config.attributes.account_id = None;
-            config.attributes.host = Some(host.url.clone());
-            config.host = Some(host);
+            config.attributes.azure_workspace_resource_id = resource_id;
+            config = config.at(host);
         }
         let inner = &self.0;
         let client =
@@ -432,9 +431,14 @@ impl Client {
         self.0.workspaces.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// The own host of a workspace of this account. Where the account does not tell, the account's host routes by the
-    /// workspace header instead.
-    async fn workspace_host(&self, ctx: &Context, metadata: &Metadata, id: &str) -> Option<Host> {
+    /// The own host of a workspace of this account, and its resource id on Azure. Where the account does not tell, the
+    /// account's host routes by the workspace header instead.
+    async fn workspace_host(
+        &self,
+        ctx: &Context,
+        metadata: &Metadata,
+        id: &str,
+    ) -> Option<(Host, Option<String>)> {
         let account = metadata.account_id.as_deref()?;
         let number: u64 = id.parse().ok()?;
         let url = &self.0.config.host.as_ref()?.url;
@@ -443,7 +447,10 @@ impl Client {
         let path = format!("/api/2.0/accounts/{account}/workspaces/{number}");
         let request = Request::new(Method::GET, path, None, Repeat::Always);
         match self.send::<WorkspaceReply>(ctx, &request).await {
-            Ok(reply) => Host::parse(&format!("https://{}.{zone}", reply.body.deployment_name)).ok(),
+            Ok(Reply { body: workspace, .. }) => {
+                let host = Host::parse(&format!("https://{}.{zone}", workspace.deployment_name)).ok()?;
+                Some((host, workspace.resource_id()))
+            }
             Err(error) => {
                 tracing::debug!(id, %error, "the account does not tell the workspace's host");
                 None
@@ -455,12 +462,47 @@ impl Client {
 #[derive(Deserialize)]
 struct WorkspaceReply {
     deployment_name: String,
+    #[serde(default)]
+    workspace_name: String,
+    azure_workspace_info: Option<AzureWorkspace>,
+}
+
+#[derive(Deserialize)]
+struct AzureWorkspace {
+    subscription_id: String,
+    resource_group: String,
+}
+
+impl WorkspaceReply {
+    fn resource_id(&self) -> Option<String> {
+        let AzureWorkspace { subscription_id, resource_group } = self.azure_workspace_info.as_ref()?;
+        Some(format!(
+            "/subscriptions/{subscription_id}/resourceGroups/{resource_group}/providers/Microsoft.Databricks/workspaces/{}",
+            self.workspace_name
+        ))
+    }
+}
+
+/// What an error calls the request that is given up while it is not even clear which host it goes to.
+const ANY_REQUEST: &str = "any request";
+
+/// Does what comes before a request, which the end of the resource's time limit ends too.
+async fn unless_too_late<T>(
+    ctx: &Context,
+    request: &impl fmt::Display,
+    work: impl Future<Output = Result<T, Error>>,
+) -> Result<T, Error> {
+    tokio::select! {
+        biased;
+        outcome = unless_cancelled(ctx, request, work) => outcome,
+        () = ctx.time_is_up() => Err(Error::TooLate { request: request.to_string() }),
+    }
 }
 
 /// Does what is not worth doing, or not to be done, once the engine asks to give up.
 async fn unless_cancelled<T>(
     ctx: &Context,
-    request: &Request,
+    request: &impl fmt::Display,
     work: impl Future<Output = Result<T, Error>>,
 ) -> Result<T, Error> {
     tokio::select! {
@@ -468,6 +510,15 @@ async fn unless_cancelled<T>(
         () = ctx.cancel.cancelled() => Err(Error::Cancelled { request: request.to_string() }),
         outcome = work => outcome,
     }
+}
+
+/// An id of W3C Trace Context, new for every attempt, by which Databricks can find it in its logs.
+fn traceparent() -> String {
+    let mut id = [0; 24];
+    // Without chance there would be no TLS either.
+    let _ = SystemRandom::new().fill(&mut id);
+    let digits: String = id.iter().map(|byte| format!("{byte:02x}")).collect();
+    format!("00-{}-{}-01", &digits[..32], &digits[32..])
 }
 
 /// What a request is signed with, without the words before it.
@@ -523,11 +574,27 @@ fn http_client(config: &Config, direct: bool) -> Result<reqwest::Client, Error> 
 /// Whether a failure happened before anything could have been carried out, or leaves that open.
 fn transport_error(host: &Host, request: &Request, error: &reqwest::Error) -> Error {
     let reason = chain(error);
-    if error.is_connect() || error.is_builder() {
+    if is_untrusted(error) {
+        Error::Untrusted { host: host.url.clone(), reason }
+    } else if error.is_connect() || error.is_builder() {
         Error::Unreachable { host: host.url.clone(), reason }
     } else {
         Error::Interrupted { host: host.url.clone(), request: request.to_string(), reason }
     }
+}
+
+/// Whether a certificate was refused, which asking again does not change.
+fn is_untrusted(error: &reqwest::Error) -> bool {
+    let mut cause = std::error::Error::source(error);
+    while let Some(error) = cause {
+        if matches!(error.downcast_ref(), Some(rustls::Error::InvalidCertificate(_))) {
+            return true;
+        }
+        // An error of input and output does not count what it holds among its causes.
+        let held = error.downcast_ref::<std::io::Error>().and_then(std::io::Error::get_ref);
+        cause = held.map_or_else(|| error.source(), |held| Some(held));
+    }
+    false
 }
 
 /// An error and its causes, without the URL that reqwest would add.

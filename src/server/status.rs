@@ -34,14 +34,15 @@ pub(super) fn failed(action: &str, word: &str, error: &resource::Error) -> Statu
 
 fn code(error: &databricks::Error) -> Code {
     use databricks::Error::{
-        Api, Auth, Cancelled, Config, GaveUp, Interrupted, NotAnApi, TimedOut, Unreachable, Workspace,
+        Api, Auth, Cancelled, Config, GaveUp, Interrupted, NotAnApi, TimedOut, TooLate, Unreachable,
+        Untrusted, Workspace,
     };
     match error {
         Config(_) | Workspace(_) => Code::FailedPrecondition,
         Auth(_) => Code::Unauthenticated,
-        Unreachable { .. } | Interrupted { .. } => Code::Unavailable,
+        Unreachable { .. } | Untrusted { .. } | Interrupted { .. } => Code::Unavailable,
         Cancelled { .. } => Code::Cancelled,
-        TimedOut { .. } => Code::DeadlineExceeded,
+        TimedOut { .. } | TooLate { .. } => Code::DeadlineExceeded,
         NotAnApi { .. } => Code::FailedPrecondition,
         GaveUp { last, .. } => code(last),
         Api(error) => match error.status {

@@ -15,7 +15,7 @@ use zeroize::Zeroizing;
 use super::cache::Token;
 use super::{AuthError, Settings, authorization};
 use crate::databricks::mask::Mask;
-use crate::databricks::{chain, read_body, retry, signature};
+use crate::databricks::{chain, is_untrusted, read_body, retry, signature};
 
 /// How long a token is asked for in all.
 const PATIENCE: Duration = Duration::from_secs(60);
@@ -164,7 +164,9 @@ async fn once(
     let send = async { client.execute(request?).await };
     let response = send.await.map_err(|error| {
         let reason = format!("{what}: {}", chain(&error));
-        let again = if error.is_connect() {
+        let again = if is_untrusted(&error) {
+            None
+        } else if error.is_connect() {
             again(Duration::ZERO, retry::UNREACHABLE_TOTAL)
         } else if error.is_timeout() || error.is_request() {
             again(Duration::ZERO, PATIENCE)

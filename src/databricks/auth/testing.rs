@@ -10,10 +10,11 @@ use serde_json::json;
 use tokio::io::{AsyncBufReadExt as _, AsyncReadExt as _, AsyncWriteExt as _, BufReader};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::watch;
+use tokio_util::sync::CancellationToken;
 
 use super::{AuthError, Credentials, Endpoints, STRATEGIES, Settings, SignIn};
 use crate::config::{Config, Host};
-use crate::context::{self, BoxFuture};
+use crate::context::{self, BoxFuture, Context, Reporter, Severity};
 use crate::databricks::http_client;
 use crate::databricks::metadata::Metadata;
 use crate::env::Env;
@@ -36,7 +37,7 @@ struct Time {
 
 impl Clock {
     /// A clock on which sleepers wait for [`Clock::advance`].
-    pub(super) fn still() -> Self {
+    pub(in crate::databricks) fn still() -> Self {
         Clock::new(false)
     }
 
@@ -54,7 +55,7 @@ impl Clock {
     }
 
     /// How long each sleep was to be, from the first on.
-    pub(super) fn slept(&self) -> Vec<Duration> {
+    pub(in crate::databricks) fn slept(&self) -> Vec<Duration> {
         self.0.slept.borrow().clone()
     }
 
@@ -83,6 +84,26 @@ impl context::Clock for Clock {
     }
 }
 
+struct Silent;
+
+impl Reporter for Silent {
+    fn report<'a>(&'a self, _: Severity, _: &'a str, _: &'a str) -> BoxFuture<'a, ()> {
+        Box::pin(async {})
+    }
+}
+
+/// An operation without a limit, of which nobody is told.
+pub(in crate::databricks) fn context(clock: Arc<dyn context::Clock>) -> Context {
+    Context {
+        urn: String::new(),
+        resource: "token",
+        clock,
+        reporter: Arc::new(Silent),
+        cancel: CancellationToken::new(),
+        deadline: None,
+    }
+}
+
 /// A request as the server saw it.
 #[derive(Clone, Debug, Default)]
 pub(in crate::databricks) struct Seen {
@@ -96,7 +117,7 @@ pub(in crate::databricks) struct Seen {
 
 impl Seen {
     /// A header, or "" where it was not sent.
-    pub(super) fn header(&self, name: &str) -> &str {
+    pub(in crate::databricks) fn header(&self, name: &str) -> &str {
         self.headers.get(name).map_or("", String::as_str)
     }
 }
@@ -154,7 +175,7 @@ impl Server {
     }
 
     /// The requests so far, but for those in which the client asks who the host is.
-    pub(super) fn seen(&self) -> Vec<Seen> {
+    pub(in crate::databricks) fn seen(&self) -> Vec<Seen> {
         let seen = self.seen.lock().unwrap();
         seen.iter().filter(|seen| seen.path != "/.well-known/databricks-config").cloned().collect()
     }
