@@ -1,3 +1,4 @@
 mod refresh;
+mod rotation;
 mod storm;
 mod support;

@@ -128,3 +128,28 @@ async fn a_refresh_compares_scopes_as_sets() {
         assert_eq!(state.outputs["scopes"], refreshed);
     }
 }
+
+/// Scopes that Databricks chose are nobody's input: an import must not make a program state them.
+#[tokio::test]
+async fn an_import_states_only_scopes_that_somebody_chose() {
+    let workspace = Local::start().await;
+    let client = workspace.client(Arc::new(SystemClock));
+    let ctx = context("urn", Arc::new(SystemClock), Arc::new(Told::default()));
+    let sql = json!(["sql"]);
+    for (state, scopes, stated) in [
+        (json!(null), &sql, true),
+        (json!("AUTOSCOPE_STATE_USER_SELECTED"), &sql, true),
+        (json!("AUTOSCOPE_STATE_DISABLED"), &sql, true),
+        (json!("AUTOSCOPE_STATE_DISABLED"), &json!([]), false),
+        (json!("AUTOSCOPE_STATE_RUNNING"), &sql, false),
+        (json!("AUTOSCOPE_STATE_COMPLETED"), &sql, false),
+    ] {
+        let info = json!({
+            "token_id": "t", "creation_time": 1, "expiry_time": -1, "scopes": scopes, "autoscope_state": state
+        });
+        let list = json!({ "status": 200, "body": { "token_infos": [info] } });
+        workspace.faults(json!({ "match": { "path": "/token/list" }, "action": list })).await;
+        let imported = token().read(&client, &ctx, "t", Known::Nothing).await.unwrap().unwrap();
+        assert_eq!(imported.inputs.contains_key("scopes"), stated, "{state} {scopes}");
+    }
+}

@@ -97,3 +97,20 @@ async fn a_wait_beyond_the_limit_is_not_begun() {
         assert!(workspace.tokens().await.is_empty());
     }
 }
+
+/// Whoever gives up says how often and how long it was tried, and what the last answer was.
+#[tokio::test]
+async fn giving_up_says_what_was_tried() {
+    let workspace = Local::start().await;
+    let clock = Jumping::start(1);
+    workspace
+        .faults(json!({ "match": { "path": "/token/create", "times": 0 }, "action": { "status": 429 } }))
+        .await;
+    let client = workspace.client(clock.clone());
+    let ctx = context("urn", clock.clone(), Arc::new(Told::default()));
+    let error = token().create(&client, &ctx, Map::new()).await.unwrap_err().to_string();
+    let sent = workspace.requests("/token/create").await.len();
+    assert!(sent > 3, "{sent}");
+    assert!(error.starts_with("gave up after "), "{error}");
+    assert!(error.contains(&format!(" s and {sent} attempts: ")) && error.contains("429"), "{error}");
+}
