@@ -314,7 +314,12 @@ impl Client {
             if let Some(log) = log {
                 log.answer(status, &headers, b"");
             }
-            return Err(redirect_error(endpoint, request, &header("location").unwrap_or_default()));
+            return Err(Error::NotAnApi {
+                host: endpoint.host.url.clone(),
+                request: request.to_string(),
+                reason: redirect_reason(endpoint.metadata.cloud, &header("location").unwrap_or_default()),
+                turned_away: true,
+            });
         }
         let workspace_id = header(ORG_HEADER);
         let date = header("date").and_then(|text| httpdate::parse_http_date(&text).ok());
@@ -670,11 +675,12 @@ fn private_link(cloud: Cloud) -> (&'static str, &'static str, &'static str) {
     }
 }
 
-fn redirect_error(endpoint: &Endpoint, request: &Request, location: &str) -> Error {
+/// Why a host of a cloud answers with a redirect, and what to do about it.
+fn redirect_reason(cloud: Cloud, location: &str) -> String {
     let path =
         location.split_once("://").map_or(location, |(_, rest)| rest.find('/').map_or("", |at| &rest[at..]));
-    let reason = if path.starts_with("/login.html") && path.contains("error=private-link-validation-error") {
-        let (service, way, page) = private_link(endpoint.metadata.cloud);
+    if path.starts_with("/login.html") && path.contains("error=private-link-validation-error") {
+        let (service, way, page) = private_link(cloud);
         format!(
             "the requested workspace has {service} enabled and is not accessible from the current network. Check that \
              {service} is properly configured and that this machine has access to the {way}. See {page}"
@@ -686,11 +692,5 @@ fn redirect_error(endpoint: &Endpoint, request: &Request, location: &str) -> Err
     } else {
         let target = location.split(['?', '#']).next().unwrap_or_default();
         format!("redirected to {target:?}, which is not followed. Check databricks:host")
-    };
-    Error::NotAnApi {
-        host: endpoint.host.url.clone(),
-        request: request.to_string(),
-        reason,
-        turned_away: true,
     }
 }

@@ -15,7 +15,7 @@ use zeroize::Zeroizing;
 use super::cache::Token;
 use super::{AuthError, Settings, authorization};
 use crate::databricks::mask::Mask;
-use crate::databricks::{chain, is_untrusted, read_body, retry, signature};
+use crate::databricks::{chain, is_untrusted, read_body, redirect_reason, retry, signature};
 
 /// How long a token is asked for in all.
 const PATIENCE: Duration = Duration::from_secs(60);
@@ -177,8 +177,14 @@ async fn once(
     })?;
     let status = response.status();
     tracing::debug!(what, status = status.as_u16(), "answer of a token endpoint");
-    let header = response.headers().get("retry-after").and_then(|value| value.to_str().ok());
-    let asked = header.and_then(|text| retry::retry_after(text, settings.clock.now())).unwrap_or_default();
+    let header = |name: &str| response.headers().get(name).and_then(|value| value.to_str().ok());
+    if status.is_redirection() {
+        let why = redirect_reason(settings.metadata.cloud, header("location").unwrap_or_default());
+        return Err((Refusal { status: Some(status.as_u16()), reason: format!("{what}: {why}") }, None));
+    }
+    let asked = header("retry-after")
+        .and_then(|text| retry::retry_after(text, settings.clock.now()))
+        .unwrap_or_default();
     let body = read_body(response).await.map_err(|reason| {
         (Refusal { status: None, reason: format!("{what}: {reason}") }, again(Duration::ZERO, PATIENCE))
     })?;

@@ -120,4 +120,12 @@ mod tests {
         assert!(error.0.starts_with("failed to get OAuth endpoints: GET http://"), "{error}");
         assert!(error.0.contains("403"), "{error}");
     }
+
+    #[tokio::test]
+    async fn a_host_in_a_private_network_is_called_so() {
+        let refused = "/login.html?error=private-link-validation-error:1";
+        let server = Server::start(move |_, _| Answer::status(302).with_header("Location", refused)).await;
+        let error = ask(&server, &[("cloud", "Azure")]).await.unwrap_err();
+        assert!(error.0.contains("the requested workspace has Azure Private Link enabled"), "{error}");
+    }
 }
