@@ -81,6 +81,9 @@ record! {
     }
 }
 
+/// Path of the workspace among the changes.
+const WORKSPACE: &str = "providerConfig.workspaceId";
+
 const PROVIDER_CONFIG: &str = "databricks:index/TokenProviderConfig:TokenProviderConfig";
 
 impl Property for TokenProviderConfig {
@@ -184,6 +187,17 @@ impl Resource for Token {
             changes.insert("expiryTime".to_owned(), (Kind::Changed, Change::Replace));
         }
         changes.retain(|path, _| !ignored(path) && !ignored(path.split('.').next().unwrap_or_default()));
+        // The program states nothing of it, so nobody would know why.
+        if let Some(old) = stated_workspace(&outputs)
+            && changes.contains_key(WORKSPACE)
+            && news.workspace_id().is_none()
+            && !request.refresh
+        {
+            let reason = format!(
+                "the token belongs to workspace {old}, which the provider no longer uses, and is replaced"
+            );
+            ctx.report(Severity::Info, &reason).await;
+        }
         Ok(changes)
     }
 
@@ -234,7 +248,7 @@ impl Resource for Token {
             Known::State(state) => (cleaned(state.inputs), cleaned(state.outputs), false),
         };
         let workspace_id = stated_workspace(&outputs_before).or_else(|| stated_workspace(&inputs));
-        let client = client.for_workspace(ctx, workspace_id.as_deref()).await?;
+        let client = at_home(client, ctx, id, workspace_id.as_deref()).await?;
         let Some(info) = find(&client, ctx, id).await? else { return Ok(None) };
 
         if imported {
@@ -272,7 +286,7 @@ impl Resource for Token {
         let typed = TokenInputs::decode(&news)?;
         let before = cleaned(known.outputs);
         let workspace_id = stated_workspace(&before).or_else(|| stated_workspace(&news));
-        let client = client.for_workspace(ctx, workspace_id.as_deref()).await?;
+        let client = at_home(client, ctx, id, workspace_id.as_deref()).await?;
         let changed = changes::<TokenInputs>(&known.inputs, &news);
         let comment_is_secret = news.get("comment").is_some_and(Value::has_secret);
         let mut change = TokenChange { comment_is_secret, ..TokenChange::default() };
@@ -299,7 +313,7 @@ impl Resource for Token {
     }
 
     async fn delete(&self, client: &Client, ctx: &Context, id: &str, outputs: &Map) -> Result<(), Error> {
-        let client = client.for_workspace(ctx, stated_workspace(&normalized(outputs)).as_deref()).await?;
+        let client = at_home(client, ctx, id, stated_workspace(&normalized(outputs)).as_deref()).await?;
         Ok(tokens::delete(&client, ctx, id).await?)
     }
 
@@ -399,7 +413,11 @@ fn outputs(stated: Map, info: TokenInfo, value: SecretString, workspace_id: Opti
     let mut outputs = cleaned(stated);
     // The official provider keeps the id among the outputs too.
     outputs.insert("id".to_owned(), Value::String(info.token_id));
-    outputs.extend(typed.encode());
+    for (name, value) in typed.encode() {
+        // What is stated as a secret stays one.
+        let secret = outputs.get(&name).is_some_and(Value::has_secret);
+        outputs.insert(name, if secret { Value::secret(value) } else { value });
+    }
     outputs
 }
 
@@ -464,6 +482,17 @@ fn stated_workspace(outputs: &Map) -> Option<String> {
     String::decode(config.get("workspaceId")?).ok().filter(|id| !id.is_empty())
 }
 
+/// The client for the workspace that the state of a token names.
+async fn at_home(client: &Client, ctx: &Context, id: &str, workspace: Option<&str>) -> Result<Client, Error> {
+    client.for_workspace(ctx, workspace).await.map_err(|error| match (error, workspace) {
+        (databricks::Error::Workspace(reason), Some(workspace)) => Error::Other(format!(
+            "{reason}. The token {id} belongs to workspace {workspace}: run this with that workspace's databricks:host, \
+             or revoke the token there and remove it from the state with `pulumi state delete`"
+        )),
+        (error, _) => error.into(),
+    })
+}
+
 /// The workspace of a token whose state may name none.
 async fn known_workspace(
     client: &Client,
@@ -525,9 +554,7 @@ async fn moved(client: &Client, ctx: &Context, news: &TokenInputs, outputs: &Map
         },
     };
     Ok(match new {
-        Some(new) if new != old => {
-            Changes::from([("providerConfig.workspaceId".to_owned(), (Kind::Changed, Change::Replace))])
-        }
+        Some(new) if new != old => Changes::from([(WORKSPACE.to_owned(), (Kind::Changed, Change::Replace))]),
         _ => Changes::new(),
     })
 }

@@ -13,6 +13,7 @@ from conftest import (
     TOKEN_TYPE,
     TOKEN_VALUE,
     UNKNOWN,
+    LocalWorkspace,
     engine_bin_dir,
     fingerprint,
     plugin_bin,
@@ -373,6 +374,25 @@ def test_an_update_of_a_token_that_is_gone_says_what_to_do(pulumi, workspace):
     pulumi.token({"comment": "d"} | rotation)
     text = pulumi.up(ok=False).text
     assert f"the token {token_id} no longer exists" in text and "Run `pulumi refresh`" in text
+
+
+def test_another_workspace_gets_a_token_of_its_own(pulumi, workspace):
+    old = started(pulumi, {"comment": "c"})
+    other = LocalWorkspace("--workspace-id", "777")
+    try:
+        pulumi.env |= {"DATABRICKS_HOST": other.host, "DATABRICKS_TOKEN": other.token}
+        why = f"the token belongs to workspace {workspace.workspace_id}, which the provider no longer uses"
+        preview = pulumi.preview()
+        assert replaced(preview)
+        assert said(preview, why)
+        # The old one is out of reach, which is no reason to forget it.
+        text = pulumi.up(ok=False).text
+        assert f"The token {old['id']} belongs to workspace {workspace.workspace_id}" in text
+        assert "pulumi state delete" in text
+        assert other.live() == [pulumi.outputs()["id"]]
+        assert workspace.live() == [old["id"]]
+    finally:
+        other.stop()
 
 
 def test_a_comment_that_somebody_changed(pulumi, workspace):

@@ -395,13 +395,17 @@ def test_a_refused_token_value_is_not_named(provider):
     assert "has no property `tokenValue`" in said
 
 
-def test_secrets_in_secrets_out(provider):
-    inputs, failures = provider.check({"comment": secret("hidden"), "lifetimeSeconds": secret("60")})
+def test_secrets_in_secrets_out(provider, workspace):
+    here = secret({"workspaceId": workspace.workspace_id})
+    inputs, failures = provider.check(
+        {"comment": secret("hidden"), "lifetimeSeconds": secret("60"), "providerConfig": here}
+    )
     assert failures == []
-    assert inputs == {"comment": secret("hidden"), "lifetimeSeconds": secret(60)}
+    assert inputs == {"comment": secret("hidden"), "lifetimeSeconds": secret(60), "providerConfig": here}
     token_id, outputs = provider.create(inputs)
-    assert outputs["comment"] == secret("hidden")
+    assert (outputs["comment"], outputs["providerConfig"]) == (secret("hidden"), here)
     assert is_secret(outputs["tokenValue"])
+    assert provider.update(token_id, inputs, inputs, outputs) == outputs
     reply = provider.read(token_id, inputs, outputs)
     assert plain(reply.inputs) == inputs
     assert plain(reply.properties) == outputs
