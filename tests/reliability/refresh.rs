@@ -153,3 +153,24 @@ async fn an_import_states_only_scopes_that_somebody_chose() {
         assert_eq!(imported.inputs.contains_key("scopes"), stated, "{state} {scopes}");
     }
 }
+
+/// What a program marks as secret stays so, also where the plugin writes the property itself.
+#[tokio::test]
+async fn a_secret_workspace_stays_secret() {
+    let workspace = Local::start().await;
+    let client = workspace.client(Arc::new(SystemClock));
+    let ctx = context("urn", Arc::new(SystemClock), Arc::new(Told::default()));
+    let first = token().create(&client, &ctx, Map::new()).await.unwrap();
+    let Value::Object(config) = &first.outputs["providerConfig"] else { panic!("{:?}", first.outputs) };
+    let secret = Value::secret(config["workspaceId"].clone());
+    let inputs =
+        Map::from([("providerConfig".into(), Value::Object(Map::from([("workspaceId".into(), secret)])))]);
+
+    let created = token().create(&client, &ctx, inputs.clone()).await.unwrap();
+    assert!(created.outputs["providerConfig"].has_secret());
+    assert_eq!(created.outputs["providerConfig"].normalized(), first.outputs["providerConfig"]);
+
+    let state = State { inputs: Map::new(), outputs: created.outputs };
+    let read = token().read(&client, &ctx, &created.id, Known::State(state)).await.unwrap().unwrap();
+    assert!(read.outputs["providerConfig"].has_secret());
+}
