@@ -72,9 +72,10 @@ class Case:
         provider.configure(**self.config)
         return provider
 
-    def start_create(self, inputs=None, deadline=60):
-        """A create under way."""
-        request = provider_pb2.CreateRequest(urn=Provider.URN, properties=struct(INPUTS if inputs is None else inputs))
+    def start_create(self, inputs=None, deadline=60, timeout=0):
+        """A create under way; `timeout` is the resource's own limit in seconds."""
+        properties = struct(INPUTS if inputs is None else inputs)
+        request = provider_pb2.CreateRequest(urn=Provider.URN, properties=properties, timeout=timeout)
         return self.provider.stub.Create.future(request, timeout=deadline)
 
     def create(self, inputs=None):

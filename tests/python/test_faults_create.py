@@ -90,9 +90,10 @@ def one_answer(name, home):
         assert case.fate(end) == {fate}
         assert (text is None) == (end.code == grpc.StatusCode.OK), end
         assert text is None or text in end.text, end
-        if fate == "none":
-            # Where it is not certain, the error says what to look for.
-            assert "lists no new token" not in end.text or COMMENT in end.text, end
+        # Where it is not certain, the tokens are listed, and the error says what to look for.
+        open_end = "not done" in name or fate == "named"
+        assert len(case.workspace.requests(LIST)) == open_end
+        assert "lists no new token" not in end.text or COMMENT in end.text, end
         # A create that may have been carried out is never sent again.
         assert len(case.workspace.requests(CREATE)) == (2 if fate == "state" else 1)
 
@@ -243,6 +244,15 @@ def call_is_cancelled_before_the_work(case):
     """The request is under way, and the workspace has not begun with it."""
     case.workspace.fault(CREATE, {"delay_ms": 500})
     call = case.start_create()
+    case.asked(CREATE)
+    call.cancel()
+    return revoked(case, finish(call))
+
+
+def resource_times_out_meanwhile(case):
+    """The limit is over when nobody waits any more; the token is revoked all the same."""
+    case.workspace.fault(CREATE, {"delay_ms": 1200, "work": True})
+    call = case.start_create(timeout=1)
     case.asked(CREATE)
     call.cancel()
     return revoked(case, finish(call))
@@ -414,6 +424,7 @@ EVENTS = {
     "an answer without the expiry, and no list": (incomplete_answer_and_no_list, "state"),
     "the call is cancelled, before the work": (call_is_cancelled_before_the_work, "revoked"),
     "the call is cancelled, after the work": (call_is_cancelled, "revoked"),
+    "the call is cancelled, and the resource's timeout passes": (resource_times_out_meanwhile, "revoked"),
     "the call's deadline passes": (deadline_of_the_call, "revoked"),
     "the engine's connection is lost": (connection_is_lost, "revoked"),
     "the engine's process is killed": (client_is_killed, "revoked"),

@@ -1,3 +1,4 @@
+mod checks;
 mod refresh;
 mod rotation;
 mod storm;

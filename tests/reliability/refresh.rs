@@ -45,6 +45,8 @@ async fn a_refresh_of_six_hundred_tokens_takes_a_few_lists() {
     }
     let lists = workspace.requests("/token/list").await;
     assert!((1..=4).contains(&lists.len()), "{} lists", lists.len());
+    // The workspace has described itself, and is not asked which one it is.
+    assert!(workspace.requests("/Me").await.is_empty());
 }
 
 /// An answer that was under way when a reader asked may miss what the reader knows to exist; such an answer would
