@@ -314,10 +314,14 @@ impl Client {
             if let Some(log) = log {
                 log.answer(status, &headers, b"");
             }
+            let location = header("location").unwrap_or_default();
             return Err(Error::NotAnApi {
                 host: endpoint.host.url.clone(),
                 request: request.to_string(),
-                reason: redirect_reason(endpoint.metadata.cloud, &header("location").unwrap_or_default()),
+                reason: known_redirect(endpoint.metadata.cloud, &location).unwrap_or_else(|| {
+                    let target = location.split(['?', '#']).next().unwrap_or_default();
+                    format!("redirected to {target:?}, which is not followed. Check databricks:host")
+                }),
                 turned_away: true,
             });
         }
@@ -675,22 +679,23 @@ fn private_link(cloud: Cloud) -> (&'static str, &'static str, &'static str) {
     }
 }
 
-/// Why a host of a cloud answers with a redirect, and what to do about it.
-fn redirect_reason(cloud: Cloud, location: &str) -> String {
+/// Why a host of a cloud answers with a redirect, and what to do about it, where its target tells.
+fn known_redirect(cloud: Cloud, location: &str) -> Option<String> {
     let path =
         location.split_once("://").map_or(location, |(_, rest)| rest.find('/').map_or("", |at| &rest[at..]));
     if path.starts_with("/login.html") && path.contains("error=private-link-validation-error") {
         let (service, way, page) = private_link(cloud);
-        format!(
+        Some(format!(
             "the requested workspace has {service} enabled and is not accessible from the current network. Check that \
              {service} is properly configured and that this machine has access to the {way}. See {page}"
-        )
+        ))
     } else if path.starts_with("/login") {
-        "redirected to a login page: this looks like an account console, or a workspace that does not know these \
-         credentials. Tokens belong to a workspace: set databricks:host to the workspace's own URL"
-            .to_owned()
+        Some(
+            "redirected to a login page: this looks like an account console, or a workspace that does not know these \
+             credentials. Tokens belong to a workspace: set databricks:host to the workspace's own URL"
+                .to_owned(),
+        )
     } else {
-        let target = location.split(['?', '#']).next().unwrap_or_default();
-        format!("redirected to {target:?}, which is not followed. Check databricks:host")
+        None
     }
 }

@@ -15,7 +15,7 @@ use zeroize::Zeroizing;
 use super::cache::Token;
 use super::{AuthError, Settings, authorization};
 use crate::databricks::mask::Mask;
-use crate::databricks::{chain, is_untrusted, read_body, redirect_reason, retry, signature};
+use crate::databricks::{chain, is_untrusted, known_redirect, read_body, retry, signature};
 
 /// How long a token is asked for in all.
 const PATIENCE: Duration = Duration::from_secs(60);
@@ -179,7 +179,9 @@ async fn once(
     tracing::debug!(what, status = status.as_u16(), "answer of a token endpoint");
     let header = |name: &str| response.headers().get(name).and_then(|value| value.to_str().ok());
     if status.is_redirection() {
-        let why = redirect_reason(settings.metadata.cloud, header("location").unwrap_or_default());
+        // The target is not quoted, since it may echo what was sent.
+        let why = known_redirect(settings.metadata.cloud, header("location").unwrap_or_default())
+            .unwrap_or_else(|| "redirected, which is not followed".to_owned());
         return Err((Refusal { status: Some(status.as_u16()), reason: format!("{what}: {why}") }, None));
     }
     let asked = header("retry-after")
