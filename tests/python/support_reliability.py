@@ -144,7 +144,7 @@ def attempt(call, *arguments, **named):
         return failed(error)
 
 
-def wait_until(condition, what, seconds=15):
+def wait_until(condition, what, seconds=40):
     end = time.monotonic() + seconds
     while not (value := condition()):
         assert time.monotonic() < end, f"waited in vain for {what}"
