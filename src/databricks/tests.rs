@@ -283,3 +283,18 @@ fn a_workspace_on_azure_has_a_resource_id() {
     );
     assert_eq!(workspace(json!({ "deployment_name": "d" })), None);
 }
+
+/// Whatever answers cannot fill the memory.
+#[tokio::test]
+async fn an_answer_is_read_up_to_a_bound() {
+    let text = |length: usize| Answer::json(format!("\"{}\"", "x".repeat(length - 2)));
+    let (outcome, ..) = ask(Repeat::IfItDidNotRun, &[], vec![text(LONGEST_ANSWER)]).await;
+    assert!(outcome.is_ok());
+    let (outcome, seen, _) = ask(Repeat::IfItDidNotRun, &[], vec![text(LONGEST_ANSWER + 1)]).await;
+    let error = outcome.unwrap_err();
+    assert!(matches!(error, Error::Interrupted { .. }), "{error:?}");
+    let text = error.to_string();
+    assert!(text.starts_with("POST /api/2.0/x to http://127.0.0.1:"), "{text}");
+    assert!(text.ends_with("the answer is longer than 16 MiB"), "{text}");
+    assert_eq!(seen.len(), 1);
+}
