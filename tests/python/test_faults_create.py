@@ -250,7 +250,8 @@ def call_is_cancelled_before_the_work(case):
 
 
 def resource_times_out_meanwhile(case):
-    """The limit is over when nobody waits any more; the token is revoked all the same."""
+    """The limit is over when nobody waits any more; the token is revoked all the same, also at the second try."""
+    case.workspace.fault(DELETE, BUSY)
     case.workspace.fault(CREATE, {"delay_ms": 1200, "work": True})
     call = case.start_create(timeout=1)
     case.asked(CREATE)
