@@ -298,3 +298,17 @@ async fn an_answer_is_read_up_to_a_bound() {
     assert!(text.ends_with("the answer is longer than 16 MiB"), "{text}");
     assert_eq!(seen.len(), 1);
 }
+
+/// An error says each of its causes once, from the outermost on.
+#[tokio::test]
+async fn a_failed_connection_is_explained_once() {
+    let gone = TcpListener::bind("127.0.0.1:0").await.unwrap().local_addr().unwrap();
+    let clock = Clock::hasty();
+    let client = client(&format!("http://{gone}"), &[("retryTimeoutSeconds", "1")], &clock);
+    let sent = client.send::<Json>(&context(Arc::new(clock.clone())), &request(Repeat::IfItDidNotRun)).await;
+    let error = sent.map(|reply| reply.body).unwrap_err();
+    let Error::Unreachable { reason, .. } = &error else { panic!("{error:?}") };
+    let causes: Vec<_> = reason.split(": ").collect();
+    assert!(causes.len() > 1 && causes.iter().all(|cause| !cause.is_empty()), "{reason}");
+    assert!(causes.iter().enumerate().all(|(at, cause)| !causes[..at].contains(cause)), "{reason}");
+}
