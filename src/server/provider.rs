@@ -553,8 +553,9 @@ impl Provider {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::context::{Reporter, SystemClock};
+    use crate::context::SystemClock;
     use crate::property::Value;
+    use crate::server::engine::EngineLog;
 
     /// A resource with a bug in its create; nothing else is asked of it.
     struct Faulty;
@@ -620,14 +621,6 @@ mod tests {
         }
     }
 
-    struct Silent;
-
-    impl Reporter for Silent {
-        fn report<'a>(&'a self, _: Severity, _: &'a str, _: &'a str) -> crate::context::BoxFuture<'a, ()> {
-            Box::pin(std::future::ready(()))
-        }
-    }
-
     /// Nobody knows whether the request was sent before the bug, so the error names what may have been left behind.
     #[tokio::test]
     async fn a_bug_in_a_create_names_what_may_exist() {
@@ -638,7 +631,7 @@ mod tests {
             urn: String::new(),
             resource: "token",
             clock: Arc::clone(&clock),
-            reporter: Arc::new(Silent),
+            reporter: Arc::new(EngineLog::default()),
             cancel: Default::default(),
             deadline: None,
         };
