@@ -13,6 +13,7 @@ Plugin), `pulumi` (an isolated Pulumi with projects of its own). What a test sta
 
 import contextlib
 import dataclasses
+import errno
 import hashlib
 import json
 import os
@@ -26,6 +27,7 @@ import threading
 import time
 import urllib.error
 import urllib.request
+import warnings
 from concurrent import futures
 
 import grpc
@@ -68,6 +70,30 @@ def local_workspace_bin():
 
 def engine_bin_dir():
     return _program("ENGINE_BIN_DIR", "target/engine/bin")
+
+
+class _Popen(subprocess.Popen):
+    """Starts a program once more if a machine under load could not.
+
+    Virtual machines were seen to refuse one of ten thousand starts with EFAULT. That the program has not begun makes
+    this safe, and the warning makes it visible.
+    """
+
+    _refusals = (errno.EAGAIN, errno.EFAULT, errno.ENOMEM)
+
+    def __init__(self, args, *rest, **options):
+        try:
+            super().__init__(args, *rest, **options)
+        except OSError as error:
+            if error.errno not in self._refusals:
+                raise
+            warnings.warn(f"this machine could not start {args}: {error}; starting it once more", stacklevel=2)
+            time.sleep(1)
+            super().__init__(args, *rest, **options)
+
+
+# So that it holds for subprocess.run, and for the libraries that start programs, too.
+subprocess.Popen = _Popen
 
 
 def clean_environment(home):
