@@ -100,9 +100,10 @@ impl Error {
     /// The error with every text that came from elsewhere passed through `map`.
     pub(super) fn map_texts(mut self, map: impl Fn(&str) -> String) -> Error {
         match &mut self {
-            Error::Api(ApiError { code, message, .. }) => {
+            Error::Api(ApiError { code, message, request_id, .. }) => {
                 *code = map(code);
                 *message = map(message);
+                *request_id = request_id.as_deref().map(map);
             }
             Error::Unreachable { reason, .. }
             | Error::Untrusted { reason, .. }
@@ -148,6 +149,8 @@ pub struct ApiError {
     pub code: String,
     /// Databricks' message, in full.
     pub message: String,
+    /// Databricks' id of the request, for which its support asks.
+    pub request_id: Option<String>,
     /// Whether the body is an error of Databricks rather than of something in between.
     pub structured: bool,
     /// How long to wait before asking again.
@@ -162,7 +165,11 @@ impl std::fmt::Display for ApiError {
         if !self.code.is_empty() && self.code != self.status.to_string() {
             write!(f, " {}", shortened(&self.code))?;
         }
-        write!(f, " from {})", self.request)?;
+        write!(f, " from {}", self.request)?;
+        if let Some(id) = &self.request_id {
+            write!(f, ", request id {}", shortened(id))?;
+        }
+        write!(f, ")")?;
         if let Some(hint) = self.hint() {
             write!(f, ". {hint}")?;
         }
@@ -272,9 +279,18 @@ impl ApiError {
     ) -> Self {
         let text = String::from_utf8_lossy(body);
         let (code, message, structured) = parse_body(&text, reason);
-        ApiError { request, status, code, message, structured, retry_after }
+        ApiError { request, status, code, message, request_id: request_id(&text), structured, retry_after }
     }
 }
+
+/// The id in the details of an error body, among other kinds of details.
+fn request_id(text: &str) -> Option<String> {
+    let body: Json = serde_json::from_str(text).ok()?;
+    let about = body["details"].as_array()?.iter().find(|detail| detail["@type"] == REQUEST_INFO)?;
+    about["request_id"].as_str().filter(|id| !id.is_empty()).map(str::to_owned)
+}
+
+const REQUEST_INFO: &str = "type.googleapis.com/google.rpc.RequestInfo";
 
 #[derive(Deserialize, Default)]
 #[serde(default)]
@@ -429,6 +445,25 @@ mod tests {
         assert!(error.starts_with("Invalid access token (403 from "), "{error}");
         let error = parse(403, r#"{"error_code":"PERMISSION_DENIED","message":"m"}"#).to_string();
         assert!(error.starts_with("m (403 PERMISSION_DENIED from "), "{error}");
+    }
+
+    #[test]
+    fn an_error_names_the_request_where_databricks_does() {
+        let info = r#"{"@type":"type.googleapis.com/google.rpc.RequestInfo","request_id":"r-1"}"#;
+        for (details, id) in [
+            (format!("[{info}]"), Some("r-1")),
+            (format!(r#"[7,{{"@type":"x","request_id":"other"}},{info}]"#), Some("r-1")),
+            (info.replace("r-1", ""), None),
+            (format!("[{}]", info.replace("r-1", "")), None),
+            (format!("[{}]", info.replace(r#""r-1""#, "1")), None),
+            ("[]".to_owned(), None),
+            ("null".to_owned(), None),
+        ] {
+            let error = parse(400, &format!(r#"{{"error_code":"X","message":"m","details":{details}}}"#));
+            assert_eq!(error.request_id.as_deref(), id, "{details}");
+            let end = id.map_or("GET /x)".to_owned(), |id| format!("GET /x, request id {id})"));
+            assert_eq!(error.to_string(), format!("m (400 X from {end}"));
+        }
     }
 
     #[test]
