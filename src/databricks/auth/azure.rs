@@ -424,6 +424,22 @@ mod tests {
     }
 
     #[tokio::test]
+    async fn only_the_stated_way_to_sign_in_looks_for_the_workspace() {
+        let server = Server::start(azure).await;
+        let stated =
+            |way| [PRINCIPAL.as_slice(), &[("azureWorkspaceResourceId", ID), ("authType", way)]].concat();
+        assert!(client(&stated("azure-client-secret"), &server).endpoint().await.is_ok());
+        let asked = server.seen().len();
+        for way in ["pat", "azure-msi"] {
+            let Err(Error::Auth(error)) = client(&stated(way), &server).endpoint().await else {
+                panic!("found")
+            };
+            assert!(!error.to_string().contains("azure-client-secret: "), "{error}");
+        }
+        assert!(server.seen()[asked..].iter().all(|seen| !seen.path.contains("/tenant/")));
+    }
+
+    #[tokio::test]
     async fn a_workspace_that_is_not_found_is_an_error_that_helps() {
         let server = Server::start(azure).await;
         for (stated, reason) in [

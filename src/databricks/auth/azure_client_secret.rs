@@ -157,6 +157,26 @@ mod tests {
     }
 
     #[tokio::test]
+    async fn only_a_refusal_is_answered_with_the_credentials_in_the_body() {
+        for status in [404, 500] {
+            let server = Server::start(move |_, _| Answer::status(status)).await;
+            assert!(choose(&settings(&server).await).await.is_err());
+            assert_eq!(server.seen().len(), 1, "{status}");
+        }
+    }
+
+    #[tokio::test]
+    async fn a_service_principal_needs_the_token_for_management_too() {
+        let server = Server::start(|seen, _| match seen.body.contains("management") {
+            true => Answer::status(400),
+            false => Answer::json(TOKEN),
+        })
+        .await;
+        let error = choose(&settings(&server).await).await.unwrap_err().to_string();
+        assert!(error.contains("/oauth2/token: 400"), "{error}");
+    }
+
+    #[tokio::test]
     async fn it_says_what_is_missing() {
         let server = Server::start(|_, _| Answer::status(404)).await;
         let stated = [("host", server.url.as_str()), ("cloud", "Azure"), ("azureClientId", "who")];

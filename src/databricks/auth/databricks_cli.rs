@@ -270,6 +270,11 @@ mod tests {
         let error = reason(with_path("/nowhere/databricks"), tools.env()).await.unwrap();
         assert!(error.contains("databricks CLI not found: \"/nowhere/databricks\""), "{error}");
 
+        let folder = Tools::new();
+        std::fs::create_dir(folder.path().join("databricks")).unwrap();
+        let error = reason(host(), folder.env()).await.unwrap();
+        assert!(error.contains("databricks CLI not found"), "{error}");
+
         let legacy = tools.add("databricks", "exit 1", 0);
         for stated in [host(), with_path(&legacy.display().to_string())] {
             let error = reason(stated, tools.env()).await.unwrap();

@@ -259,6 +259,13 @@ mod tests {
     }
 
     #[tokio::test]
+    async fn a_connection_that_is_lost_before_the_answer_is_tried_again() {
+        let (answer, calls, _) = ask(vec![Answer::status(0), Answer::json("{}")]).await;
+        assert!(answer.is_ok());
+        assert_eq!(calls, 2);
+    }
+
+    #[tokio::test]
     async fn the_endpoint_says_how_long_to_wait() {
         let date = httpdate::fmt_http_date(start() + Duration::from_secs(9));
         for (header, seconds) in [("7", 7), (date.as_str(), 9)] {
@@ -345,6 +352,20 @@ mod tests {
             headers["authorization"],
             format!("Basic {}", BASE64_STANDARD.encode("i%3Ad:se%2Fc%2Br+t"))
         );
+    }
+
+    #[tokio::test]
+    async fn a_token_lives_as_long_as_the_endpoint_says() {
+        let settings = settings(&[], Env::default(), Clock::still()).await;
+        for (life, expires) in [
+            ("", None),
+            (r#","expires_in":0"#, None),
+            (r#","expires_in":"60""#, Some(start() + Duration::from_secs(60))),
+        ] {
+            let answer: TokenAnswer =
+                serde_json::from_str(&format!(r#"{{"access_token":"t"{life}}}"#)).unwrap();
+            assert_eq!(answer.token("POST /token", &settings).unwrap().expires, expires, "{life}");
+        }
     }
 
     #[test]

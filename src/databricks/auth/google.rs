@@ -248,6 +248,8 @@ pub(super) mod tests {
     use ring::signature::{KeyPair as _, RSA_PKCS1_2048_8192_SHA256, UnparsedPublicKey};
 
     use super::*;
+    use crate::databricks::auth::testing::{Answer, Clock, Server, settings, start};
+    use crate::env::Env;
 
     pub(in super::super) const EMAIL: &str = "robot@project.iam.gserviceaccount.com";
 
@@ -281,6 +283,25 @@ pub(super) mod tests {
         let (header, claims) = signed.split_once('.').unwrap();
         assert_eq!(part(header), json!({ "alg": "RS256", "typ": "JWT", "kid": "key-1" }));
         part(claims)
+    }
+
+    #[tokio::test]
+    async fn an_id_token_that_does_not_say_when_it_expires_lives_for_an_hour() {
+        let settings = settings(&[], Env::default(), Clock::still()).await;
+        for (token, seconds) in [("opaque".to_owned(), 3600), (some_id_token(1_800_000_007), 7)] {
+            let token = id_token("request", &settings, token.into()).unwrap();
+            assert_eq!(token.expires, Some(start() + Duration::from_secs(seconds)));
+        }
+    }
+
+    #[tokio::test]
+    async fn a_refused_key_is_reported_with_the_address_that_refused_it() {
+        let server = Server::start(|_, _| Answer::status(400)).await;
+        let url = format!("{}/token", server.url);
+        let settings = settings(&[], Env::default(), Clock::still()).await;
+        let key = Key::parse(&settings, &key_file(&url)).unwrap();
+        let error = key.access_token(&settings, "scope").await.err().unwrap().to_string();
+        assert!(error.starts_with(&format!("token request to {url}: 400 ")), "{error}");
     }
 
     /// An ID token as Google has it: it says when it expires.

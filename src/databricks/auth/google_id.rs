@@ -294,18 +294,33 @@ mod tests {
         assert_eq!((claims["iss"].as_str(), claims["scope"].as_str()), (Some(EMAIL), Some(CLOUD_PLATFORM)));
     }
 
+    const LOGIN_FILE: &str = "application_default_credentials.json";
+    const LOGIN: &str =
+        r#"{"type":"authorized_user","client_id":"c","client_secret":"s&","refresh_token":"r"}"#;
+
     #[tokio::test]
     async fn a_login_of_gcloud_goes_second() {
         let server = Server::start(google).await;
         let home = tempfile::tempdir().unwrap();
         let folder = home.path().join(".config/gcloud");
         std::fs::create_dir_all(&folder).unwrap();
-        let login = r#"{"type":"authorized_user","client_id":"c","client_secret":"s&","refresh_token":"r"}"#;
-        std::fs::write(folder.join("application_default_credentials.json"), login).unwrap();
+        std::fs::write(folder.join(LOGIN_FILE), LOGIN).unwrap();
         let seen = impersonated(&server, env(&home)).await;
         assert_eq!(seen.len(), 1);
         assert_eq!(seen[0].path, "/google/token");
         assert_eq!(seen[0].body, "client_id=c&client_secret=s%26&grant_type=refresh_token&refresh_token=r");
+    }
+
+    #[tokio::test]
+    async fn gcloud_may_keep_its_files_elsewhere() {
+        let server = Server::start(google).await;
+        let (home, folder) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+        std::fs::write(folder.path().join(LOGIN_FILE), LOGIN).unwrap();
+        let mut env = env(&home);
+        env.vars.insert("CLOUDSDK_CONFIG".to_owned(), folder.path().display().to_string());
+        let seen = impersonated(&server, env).await;
+        assert_eq!(seen.len(), 1);
+        assert_eq!(seen[0].path, "/google/token");
     }
 
     #[tokio::test]

@@ -117,6 +117,8 @@ mod tests {
             assert_eq!(seen.header("x-databricks-metadata-version"), "1");
             assert_eq!(seen.header("x-databricks-host"), "https://workspace");
         }
+        let (_, token) = ask(r#"{"access_token":"t"}"#.to_owned()).await;
+        assert_eq!(token.unwrap().expires, None);
         let (_, token) = ask(r#"{"access_token":"t","expires_on":"soon"}"#.to_owned()).await;
         assert!(token.is_err());
     }

@@ -125,6 +125,7 @@ impl Seen {
 /// An answer of the server.
 #[derive(Clone, Debug)]
 pub(in crate::databricks) struct Answer {
+    /// HTTP status; 0 closes the connection without an answer.
     pub(in crate::databricks) status: u16,
     pub(in crate::databricks) headers: Vec<(&'static str, String)>,
     pub(in crate::databricks) body: String,
@@ -209,6 +210,9 @@ async fn serve(
     seen.body = String::from_utf8(body).unwrap();
     log.lock().unwrap().push(seen.clone());
     let Answer { status, headers, body } = answer(&seen);
+    if status == 0 {
+        return;
+    }
     let mut text = format!("HTTP/1.1 {status} -\r\nconnection: close\r\ncontent-length: {}\r\n", body.len());
     for (name, value) in headers {
         text.push_str(&format!("{name}: {value}\r\n"));
