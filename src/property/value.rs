@@ -124,7 +124,11 @@ impl Value {
             Value::Number(number) => number.zeroize(),
             Value::Bool(flag) => flag.zeroize(),
             Value::Array(items) => items.iter_mut().for_each(Value::wipe),
-            Value::Object(map) => map.values_mut().for_each(Value::wipe),
+            // The keys of a secret map may tell as much as its values.
+            Value::Object(map) => std::mem::take(map).into_iter().for_each(|(mut key, mut value)| {
+                key.zeroize();
+                value.wipe();
+            }),
             Value::Secret(_) | Value::Null | Value::Unknown => {}
         }
     }
@@ -179,6 +183,52 @@ mod tests {
     fn secrets_are_marked_once() {
         let once = Value::secret("x".into());
         assert_eq!(Value::secret(once.clone()), once);
+    }
+
+    #[test]
+    fn a_secret_leaves_nothing_behind() {
+        let nested = |value: Value| Value::Array(vec![Value::Object(Map::from([("key".into(), value)]))]);
+        for (mut value, wiped) in [
+            ("dapi".into(), "".into()),
+            (Value::Number(1.0), Value::Number(0.0)),
+            (Value::Bool(true), Value::Bool(false)),
+            (nested("dapi".into()), Value::Array(vec![Value::Object(Map::new())])),
+        ] {
+            value.wipe();
+            assert_eq!(value, wiped);
+        }
+    }
+
+    #[test]
+    fn a_part_decides_for_the_whole() {
+        let inside = |value: Value| {
+            [
+                value.clone(),
+                Value::Array(vec!["x".into(), value.clone()]),
+                Value::Object(Map::from([("k".into(), Value::Array(vec![value]))])),
+            ]
+        };
+        for value in inside(Value::secret("x".into())) {
+            assert!(value.has_secret() && !value.has_unknown(), "{value:?}");
+        }
+        for value in inside(Value::Unknown) {
+            assert!(value.has_unknown() && !value.has_secret(), "{value:?}");
+        }
+        assert!(Value::secret(Value::Array(vec![Value::Unknown])).has_unknown());
+    }
+
+    #[test]
+    fn cleaning_keeps_secret_marks() {
+        let dirty = |more: &[(&str, Value)]| {
+            let own = [("__defaults".to_owned(), Value::Null), ("n".to_owned(), Value::Null)];
+            let more = more.iter().map(|(name, value)| ((*name).to_owned(), value.clone()));
+            own.into_iter().chain(more).collect::<Map>()
+        };
+        let inside = Value::Array(vec![Value::Object(dirty(&[("a", "x".into())]))]);
+        let clean = Value::Array(vec![Value::Object(Map::from([("a".into(), "x".into())]))]);
+        let map = dirty(&[("plain", inside.clone()), ("secret", Value::secret(inside))]);
+        let expected = Map::from([("plain".into(), clean.clone()), ("secret".into(), Value::secret(clean))]);
+        assert_eq!(cleaned(map), expected);
     }
 
     #[test]
