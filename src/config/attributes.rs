@@ -371,6 +371,31 @@ mod tests {
     }
 
     #[test]
+    fn other_values_are_set_and_shown() {
+        let mut attributes = Attributes::default();
+        for attribute in ATTRIBUTES {
+            let text = match (attribute.schema)()["type"].as_str() {
+                Some("boolean") => "true",
+                Some("integer") => "7",
+                _ => "x",
+            };
+            (attribute.set_text)(&mut attributes, text).unwrap();
+            assert!((attribute.is_set)(&attributes), "{}", attribute.name);
+            let shown = if attribute.secret { "***" } else { text };
+            assert_eq!((attribute.show)(&attributes), shown, "{}", attribute.name);
+        }
+        attributes.scopes = vec!["a".to_owned(), "b".to_owned()];
+        assert_eq!(AttributeType::show(&attributes.scopes), "a,b");
+    }
+
+    #[test]
+    fn only_an_envelope_is_opened() {
+        let json = |signature: &str| Value::String(format!(r#"{{"{signature}":"","value":"true"}}"#));
+        assert_eq!(bool::from_value(&json("4dabf18193072939515e22adb298388d")), Ok(true));
+        assert!(bool::from_value(&json("other")).is_err());
+    }
+
+    #[test]
     fn lists_arrive_in_every_shape() {
         let expected = vec!["sql".to_owned(), "all-apis".to_owned()];
         let envelope = r#"["sql",{"4dabf18193072939515e22adb298388d":"1b47061264138c4ac30d75fd1eb44270","value":"all-apis"}]"#;

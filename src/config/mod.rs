@@ -361,6 +361,33 @@ mod tests {
     }
 
     #[test]
+    fn plain_http_is_warned_of_unless_it_stays_on_this_machine() {
+        let warning =
+            |host: &str| Config::resolve(&stated(&[("host", host)]), &Env::default()).unwrap().warning();
+        assert!(warning("http://a.b").is_some_and(|text| text.starts_with("http://a.b is plain http")));
+        for host in ["https://a.b", "http://localhost:1", "http://127.0.0.1:1"] {
+            assert_eq!(warning(host), None, "{host}");
+        }
+        assert_eq!(Config::default().warning(), None);
+    }
+
+    #[test]
+    fn the_host_may_name_the_workspace() {
+        for (host, id, expected, source) in [
+            ("https://a.b/?o=1", None, Some("1"), Some(Source::Host)),
+            ("https://a.b/?o=1", Some("2"), Some("2"), Some(Source::Program)),
+            ("https://a.b", Some("2"), Some("2"), Some(Source::Program)),
+            ("https://a.b", None, None, None),
+        ] {
+            let mut values = vec![("host", host)];
+            values.extend(id.map(|id| ("workspaceId", id)));
+            let config = Config::resolve(&stated(&values), &Env::default()).unwrap();
+            assert_eq!(config.attributes.workspace_id.as_deref(), expected, "{host} {id:?}");
+            assert_eq!(config.sources.get("workspaceId"), source.as_ref(), "{host} {id:?}");
+        }
+    }
+
+    #[test]
     fn failures_never_name_the_property() {
         let failures = check(&stated(&[("rateLimit", "many"), ("bogus", "x")]), &Env::default());
         assert_eq!(failures.len(), 2);

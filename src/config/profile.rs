@@ -88,6 +88,35 @@ mod tests {
     use super::*;
     use crate::property::Map;
 
+    fn resolve_at_home(file: &str, stated: &[(&str, &str)]) -> Config {
+        let home = tempfile::tempdir().unwrap();
+        std::fs::write(home.path().join(".databrickscfg"), file).unwrap();
+        let stated: Map = stated.iter().map(|(name, value)| ((*name).into(), (*value).into())).collect();
+        Config::resolve(&stated, &Env { home: Some(home.path().to_owned()), ..Env::default() }).unwrap()
+    }
+
+    #[test]
+    fn a_default_profile_never_mixes_into_a_configuration() {
+        let username = |stated: &[(&str, &str)]| {
+            resolve_at_home("[DEFAULT]\nusername = u\n", stated).attributes.username
+        };
+        assert_eq!(username(&[]).as_deref(), Some("u"));
+        assert_eq!(username(&[("rateLimit", "1")]).as_deref(), Some("u"));
+        assert_eq!(username(&[("host", "https://a.b")]), None);
+        assert_eq!(username(&[("password", "p")]), None);
+        assert_eq!(username(&[("host", "https://a.b"), ("profile", "DEFAULT")]).as_deref(), Some("u"));
+    }
+
+    #[test]
+    fn the_file_may_name_the_default_profile() {
+        for (name, expected) in [("p", "https://p"), ("", "https://default"), (" ", "https://default")] {
+            let file = format!(
+                "[__settings__]\ndefault_profile = {name}\n[DEFAULT]\nhost = https://default\n[p]\nhost = https://p\n"
+            );
+            assert_eq!(resolve_at_home(&file, &[]).attributes.host.as_deref(), Some(expected), "{name:?}");
+        }
+    }
+
     #[test]
     fn a_file_that_cannot_be_read_is_an_error_and_a_missing_one_is_none() {
         let resolve = |path: PathBuf| {

@@ -201,6 +201,26 @@ mod tests {
     }
 
     #[test]
+    fn a_distance_counts_what_was_added_left_out_or_changed() {
+        for (a, b, expected) in [
+            ("", "", 0),
+            ("abc", "abc", 0),
+            ("", "abc", 3),
+            ("abc", "", 3),
+            ("abc", "abcd", 1),
+            ("bcd", "abcd", 1),
+            ("abcd", "bcd", 1),
+            ("abc", "axc", 1),
+            ("flaw", "lawn", 2),
+            ("kitten", "sitting", 3),
+            ("ab", "ba", 2),
+            ("abcdef", "uvwxyz", 6),
+        ] {
+            assert_eq!(distance(a, b), expected, "{a} {b}");
+        }
+    }
+
+    #[test]
     fn unknown_keys_get_a_suggestion() {
         let map = Map::from([("lifetime_second".into(), Value::Null), ("__defaults".into(), Value::Null)]);
         let failures = check_keys(&map, Sample::ROWS, "Sample");

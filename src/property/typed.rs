@@ -289,6 +289,29 @@ mod tests {
     }
 
     #[test]
+    fn flags_are_flags_or_their_words() {
+        for (value, flag) in [
+            (Value::Bool(true), true),
+            (Value::Bool(false), false),
+            ("true".into(), true),
+            (Value::secret("false".into()), false),
+        ] {
+            assert_eq!(bool::decode(&value), Ok(flag), "{value:?}");
+        }
+        for value in ["1".into(), "".into(), "True".into(), Value::Number(1.0)] {
+            assert!(matches!(bool::decode(&value), Err(Mismatch::Wrong(_))), "{value:?}");
+        }
+    }
+
+    #[test]
+    fn an_output_may_be_null() {
+        for value in [None, Some(&Value::Null), Some(&Value::secret(Value::Null))] {
+            assert_eq!(<Option<String> as Field>::read(value), Ok(None));
+        }
+        assert_eq!(<Option<String> as Field>::read(Some(&"x".into())), Ok(Some("x".to_owned())));
+    }
+
+    #[test]
     fn a_refusal_never_quotes_the_value() {
         let error = i64::decode(&Value::secret("dapi-hidden".into())).unwrap_err();
         assert_eq!(error, Mismatch::Wrong("expected a whole number, got a string".into()));

@@ -87,8 +87,53 @@ pub(super) fn is_import(request: &ReadRequest) -> bool {
 
 #[cfg(test)]
 mod tests {
+    use std::time::Duration;
+
     use super::*;
+    use crate::databricks::ApiError;
     use crate::property::Value;
+
+    #[test]
+    fn a_code_says_what_kind_of_failure_it_was() {
+        for (status, expected) in [
+            (400, Code::FailedPrecondition),
+            (401, Code::Unauthenticated),
+            (403, Code::PermissionDenied),
+            (404, Code::NotFound),
+            (409, Code::FailedPrecondition),
+            (429, Code::ResourceExhausted),
+            (500, Code::Unavailable),
+            (503, Code::Unavailable),
+        ] {
+            let last = databricks::Error::Api(ApiError {
+                request: "GET /x".to_owned(),
+                status,
+                code: String::new(),
+                message: "m".to_owned(),
+                request_id: None,
+                structured: true,
+                retry_after: None,
+            });
+            assert_eq!(code(&last), expected, "{status}");
+            let gave_up =
+                databricks::Error::GaveUp { waited: Duration::ZERO, attempts: 2, last: Box::new(last) };
+            assert_eq!(code(&gave_up), expected, "{status}");
+        }
+    }
+
+    #[test]
+    fn only_an_import_knows_nothing() {
+        let read = |properties: bool, inputs: bool| {
+            let some = |is_there: bool| is_there.then(prost_types::Struct::default);
+            is_import(&ReadRequest {
+                properties: some(properties),
+                inputs: some(inputs),
+                ..Default::default()
+            })
+        };
+        assert!(read(false, false));
+        assert!(!read(true, false) && !read(false, true) && !read(true, true));
+    }
 
     #[test]
     fn code_and_details_agree() {
