@@ -272,8 +272,11 @@ mod tests {
 
         let folder = Tools::new();
         std::fs::create_dir(folder.path().join("databricks")).unwrap();
-        let error = reason(host(), folder.env()).await.unwrap();
-        assert!(error.contains("databricks CLI not found"), "{error}");
+        let path = folder.path().join("databricks").display().to_string();
+        for stated in [host(), with_path(&path)] {
+            let error = reason(stated, folder.env()).await.unwrap();
+            assert!(error.contains("databricks CLI not found"), "{error}");
+        }
 
         let legacy = tools.add("databricks", "exit 1", 0);
         for stated in [host(), with_path(&legacy.display().to_string())] {
