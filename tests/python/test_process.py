@@ -246,6 +246,9 @@ def test_a_create_whose_answer_nobody_awaits_leaves_no_token(plugin, workspace, 
         process.channels[0].close()
     wait_for(lambda: workspace.live() == [], what="its end")
     assert workspace.operations() == ["create", "delete"]
+    # Whatever else the engine asks for goes on.
+    other = client if how == "call" else configured(process, workspace)
+    assert [other.create({})[0]] == workspace.live()
 
 
 # --- End ---
@@ -282,6 +285,17 @@ def test_a_signal_lets_a_create_in_flight_finish(plugin, workspace):
 def test_the_end_of_stdin_is_the_end_of_the_engine(plugin):
     process = plugin(engine="127.0.0.1:1")
     process.process.stdin.close()
+    assert process.process.wait(timeout=5) == 0
+
+
+def test_a_signal_ends_the_wait_for_a_busy_workspace(plugin, workspace):
+    process = plugin()
+    client = configured(process, workspace)
+    workspace.fault("/token/list", {"status": 503, "retry_after": "60"}, times=0)
+    reading = client.stub.Read.future(provider_pb2.ReadRequest(id="1", urn=Provider.URN))
+    wait_for(lambda: workspace.requests("/token/list"), what="the request")
+    process.process.terminate()
+    assert status_of(lambda: reading.result(timeout=10))[0] == grpc.StatusCode.CANCELLED
     assert process.process.wait(timeout=5) == 0
 
 
