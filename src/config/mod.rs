@@ -315,7 +315,7 @@ mod tests {
         Env { vars: vars.iter().map(|(k, v)| ((*k).into(), (*v).into())).collect(), home: None }
     }
 
-    fn stated(values: &[(&str, &str)]) -> Map {
+    pub(super) fn stated(values: &[(&str, &str)]) -> Map {
         values.iter().map(|(k, v)| ((*k).into(), (*v).into())).collect()
     }
 

@@ -86,19 +86,20 @@ fn path(config: &Config, env: &Env) -> Option<PathBuf> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::config::tests::stated;
     use crate::property::Map;
 
-    fn resolve_at_home(file: &str, stated: &[(&str, &str)]) -> Config {
+    fn resolve_at_home(file: &str, values: &[(&str, &str)]) -> Config {
         let home = tempfile::tempdir().unwrap();
         std::fs::write(home.path().join(".databrickscfg"), file).unwrap();
-        let stated: Map = stated.iter().map(|(name, value)| ((*name).into(), (*value).into())).collect();
-        Config::resolve(&stated, &Env { home: Some(home.path().to_owned()), ..Env::default() }).unwrap()
+        Config::resolve(&stated(values), &Env { home: Some(home.path().to_owned()), ..Env::default() })
+            .unwrap()
     }
 
     #[test]
     fn a_default_profile_never_mixes_into_a_configuration() {
-        let username = |stated: &[(&str, &str)]| {
-            resolve_at_home("[DEFAULT]\nusername = u\n", stated).attributes.username
+        let username = |values: &[(&str, &str)]| {
+            resolve_at_home("[DEFAULT]\nusername = u\n", values).attributes.username
         };
         assert_eq!(username(&[]).as_deref(), Some("u"));
         assert_eq!(username(&[("rateLimit", "1")]).as_deref(), Some("u"));

@@ -85,13 +85,12 @@ mod tests {
 
     #[test]
     fn a_workspace_has_one_limit_whoever_asks() {
-        let pace = |url: &str, workspace: Option<&str>, rate: i64| Pace::of(url, workspace, rate);
-        let first = pace("https://shared", None, 7);
+        let first = Pace::of("https://shared", None, 7);
         let shared = |other: Pace| Arc::ptr_eq(&first.0, &other.0);
-        assert!(shared(pace("HTTPS://Shared", None, 7)));
-        assert!(!shared(pace("https://shared", Some("1"), 7)));
-        assert!(!shared(pace("https://other", None, 7)));
-        assert!(!shared(pace("https://shared", None, 8)));
+        assert!(shared(Pace::of("HTTPS://Shared", None, 7)));
+        assert!(!shared(Pace::of("https://shared", Some("1"), 7)));
+        assert!(!shared(Pace::of("https://other", None, 7)));
+        assert!(!shared(Pace::of("https://shared", None, 8)));
         // What nobody uses any more is forgotten.
         let limit = Arc::downgrade(&first.0);
         drop(first);

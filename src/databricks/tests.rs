@@ -299,6 +299,18 @@ async fn an_answer_is_read_up_to_a_bound() {
     assert_eq!(seen.len(), 1);
 }
 
+/// What answers may echo the credentials of the request in any part of its error.
+#[tokio::test]
+async fn an_error_repeats_no_credential() {
+    let token = "pat-of-somebody";
+    let details = json!([{ "@type": "type.googleapis.com/google.rpc.RequestInfo", "request_id": token }]);
+    let body = json!({ "error_code": token, "message": token, "details": details });
+    let answer = Answer { body: body.to_string(), ..Answer::status(400) };
+    let (outcome, ..) = ask(Repeat::Always, &[("token", token)], vec![answer]).await;
+    let error = outcome.unwrap_err().to_string();
+    assert_eq!(error, "*** (400 *** from POST /api/2.0/x, request id ***)");
+}
+
 /// An error says each of its causes once, from the outermost on.
 #[tokio::test]
 async fn a_failed_connection_is_explained_once() {
