@@ -6,9 +6,10 @@
 //!
 //! Protobuf types live only in `server`, HTTP types only in `databricks`.
 
+pub mod api;
+pub mod client;
 pub mod config;
 pub mod context;
-pub mod databricks;
 pub mod env;
 pub mod property;
 pub mod resource;

@@ -12,9 +12,9 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio::runtime::Runtime;
 
 use super::{ALL, Diff, Known, State};
+use crate::client::Client;
 use crate::config::Config;
 use crate::context::{BoxFuture, Clock, Context, Reporter, Severity};
-use crate::databricks::Client;
 use crate::env::Env;
 use crate::property::{Map, Value};
 

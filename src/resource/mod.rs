@@ -7,8 +7,8 @@ mod token;
 
 use async_trait::async_trait;
 
+use crate::client::{self, Client};
 use crate::context::Context;
-use crate::databricks::{self, Client};
 use crate::property::{Changes, Failure, Map, Row, Value, cleaned};
 
 /// Every resource of the package.
@@ -137,7 +137,7 @@ pub enum Error {
     Inputs(Vec<Failure>),
     /// Databricks, or the way to it, failed.
     #[error(transparent)]
-    Databricks(#[from] databricks::Error),
+    Databricks(#[from] client::Error),
     /// Anything else, in full sentences.
     #[error("{0}")]
     Other(String),

@@ -7,9 +7,9 @@ use secrecy::SecretString;
 use serde_json::{Value as Json, json};
 
 use super::{Checked, Created, Definition, Diff, Error, Known, Resource, State};
+use crate::api::tokens::{self, CreateError, NewToken, TokenChange, TokenInfo, date};
+use crate::client::{self, Client};
 use crate::context::{Context, Severity};
-use crate::databricks::tokens::{self, CreateError, NewToken, TokenChange, TokenInfo, date};
-use crate::databricks::{self, Client};
 use crate::property::{
     Change, Changes, Failure, Input, Kind, Map, Mismatch, Property, Record, Value, changes, check_keys,
     cleaned, normalized,
@@ -485,7 +485,7 @@ fn stated_workspace(outputs: &Map) -> Option<String> {
 /// The client for the workspace that the state of a token names.
 async fn at_home(client: &Client, ctx: &Context, id: &str, workspace: Option<&str>) -> Result<Client, Error> {
     client.for_workspace(ctx, workspace).await.map_err(|error| match (error, workspace) {
-        (databricks::Error::Workspace(reason), Some(workspace)) => Error::Other(format!(
+        (client::Error::Workspace(reason), Some(workspace)) => Error::Other(format!(
             "{reason}. The token {id} belongs to workspace {workspace}: run this with that workspace's databricks:host, \
              or revoke the token there and remove it from the state with `pulumi state delete`"
         )),
@@ -498,7 +498,7 @@ async fn known_workspace(
     client: &Client,
     ctx: &Context,
     stated: Option<String>,
-) -> Result<Option<String>, databricks::Error> {
+) -> Result<Option<String>, client::Error> {
     match stated {
         Some(id) => Ok(Some(id)),
         None => Ok(client.workspace_id(ctx).await?.map(str::to_owned)),
@@ -548,7 +548,7 @@ async fn moved(client: &Client, ctx: &Context, news: &TokenInputs, outputs: &Map
         Input::Unknown => None,
         Input::Absent => match client.workspace_id(ctx).await {
             Ok(id) => id.map(str::to_owned),
-            Err(error @ databricks::Error::Workspace(_)) => return Err(error.into()),
+            Err(error @ client::Error::Workspace(_)) => return Err(error.into()),
             // A host that does not answer now says nothing of the workspace; the operation that needs it will complain.
             Err(_) => None,
         },

@@ -13,7 +13,7 @@ use tokio_util::sync::CancellationToken;
 use tonic::transport::server::Connected;
 
 use super::engine::EngineLog;
-use crate::databricks::Client;
+use crate::client::Client;
 
 /// What a connection has been told so far.
 #[derive(Default)]

@@ -16,8 +16,8 @@ use tonic::codegen::{Body as HttpBody, BoxFuture, Service, http};
 use tonic::server::NamedService;
 
 use super::status;
+use crate::client::Client;
 use crate::context::Context;
-use crate::databricks::Client;
 use crate::property::Map;
 use crate::resource::Resource;
 

@@ -10,7 +10,7 @@ use tonic::{Code, Status};
 use super::proto::google::rpc;
 use super::proto::pulumirpc::{ErrorResourceInitFailed, ReadRequest};
 use super::wire;
-use crate::databricks;
+use crate::client;
 use crate::property::Map;
 use crate::resource;
 
@@ -32,8 +32,8 @@ pub(super) fn failed(action: &str, word: &str, error: &resource::Error) -> Statu
     Status::new(code, format!("cannot {action} {word}: {error}"))
 }
 
-fn code(error: &databricks::Error) -> Code {
-    use databricks::Error::{
+fn code(error: &client::Error) -> Code {
+    use client::Error::{
         Api, Auth, Cancelled, Config, GaveUp, Interrupted, NotAnApi, TimedOut, TooLate, Unreachable,
         Untrusted, Workspace,
     };
@@ -90,7 +90,7 @@ mod tests {
     use std::time::Duration;
 
     use super::*;
-    use crate::databricks::ApiError;
+    use crate::client::ApiError;
     use crate::property::Value;
 
     #[test]
@@ -105,7 +105,7 @@ mod tests {
             (500, Code::Unavailable),
             (503, Code::Unavailable),
         ] {
-            let last = databricks::Error::Api(ApiError {
+            let last = client::Error::Api(ApiError {
                 request: "GET /x".to_owned(),
                 status,
                 code: String::new(),
@@ -115,8 +115,7 @@ mod tests {
                 retry_after: None,
             });
             assert_eq!(code(&last), expected, "{status}");
-            let gave_up =
-                databricks::Error::GaveUp { waited: Duration::ZERO, attempts: 2, last: Box::new(last) };
+            let gave_up = client::Error::GaveUp { waited: Duration::ZERO, attempts: 2, last: Box::new(last) };
             assert_eq!(code(&gave_up), expected, "{status}");
         }
     }

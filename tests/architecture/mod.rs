@@ -12,16 +12,16 @@ const RULES: &[(&[&str], &[&str], &str)] = &[
     ),
     (
         &["reqwest", "rustls"],
-        &["src/databricks/"],
+        &["src/client/"],
         "HTTP stays in the client, so that one place decides what is sent, repeated and logged",
     ),
     (
         &["expose", "expose_secret"],
         &[
             // Where credentials go into requests.
-            "src/databricks/auth/",
+            "src/client/auth/",
             // What is taken out of answers before they are shown.
-            "src/databricks/mask.rs",
+            "src/client/redact.rs",
             // Secret properties, as the wire has them.
             "src/property/typed.rs",
             "src/property/value.rs",

@@ -15,7 +15,7 @@ fn now_ms() -> i64 {
 }
 
 /// Reads a token as a refresh does: (whether it is there, when it was asked for, when the answer was there).
-async fn read(client: &pulumi_resource_databricks::databricks::Client, id: &str) -> (bool, i64, i64) {
+async fn read(client: &pulumi_resource_databricks::client::Client, id: &str) -> (bool, i64, i64) {
     let ctx = context("urn", Arc::new(SystemClock), Arc::new(Told::default()));
     let outputs = Map::from([
         ("tokenId".into(), id.into()),

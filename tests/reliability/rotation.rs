@@ -1,8 +1,8 @@
 use std::sync::Arc;
 use std::time::SystemTime;
 
+use pulumi_resource_databricks::client::Client;
 use pulumi_resource_databricks::context::{Context, Severity, SystemClock};
-use pulumi_resource_databricks::databricks::Client;
 use pulumi_resource_databricks::property::{Change, Changes, Kind, Map, Value};
 use pulumi_resource_databricks::resource::Diff;
 

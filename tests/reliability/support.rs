@@ -4,9 +4,9 @@ use std::sync::{Arc, Mutex};
 use std::time::{Duration, SystemTime};
 
 use databricks_local_workspace::{Options, Running, Workspace};
+use pulumi_resource_databricks::client::Client;
 use pulumi_resource_databricks::config::Config;
 use pulumi_resource_databricks::context::{BoxFuture, Clock, Context, Reporter, Severity};
-use pulumi_resource_databricks::databricks::Client;
 use pulumi_resource_databricks::env::Env;
 use pulumi_resource_databricks::property::{Map, Value};
 use pulumi_resource_databricks::resource::{ALL, Resource};

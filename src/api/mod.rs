@@ -1,0 +1,3 @@
+//! The calls of Databricks' REST API, one module for each service.
+
+pub mod tokens;

@@ -1,0 +1,78 @@
+//! Fuzz targets: what a workspace, or whatever answers in its place, can send. `docs/fuzzing.md` says how to fuzz on.
+
+use std::collections::HashMap;
+use std::time::{Duration, SystemTime};
+
+use secrecy::SecretString;
+use serde_json::Value as Json;
+
+use super::{ApiError, Mask, read_answer, retry};
+use crate::config::Config;
+
+/// An answer as those that hold a credential are.
+#[derive(serde::Deserialize)]
+#[allow(dead_code)]
+struct Secrets {
+    token_value: SecretString,
+    token_info: Option<Json>,
+}
+
+/// What only secret parts of an answer hold.
+const HUSH: &str = "hush";
+
+#[test]
+fn error_body() {
+    bolero::check!(name = "error_body")
+        .with_generator((bolero::produce::<u16>(), bolero::produce::<Vec<u8>>()))
+        .with_iterations(0)
+        .for_each(|(status, body)| {
+            let error = ApiError::parse("GET /x".into(), *status, "Reason", body, None);
+            let text = error.to_string();
+            assert!(text.contains(&status.to_string()) && text.contains("GET /x"), "{text}");
+            // What is sent again must not have been carried out already, unless nobody can tell.
+            assert!(
+                !(error.is_not_found() && error.is_transient() && error.code == "RESOURCE_DOES_NOT_EXIST")
+            );
+            let _ = error.did_not_run();
+        });
+}
+
+#[test]
+fn answer_body() {
+    bolero::check!(name = "answer_body").with_iterations(0).for_each(|body: &[u8]| {
+        let errors = [
+            read_answer::<Json>(body).err(),
+            read_answer::<Secrets>(body).err(),
+            read_answer::<HashMap<String, Vec<Secrets>>>(body).err(),
+        ];
+        for error in errors.into_iter().flatten() {
+            assert!(!error.contains(HUSH) && error.len() < 300, "the error quotes the answer: {error}");
+        }
+    });
+}
+
+/// Whatever a text quotes, what is known to be a credential or looks like one is not shown.
+#[test]
+fn mask() {
+    const HEX: &str = "0123456789abcdef0123456789abcdef";
+    let known = [SecretString::from("hush-hush")];
+    let mask = Mask::of(&Config::default());
+    bolero::check!(name = "mask").with_iterations(0).for_each(|bytes: &[u8]| {
+        let text = String::from_utf8_lossy(bytes);
+        let hidden = mask.hide(&text, &known);
+        assert!(!hidden.contains("hush-hush"), "{hidden}");
+        assert_eq!(mask.hide(&hidden, &known), hidden);
+        let around = mask.hide(&format!("{text}dapi{HEX}{text}"), &known);
+        assert!(!around.contains(&format!("dapi{HEX}")), "{around}");
+    });
+}
+
+#[test]
+fn retry_after() {
+    bolero::check!(name = "retry_after").with_iterations(0).for_each(|bytes: &[u8]| {
+        let now = SystemTime::UNIX_EPOCH + Duration::from_secs(1_700_000_000);
+        if let Some(wait) = retry::retry_after(&String::from_utf8_lossy(bytes), now) {
+            assert!(now.checked_add(wait).is_some(), "waiting {wait:?} ends after all time");
+        }
+    });
+}
