@@ -3,7 +3,7 @@
 use serde_json::{Map as Object, Value as Json, json};
 
 use crate::config::{ATTRIBUTES, Attribute};
-use crate::property::{Change, Row};
+use crate::property::Row;
 use crate::resource::{self, Definition};
 
 /// The schema as it is committed and served. A test keeps it equal to [`package`].
@@ -33,7 +33,7 @@ pub fn package() -> Json {
         for (token, doc, rows) in definition.types {
             types.insert((*token).to_owned(), object_type(doc, rows));
         }
-        resources.insert(resource.token().to_owned(), resource_type(&definition));
+        resources.insert(resource.type_token().to_owned(), resource_type(&definition));
     }
     let mut package = json!({
         "name": "databricks",
@@ -104,14 +104,28 @@ fn resource_type(definition: &Definition) -> Json {
             (name.clone(), property)
         })
         .collect();
-    json!({
+    let stated =
+        definition.inputs.iter().filter(|row| !definition.computed.iter().any(|it| it.name == row.name));
+    let always = [required(definition.computed.iter()), required(stated)].concat();
+    let mut resource = json!({
         "description": definition.doc.trim(),
         "properties": outputs,
-        "required": required(definition.computed),
+        "required": always,
         "inputProperties": inputs,
         "stateInputs": { "properties": state, "type": "object" },
-        "listInputs": { "properties": {} },
-    })
+    });
+    let needed = required(definition.inputs.iter());
+    if !needed.is_empty() {
+        resource["requiredInputs"] = json!(needed);
+    }
+    if let Some(rows) = definition.list_inputs {
+        resource["listInputs"] = json!({ "properties": properties(rows) });
+        let needed = required(rows.iter());
+        if !needed.is_empty() {
+            resource["listInputs"]["required"] = json!(needed);
+        }
+    }
+    resource
 }
 
 fn object_type(doc: &str, rows: &[Row]) -> Json {
@@ -132,14 +146,14 @@ fn property(row: &Row) -> Json {
     if row.secret {
         property["secret"] = json!(true);
     }
-    if row.change == Change::Replace {
+    if row.change.replaces() {
         property["willReplaceOnChanges"] = json!(true);
     }
     property
 }
 
-fn required(rows: &[Row]) -> Vec<&'static str> {
-    rows.iter().filter(|row| row.required).map(|row| row.name).collect()
+fn required<'a>(rows: impl Iterator<Item = &'a Row>) -> Vec<&'static str> {
+    rows.filter(|row| row.required).map(|row| row.name).collect()
 }
 
 /// Adds the description: the lines of a doc comment as one paragraph.

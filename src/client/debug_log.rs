@@ -36,6 +36,7 @@ const SECRET_HEADERS: &[&str] = &["authorization", "cookie", "proxy-authorizatio
 pub(super) struct DebugLog<'a> {
     mask: &'a Mask,
     secrets: &'a [SecretString],
+    secret_fields: &'static [&'static str],
     headers: bool,
     text_bytes: usize,
     started: Instant,
@@ -43,7 +44,12 @@ pub(super) struct DebugLog<'a> {
 
 impl<'a> DebugLog<'a> {
     /// `None` where nobody reads it, so that it costs nothing then. `secrets` are those of this request.
-    pub(super) fn new(config: &Config, mask: &'a Mask, secrets: &'a [SecretString]) -> Option<Self> {
+    pub(super) fn new(
+        config: &Config,
+        mask: &'a Mask,
+        secrets: &'a [SecretString],
+        secret_fields: &'static [&'static str],
+    ) -> Option<Self> {
         if !tracing::enabled!(tracing::Level::DEBUG) {
             return None;
         }
@@ -51,6 +57,7 @@ impl<'a> DebugLog<'a> {
         Some(DebugLog {
             mask,
             secrets,
+            secret_fields,
             headers: config.attributes.debug_headers,
             text_bytes: stated.unwrap_or(TEXT_BYTES),
             started: Instant::now(),
@@ -97,7 +104,8 @@ impl<'a> DebugLog<'a> {
         match value {
             Json::Object(object) => {
                 let property = |(name, value): (&String, &Json)| {
-                    let secret = SECRET_PROPERTIES.contains(&name.as_str()) && !value.is_null();
+                    let known = [SECRET_PROPERTIES, self.secret_fields].concat();
+                    let secret = known.contains(&name.as_str()) && !value.is_null();
                     (self.hide(name), if secret { HIDDEN.into() } else { self.json(value) })
                 };
                 Json::Object(object.iter().map(property).collect::<Map<_, _>>())
@@ -178,7 +186,7 @@ mod tests {
         let clock = Arc::new(Clock::hasty());
         let context = testing::context(clock.clone());
         let request = Request::new(Method::POST, "/api/2.0/x", Some(body), Repeat::IfItDidNotRun);
-        let request = request.hiding(Some("secret-of-request"));
+        let request = request.hiding(&["secret-of-request"]);
         let _ = Client::new(config, Env::default(), clock).send::<Json>(&context, &request).await;
         String::from_utf8(output.0.lock().unwrap().clone()).unwrap()
     }

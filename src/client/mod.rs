@@ -16,12 +16,14 @@ mod shared_read;
 mod single_flight;
 mod user_agent;
 
+use std::any::{Any, TypeId};
 use std::collections::HashMap;
 use std::fmt;
 use std::future::Future;
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::{Duration, SystemTime};
 
+use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 use reqwest::header::HeaderMap;
 use reqwest::{Method, Response};
 use ring::rand::{SecureRandom as _, SystemRandom};
@@ -75,6 +77,7 @@ struct Inner {
     mask: Mask,
     workspaces: Mutex<HashMap<String, Client>>,
     shared_reads: SharedReads,
+    memory: Mutex<HashMap<TypeId, Arc<dyn Any + Send + Sync>>>,
 }
 
 /// Who answers at the host.
@@ -93,7 +96,30 @@ pub(crate) struct Request {
     repeat: Repeat,
     /// Secret parts of the request, which no message about it repeats.
     secrets: Vec<SecretString>,
+    /// JSON properties that hold a credential in the request or its answer, besides those that always do.
+    secret_fields: &'static [&'static str],
+    /// Whether the account answers, whose API acts on no workspace.
+    to_account: bool,
 }
+
+/// What a host serves.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Level {
+    /// One workspace.
+    Workspace,
+    /// An account.
+    Account,
+    /// An account and its workspaces.
+    Both,
+}
+
+/// A text as one segment of a path.
+pub(crate) fn segment(text: &str) -> String {
+    utf8_percent_encode(text, NOT_UNRESERVED).to_string()
+}
+
+/// Everything but the characters that RFC 3986 calls unreserved.
+const NOT_UNRESERVED: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'_').remove(b'.').remove(b'~');
 
 /// A good answer.
 pub(crate) struct Reply<T> {
@@ -106,12 +132,25 @@ pub(crate) struct Reply<T> {
 
 impl Request {
     pub(crate) fn new(method: Method, path: impl Into<String>, body: Option<Json>, repeat: Repeat) -> Self {
-        Request { method, path: path.into(), body, repeat, secrets: Vec::new() }
+        let (path, secrets) = (path.into(), Vec::new());
+        Request { method, path, body, repeat, secrets, secret_fields: &[], to_account: false }
     }
 
-    /// Keeps a part of the request out of every message about it.
-    pub(crate) fn hiding(mut self, secret: Option<&str>) -> Self {
-        self.secrets.extend(secret.map(SecretString::from));
+    /// Keeps parts of the request out of every message about it.
+    pub(crate) fn hiding(mut self, secrets: &[&str]) -> Self {
+        self.secrets.extend(secrets.iter().map(|secret| SecretString::from(*secret)));
+        self
+    }
+
+    /// Keeps these JSON properties of the request and its answer out of logs.
+    pub(crate) fn secret_fields(mut self, fields: &'static [&'static str]) -> Self {
+        self.secret_fields = fields;
+        self
+    }
+
+    /// Asks the account, not one of its workspaces.
+    pub(crate) fn to_account(mut self) -> Self {
+        self.to_account = true;
         self
     }
 }
@@ -147,6 +186,7 @@ impl Client {
             asked_workspace: OnceCell::new(),
             workspaces: Mutex::default(),
             shared_reads: SharedReads::default(),
+            memory: Mutex::default(),
         }))
     }
 
@@ -173,7 +213,7 @@ impl Client {
         ctx: &Context,
         request: &Request,
     ) -> Result<Reply<T>, Error> {
-        let mut retry = Retry::new(ctx, self.retry_total());
+        let mut retry = self.retry(ctx);
         loop {
             let prepared = async {
                 let endpoint = self.endpoint().await?;
@@ -194,13 +234,26 @@ impl Client {
                     () = ctx.time_is_up() => Err(Error::TimedOut { request: request.to_string() }),
                 },
                 // Anything else is not sent any more then; once it is sent, its answer is waited for.
-                Repeat::IfItDidNotRun => sent.await,
+                Repeat::IfItDidNotRun | Repeat::Never => sent.await,
             };
             match outcome {
                 Ok(reply) => return Ok(reply),
                 Err(error) => retry.wait(ctx, request.repeat, error).await?,
             }
         }
+    }
+
+    /// The attempts of a request that begin now.
+    pub(crate) fn retry(&self, ctx: &Context) -> Retry {
+        Retry::new(ctx, self.retry_total())
+    }
+
+    /// What this process keeps in mind about the workspace, by type.
+    pub(crate) fn memory<T: Default + Send + Sync + 'static>(&self) -> Arc<T> {
+        let mut memory = self.0.memory.lock().unwrap_or_else(PoisonError::into_inner);
+        let kept = memory.entry(TypeId::of::<T>()).or_insert_with(|| Arc::new(T::default()));
+        // The key is the type, so this is always one of it.
+        Arc::clone(kept).downcast().unwrap_or_default()
     }
 
     fn retry_total(&self) -> Duration {
@@ -268,7 +321,7 @@ impl Client {
     ) -> Result<Reply<T>, Error> {
         // What answers may echo what it was asked.
         let secrets = [signature(&headers), request.secrets.clone()].concat();
-        let log = DebugLog::new(&self.0.config, &self.0.mask, &secrets);
+        let log = DebugLog::new(&self.0.config, &self.0.mask, &secrets, request.secret_fields);
         let mut builder = endpoint
             .http
             .request(request.method.clone(), format!("{}{}", endpoint.host.url, request.path))
@@ -276,10 +329,7 @@ impl Client {
             .header("accept", "application/json")
             .header("traceparent", traceparent())
             .header("user-agent", user_agent::user_agent(&self.0.env, ctx.resource, auth));
-        // The accounts API acts on no workspace.
-        if let Some(id) =
-            endpoint.metadata.workspace_id.as_ref().filter(|_| !request.path.contains("/accounts/"))
-        {
+        if let Some(id) = endpoint.metadata.workspace_id.as_ref().filter(|_| !request.to_account) {
             builder = builder.header(WORKSPACE_HEADER, id);
         }
         if let Some(body) = &request.body {
@@ -378,6 +428,24 @@ impl Client {
         tokio::time::timeout(CONNECT_TIMEOUT, asking).await.ok()?.ok()?.workspace_id
     }
 
+    /// What the host serves, which it is asked on first use.
+    pub async fn level(&self, ctx: &Context) -> Result<Level, Error> {
+        let found = async {
+            Ok(match self.endpoint().await?.metadata.host_type {
+                HostType::Workspace => Level::Workspace,
+                HostType::Account => Level::Account,
+                HostType::Unified => Level::Both,
+            })
+        };
+        unless_too_late(ctx, &ANY_REQUEST, found).await
+    }
+
+    /// The account that the host belongs to, if that is known: by the configuration, or by the host's own word.
+    pub async fn account_id(&self, ctx: &Context) -> Result<Option<&str>, Error> {
+        let found = async { Ok(self.endpoint().await?.metadata.account_id.as_deref()) };
+        unless_too_late(ctx, &ANY_REQUEST, found).await
+    }
+
     /// The client for the workspace that a resource names, or that the provider is configured for.
     ///
     /// A workspace's own host serves only itself. An account's host knows its workspaces by id: each gets a client of
@@ -455,7 +523,7 @@ impl Client {
         let zone =
             url.strip_prefix("https://accounts-dod.").or_else(|| url.strip_prefix("https://accounts."))?;
         let path = format!("/api/2.0/accounts/{account}/workspaces/{number}");
-        let request = Request::new(Method::GET, path, None, Repeat::Always);
+        let request = Request::new(Method::GET, path, None, Repeat::Always).to_account();
         match self.send::<WorkspaceReply>(ctx, &request).await {
             Ok(Reply { body: workspace, .. }) => {
                 let host = Host::parse(&format!("https://{}.{zone}", workspace.deployment_name)).ok()?;

@@ -20,10 +20,12 @@ pub enum Repeat {
     Always,
     /// Only if it certainly was not carried out.
     IfItDidNotRun,
+    /// Not by the client; the caller looks before it asks again.
+    Never,
 }
 
 /// The attempts of one request.
-pub(super) struct Retry {
+pub(crate) struct Retry {
     started: SystemTime,
     total: Duration,
     attempts: u32,
@@ -42,9 +44,9 @@ impl Retry {
     }
 
     /// After a failed attempt: waits and returns, or gives the error to end with.
-    pub(super) async fn wait(&mut self, ctx: &Context, repeat: Repeat, error: Error) -> Result<(), Error> {
+    pub(crate) async fn wait(&mut self, ctx: &Context, repeat: Repeat, error: Error) -> Result<(), Error> {
         self.attempts += 1;
-        if repeat == Repeat::IfItDidNotRun && !error.did_not_run() {
+        if repeat == Repeat::Never || repeat == Repeat::IfItDidNotRun && !error.did_not_run() {
             return Err(error);
         }
         let (limit, asked) = match &error {

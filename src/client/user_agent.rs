@@ -62,7 +62,7 @@ pub(super) fn user_agent(env: &Env, resource: &str, auth: &str) -> String {
         add("upstream-version", version);
     }
     if !resource.is_empty() {
-        add("resource", resource);
+        add("resource", &resource.replace(' ', "_"));
     }
     add("auth", auth);
     let seen = |(name, wanted): &Variable| {

@@ -1,6 +1,6 @@
 use std::collections::BTreeMap;
 
-use super::{Map, Record, Value, normalized};
+use super::{Map, Record, Row, Value, is_internal};
 
 /// What a changed property means for its resource.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -11,6 +11,15 @@ pub enum Change {
     Update,
     /// The resource is replaced.
     Replace,
+    /// The resource is replaced, unless the program states elsewhere when it rotates: then it is updated in place.
+    ReplaceUnlessRotated,
+}
+
+impl Change {
+    /// Whether the change replaces the resource, as far as its row alone can tell.
+    pub fn replaces(self) -> bool {
+        matches!(self, Change::Replace | Change::ReplaceUnlessRotated)
+    }
 }
 
 /// How a property changed.
@@ -29,31 +38,50 @@ pub type Changes = BTreeMap<String, (Kind, Change)>;
 
 /// Compares two sets of inputs by the rows of `R`.
 ///
-/// Null is absent, secret marks and bookkeeping keys don't count, and numbers compare by value. A value that a
-/// preview does not know yet differs from every other.
+/// Null is absent, secret marks and bookkeeping keys don't count, and each row says when its values are the same. A
+/// value that a preview does not know yet differs from every other.
 pub fn changes<R: Record>(old: &Map, new: &Map) -> Changes {
-    let (old, new) = (normalized(old), normalized(new));
     R::ROWS
         .iter()
         .filter(|row| row.change != Change::Nothing)
-        .filter_map(|row| {
-            let kind = match (old.get(row.name), new.get(row.name)) {
-                (None, None) => return None,
-                (None, Some(_)) => Kind::Added,
-                (Some(_), None) => Kind::Removed,
-                (Some(old), Some(new)) if !new.has_unknown() && same(old, new) => return None,
-                (Some(_), Some(_)) => Kind::Changed,
-            };
-            Some((row.name.to_owned(), (kind, row.change)))
-        })
+        .filter_map(|row| Some((row.name.to_owned(), (kind_of_change(row, old, new)?, row.change))))
         .collect()
 }
 
-/// Equality by value: numbers that were stated as text are the numbers.
-fn same(old: &Value, new: &Value) -> bool {
-    match (old, new) {
+/// How the property of a row differs between two maps; `None` where it does not.
+fn kind_of_change(row: &Row, old: &Map, new: &Map) -> Option<Kind> {
+    match (stated(old, row.name), stated(new, row.name)) {
+        (None, None) => None,
+        (None, Some(_)) => Some(Kind::Added),
+        (Some(_), None) => Some(Kind::Removed),
+        (Some(old), Some(new)) if !new.has_unknown() && (row.same)(old, new) => None,
+        (Some(_), Some(_)) => Some(Kind::Changed),
+    }
+}
+
+/// The value under a name, unless it is null.
+pub fn stated<'a>(map: &'a Map, name: &str) -> Option<&'a Value> {
+    map.get(name).filter(|value| !value.is_null())
+}
+
+/// Whether two values are the same whatever their secret marks; numbers that were stated as text are the numbers. No
+/// copy without the marks is made.
+pub fn same(old: &Value, new: &Value) -> bool {
+    match (old.plain(), new.plain()) {
         (Value::Number(number), Value::String(text)) | (Value::String(text), Value::Number(number)) => {
             text.trim().parse() == Ok(*number)
+        }
+        (Value::Array(old), Value::Array(new)) => {
+            old.len() == new.len() && old.iter().zip(new).all(|(old, new)| same(old, new))
+        }
+        (Value::Object(old), Value::Object(new)) => {
+            let keys =
+                |map: &Map| map.iter().filter(|(key, value)| !is_internal(key) && !value.is_null()).count();
+            keys(old) == keys(new)
+                && old
+                    .iter()
+                    .filter(|(key, value)| !is_internal(key) && !value.is_null())
+                    .all(|(key, value)| stated(new, key).is_some_and(|new| same(value, new)))
         }
         (old, new) => old == new,
     }

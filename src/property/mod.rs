@@ -8,7 +8,7 @@ mod record;
 mod typed;
 mod value;
 
-pub use diff::{Change, Changes, Kind, changes};
+pub use diff::{Change, Changes, Kind, changes, same, stated};
 pub use record::{Failure, Record, Row, check_keys, probably_meant};
-pub use typed::{Field, Input, Mismatch, Property};
+pub use typed::{Field, Input, Mismatch, Needed, Property, Scopes, Text};
 pub use value::{Map, Secret, Value, cleaned, is_internal, normalized};

@@ -1,7 +1,9 @@
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
+use std::fmt;
 
 use secrecy::{ExposeSecret, SecretString};
 use serde_json::{Value as Json, json};
+use zeroize::Zeroizing;
 
 use super::{Map, Value};
 
@@ -24,6 +26,10 @@ pub trait Property: Sized {
     fn decode(value: &Value) -> Result<Self, Mismatch>;
     /// Writes a value.
     fn encode(&self) -> Value;
+    /// Whether two values of this type mean the same, whatever their secret marks.
+    fn same(old: &Value, new: &Value) -> bool {
+        super::same(old, new)
+    }
 }
 
 /// A property in its record: present or not, and known or not.
@@ -62,6 +68,34 @@ impl<T> Input<T> {
     /// Whether the program states the input, known or not.
     pub fn is_stated(&self) -> bool {
         !matches!(self, Input::Absent)
+    }
+}
+
+/// An input that a program must state, and which a preview may not know yet.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Needed<T>(Option<T>);
+
+impl<T> Needed<T> {
+    /// The value, if it is known.
+    pub fn known(&self) -> Option<&T> {
+        self.0.as_ref()
+    }
+}
+
+impl<T: Property> Field for Needed<T> {
+    type Type = T;
+    const REQUIRED: bool = true;
+
+    fn read(value: Option<&Value>) -> Result<Self, Mismatch> {
+        match Input::read(value)? {
+            Input::Absent => Err(Mismatch::Wrong("is required".to_owned())),
+            Input::Unknown => Ok(Needed(None)),
+            Input::Known(value) => Ok(Needed(Some(value))),
+        }
+    }
+
+    fn write(&self) -> Option<Value> {
+        Some(self.0.as_ref().map_or(Value::Unknown, encode_marked))
     }
 }
 
@@ -151,6 +185,81 @@ impl Property for String {
 
     fn encode(&self) -> Value {
         Value::String(self.clone())
+    }
+}
+
+/// A text that is secret if the program marks it so. Only one that is not shows in `Debug`.
+#[derive(Clone, Default, PartialEq)]
+pub struct Text {
+    text: Zeroizing<String>,
+    secret: bool,
+}
+
+impl Text {
+    /// The text, for a request.
+    pub fn expose(&self) -> &str {
+        &self.text
+    }
+
+    /// The text, if messages may show it.
+    pub fn shown(&self) -> Option<&str> {
+        (!self.secret).then_some(&*self.text)
+    }
+
+    /// Whether there is nothing in it.
+    pub fn is_empty(&self) -> bool {
+        self.text.is_empty()
+    }
+}
+
+impl fmt::Debug for Text {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{:?}", self.shown().unwrap_or("[secret]"))
+    }
+}
+
+impl From<&str> for Text {
+    fn from(text: &str) -> Self {
+        Text { text: Zeroizing::new(text.to_owned()), secret: false }
+    }
+}
+
+impl Property for Text {
+    fn schema() -> Json {
+        String::schema()
+    }
+
+    fn decode(value: &Value) -> Result<Self, Mismatch> {
+        let text = Zeroizing::new(<String as Property>::decode(value)?);
+        Ok(Text { text, secret: value.has_secret() })
+    }
+
+    fn encode(&self) -> Value {
+        let text = Value::String((*self.text).clone());
+        if self.secret { Value::secret(text) } else { text }
+    }
+}
+
+/// API scopes: a set, whose order means nothing.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Scopes(pub Vec<String>);
+
+impl Property for Scopes {
+    fn schema() -> Json {
+        Vec::<String>::schema()
+    }
+
+    fn decode(value: &Value) -> Result<Self, Mismatch> {
+        Vec::decode(value).map(Scopes)
+    }
+
+    fn encode(&self) -> Value {
+        self.0.encode()
+    }
+
+    fn same(old: &Value, new: &Value) -> bool {
+        let set = |scopes| Scopes::decode(scopes).map(|scopes| scopes.0.into_iter().collect::<BTreeSet<_>>());
+        matches!((set(old), set(new)), (Ok(old), Ok(new)) if old == new)
     }
 }
 

@@ -70,6 +70,19 @@ impl Value {
         }
     }
 
+    /// The fields, if the value is an object; their own secret marks stay.
+    pub fn object(&self) -> Option<&Map> {
+        match self.plain() {
+            Value::Object(map) => Some(map),
+            _ => None,
+        }
+    }
+
+    /// Whether the value is a boolean, a number or a text.
+    pub fn is_scalar(&self) -> bool {
+        matches!(self.plain(), Value::Bool(_) | Value::Number(_) | Value::String(_))
+    }
+
     /// Whether the value is absent in effect.
     pub fn is_null(&self) -> bool {
         matches!(self.plain(), Value::Null)

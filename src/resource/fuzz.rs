@@ -298,20 +298,21 @@ fn answers() {
                 }
                 2 => token.update(client, ctx, "i", known(), news.clone()).await?,
                 3 => match token.read(client, ctx, "i", Known::State(known())).await? {
-                    Some(state) => state.outputs,
+                    Some(found) => found.state.outputs,
                     None => return Ok(()),
                 },
                 4 => match token.read(client, ctx, "i", Known::Nothing).await? {
-                    Some(state) => state.outputs,
+                    Some(found) => found.state.outputs,
                     None => return Ok(()),
                 },
                 _ => {
-                    token.list(client, ctx).await?;
+                    token.list(client, ctx, &Map::new()).await?;
                     return token.delete(client, ctx, "i", &known().outputs).await;
                 }
             };
             sound(&outputs);
             let diff = Diff {
+                id: "t",
                 old_inputs: &known().inputs,
                 outputs: &outputs,
                 news: &news,

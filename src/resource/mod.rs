@@ -3,6 +3,13 @@
 
 #[cfg(test)]
 mod fuzz;
+
+mod credential;
+mod lost;
+mod obo_token;
+mod placement;
+mod rotation;
+mod service_principal_secret;
 mod token;
 
 use async_trait::async_trait;
@@ -10,18 +17,20 @@ use async_trait::async_trait;
 use crate::client::{self, Client};
 use crate::context::Context;
 use crate::property::{Changes, Failure, Map, Row, Value, cleaned};
+pub(crate) use rotation::date;
 
 /// Every resource of the package.
-pub const ALL: &[&dyn Resource] = &[&token::Token];
+pub const ALL: &[&dyn Resource] =
+    &[&token::Token, &obo_token::OboToken, &service_principal_secret::ServicePrincipalSecret];
 
-/// A type of resource. Operations work on property maps; each resource reads its own typed inputs from them.
+/// A type of resource, free of its types: operations work on property maps. [`credential::Credential`] is the typed side.
 #[async_trait]
 pub trait Resource: Sync {
     /// Type token, as in `databricks:index/token:Token`.
-    fn token(&self) -> &'static str;
+    fn type_token(&self) -> &'static str;
 
     /// The resource in plain words: in error messages, and in the User-Agent.
-    fn word(&self) -> &'static str;
+    fn noun(&self) -> &'static str;
 
     /// What the schema says.
     fn definition(&self) -> Definition;
@@ -30,7 +39,10 @@ pub trait Resource: Sync {
     fn check(&self, inputs: Map) -> Checked;
 
     /// Says what a change of inputs, or the passing of time, means.
-    async fn diff(&self, client: &Client, ctx: &Context, request: Diff<'_>) -> Result<Changes, Error>;
+    async fn diff(&self, client: &Client, ctx: &Context, request: Diff<'_>) -> Result<Verdict, Error>;
+
+    /// Says in a preview why a create would fail, as far as that can be told.
+    async fn preview_create(&self, client: &Client, ctx: &Context, inputs: &Map) -> Result<(), Error>;
 
     /// Creates the resource.
     async fn create(&self, client: &Client, ctx: &Context, inputs: Map) -> Result<Created, Error>;
@@ -42,7 +54,7 @@ pub trait Resource: Sync {
         ctx: &Context,
         id: &str,
         known: Known,
-    ) -> Result<Option<State>, Error>;
+    ) -> Result<Option<Found>, Error>;
 
     /// Changes the resource in place and gives its outputs. Also finishes what Create left incomplete.
     async fn update(
@@ -58,20 +70,28 @@ pub trait Resource: Sync {
     async fn delete(&self, client: &Client, ctx: &Context, id: &str, outputs: &Map) -> Result<(), Error>;
 
     /// Lists the live resources: id and name of each.
-    async fn list(&self, client: &Client, ctx: &Context) -> Result<Vec<(String, String)>, Error>;
+    async fn list(&self, client: &Client, ctx: &Context, query: &Map)
+    -> Result<Vec<(String, String)>, Error>;
 }
+
+/// An object type of the schema: its token, what it is, and its rows.
+pub type ObjectType = (&'static str, &'static str, &'static [Row]);
 
 /// The schema of a resource.
 #[derive(Debug)]
 pub struct Definition {
     /// Description; Markdown.
     pub doc: &'static str,
-    /// Inputs.
+    /// Inputs, which are outputs too unless a row of the same name is in `computed`.
     pub inputs: &'static [Row],
-    /// Names of inputs that are no outputs of their own: outputs of the same name have a row in `computed`.
+    /// Outputs that Databricks sets.
     pub computed: &'static [Row],
-    /// Object types by token.
-    pub types: &'static [(&'static str, &'static str, &'static [Row])],
+    /// Inputs that Databricks sets and that are never sent.
+    pub never_sent: &'static [&'static str],
+    /// Object types.
+    pub types: &'static [ObjectType],
+    /// What `pulumi do … list` takes; `None` where there is no list.
+    pub list_inputs: Option<&'static [Row]>,
 }
 
 /// The answer of Check.
@@ -85,9 +105,20 @@ pub struct Checked {
     pub warnings: Vec<String>,
 }
 
+/// What a Diff finds.
+#[derive(Debug, Default)]
+pub struct Verdict {
+    /// What has changed, and what that means.
+    pub changes: Changes,
+    /// Whether a replacement deletes the old one before it creates the new one.
+    pub delete_before_replace: bool,
+}
+
 /// What Diff compares.
 #[derive(Debug)]
 pub struct Diff<'a> {
+    /// Id of the resource.
+    pub id: &'a str,
     /// Inputs of the state.
     pub old_inputs: &'a Map,
     /// Outputs of the state.
@@ -107,6 +138,15 @@ pub struct State {
     pub inputs: Map,
     /// Outputs.
     pub outputs: Map,
+}
+
+/// A live resource, as Read finds it.
+#[derive(Debug, PartialEq)]
+pub struct Found {
+    /// Its id. That of an import may tell more than this.
+    pub id: String,
+    /// Inputs and outputs.
+    pub state: State,
 }
 
 /// What Read knows beforehand.
@@ -133,7 +173,7 @@ pub struct Created {
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
     /// The inputs cannot be used.
-    #[error("{}", .0.iter().map(|failure| format!("{}: {}", failure.property, failure.reason)).collect::<Vec<_>>().join("; "))]
+    #[error("{}", sentence(.0))]
     Inputs(Vec<Failure>),
     /// Databricks, or the way to it, failed.
     #[error(transparent)]
@@ -147,6 +187,14 @@ impl From<Vec<Failure>> for Error {
     fn from(failures: Vec<Failure>) -> Self {
         Error::Inputs(failures)
     }
+}
+
+fn sentence(failures: &[Failure]) -> String {
+    failures
+        .iter()
+        .map(|failure| format!("{}: {}", failure.property, failure.reason))
+        .collect::<Vec<_>>()
+        .join("; ")
 }
 
 /// Outputs that a preview of Create can tell: the inputs, and that everything else will be known later.

@@ -62,11 +62,11 @@ impl Undo {
     async fn run(self) {
         // The engine's wish to give up is the reason to do this, not a reason to stop.
         let ctx = Context { cancel: CancellationToken::new(), deadline: None, ..self.ctx.clone() };
-        let (word, id) = (self.resource.word(), &self.id);
+        let (noun, id) = (self.resource.noun(), &self.id);
         match self.resource.delete(&self.client, &ctx, id, &self.outputs).await {
-            Ok(()) => tracing::warn!(id, "the engine did not take the reply with a new {word}; deleted it"),
+            Ok(()) => tracing::warn!(id, "the engine did not take the reply with a new {noun}; deleted it"),
             Err(error) => {
-                tracing::error!(id, %error, "the engine did not take the reply with a new {word}, which is left")
+                tracing::error!(id, %error, "the engine did not take the reply with a new {noun}, which is left")
             }
         }
     }

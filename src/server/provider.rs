@@ -11,13 +11,12 @@ use super::delivery::{Unclaimed, Undo};
 use super::proto::pulumirpc as pb;
 use super::proto::pulumirpc::resource_provider_server::ResourceProvider;
 use super::{status, wire};
-use crate::api::tokens::date;
 use crate::client::Client;
 use crate::config::{self, Config};
 use crate::context::{Clock, Context, Severity};
 use crate::env::Env;
 use crate::property::{Change, Changes, Failure, Kind, Map, Row, normalized};
-use crate::resource::{self, Created, Known, Resource, State};
+use crate::resource::{self, Created, Found, Known, Resource, State, Verdict, date};
 use crate::schema;
 
 /// The service. What a connection was told is in its [`Instance`].
@@ -63,7 +62,7 @@ impl Provider {
         let limit = Duration::try_from_secs_f64(timeout_seconds).ok().filter(|limit| !limit.is_zero());
         let ctx = Context {
             urn: urn.to_owned(),
-            resource: resource.word(),
+            resource: resource.noun(),
             clock: Arc::clone(&self.clock),
             reporter: Arc::clone(&instance.engine) as _,
             cancel: instance.cancellation(),
@@ -100,8 +99,8 @@ fn instance<T>(request: &Request<T>) -> Result<Arc<Instance>, Status> {
 /// The resource of a type token; older engines send it in the URN only.
 fn find(token: &str, urn: &str) -> Result<&'static dyn Resource, Status> {
     let token = if token.is_empty() { type_of(urn) } else { token };
-    resource::ALL.iter().copied().find(|resource| resource.token() == token).ok_or_else(|| {
-        let known: Vec<_> = resource::ALL.iter().map(|resource| resource.token()).collect();
+    resource::ALL.iter().copied().find(|resource| resource.type_token() == token).ok_or_else(|| {
+        let known: Vec<_> = resource::ALL.iter().map(|resource| resource.type_token()).collect();
         Status::invalid_argument(format!(
             "this databricks plugin ({}) manages only {}, not {token}. The official databricks plugin (1.x) manages \
              the other types; both work side by side: give the resource an explicit provider with the option \
@@ -141,7 +140,7 @@ fn diff_response(changes: &Changes, input_diff: bool) -> Response<pb::DiffRespon
         (Kind::Changed, true) => Wire::UpdateReplace,
     };
     let top = |path: &String| path.split('.').next().unwrap_or_default().to_owned();
-    let replace = |change: Change| change == Change::Replace;
+    let replace = Change::replaces;
     let changed = || changes.iter().filter(|(_, (_, change))| *change != Change::Nothing);
     Response::new(pb::DiffResponse {
         replaces: changed().filter(|(_, (_, change))| replace(*change)).map(|(path, _)| top(path)).collect(),
@@ -288,6 +287,7 @@ impl ResourceProvider for Provider {
         let old_inputs = wire::decode(request.old_inputs);
         let (outputs, news) = (wire::decode(request.olds), wire::decode(request.news));
         let diff = resource::Diff {
+            id: &request.id,
             old_inputs: &old_inputs,
             outputs: &outputs,
             news: &news,
@@ -295,9 +295,10 @@ impl ResourceProvider for Provider {
             refresh,
         };
         match self.under_way(resource.diff(&client, &ctx, diff)).await {
-            Ok(changes) => {
+            Ok(Verdict { changes, delete_before_replace }) => {
                 let mut response = diff_response(&changes, false);
-                let replacing = |row: &&Row| row.change == Change::Replace && !changes.contains_key(row.name);
+                response.get_mut().delete_before_replace = delete_before_replace;
+                let replacing = |row: &&Row| row.change.replaces() && !changes.contains_key(row.name);
                 response.get_mut().stables = resource
                     .definition()
                     .inputs
@@ -307,7 +308,7 @@ impl ResourceProvider for Provider {
                     .collect();
                 Ok(response)
             }
-            Err(error) => Err(status::failed("compare", resource.word(), &error)),
+            Err(error) => Err(status::failed("compare", resource.noun(), &error)),
         }
     }
 
@@ -320,11 +321,12 @@ impl ResourceProvider for Provider {
         let request = request.into_inner();
         let resource = operation.resource;
         if request.preview {
-            operation
-                .client
-                .check_host()
-                .map_err(|error| status::failed("create", resource.word(), &error.into()))?;
-            let outputs = resource::preview(&resource.definition(), wire::decode(request.properties));
+            let inputs = wire::decode(request.properties);
+            let Operation { client, ctx, .. } = &operation;
+            self.under_way(resource.preview_create(client, ctx, &inputs))
+                .await
+                .map_err(|error| status::failed("create", resource.noun(), &error))?;
+            let outputs = resource::preview(&resource.definition(), inputs);
             let properties = wire::encode(&outputs);
             return Ok(Response::new(pb::CreateResponse { properties, ..Default::default() }));
         }
@@ -345,7 +347,7 @@ impl ResourceProvider for Provider {
                 }
                 Err(status::init_failed(id, &outputs, None, incomplete))
             }
-            Err(error) => Err(status::failed("create", resource.word(), &error)),
+            Err(error) => Err(status::failed("create", resource.noun(), &error)),
         }
     }
 
@@ -364,15 +366,15 @@ impl ResourceProvider for Provider {
             })
         };
         match self.under_way(resource.read(&client, &ctx, &request.id, known)).await {
-            Ok(Some(State { inputs, outputs })) => Ok(Response::new(pb::ReadResponse {
-                id: request.id,
+            Ok(Some(Found { id, state: State { inputs, outputs } })) => Ok(Response::new(pb::ReadResponse {
+                id,
                 properties: wire::encode(&outputs),
                 inputs: wire::encode(&inputs),
                 ..Default::default()
             })),
             // No id and no properties: the engine takes anything else for an existing resource.
             Ok(None) => Ok(Response::new(pb::ReadResponse::default())),
-            Err(error) => Err(status::failed("read", resource.word(), &error)),
+            Err(error) => Err(status::failed("read", resource.noun(), &error)),
         }
     }
 
@@ -382,10 +384,11 @@ impl ResourceProvider for Provider {
         let it = request.get_ref();
         let limit = usize::try_from(it.limit).ok().filter(|limit| *limit > 0).unwrap_or(usize::MAX);
         let Operation { resource, client, ctx } = self.operation(&request, "", &it.token, 0.0)?;
+        let query = wire::decode(request.into_inner().query);
         let all = self
-            .under_way(resource.list(&client, &ctx))
+            .under_way(resource.list(&client, &ctx, &query))
             .await
-            .map_err(|error| status::failed("list", resource.word(), &error))?;
+            .map_err(|error| status::failed("list", resource.noun(), &error))?;
         let replies = all.into_iter().take(limit).map(|(id, name)| {
             let result = pb::list_response::Result { id, name };
             Ok(pb::ListResponse { response: Some(pb::list_response::Response::Result(result)) })
@@ -416,7 +419,7 @@ impl ResourceProvider for Provider {
                 properties: wire::encode(&outputs),
                 ..Default::default()
             })),
-            Err(error) => Err(status::failed("update", resource.word(), &error)),
+            Err(error) => Err(status::failed("update", resource.noun(), &error)),
         }
     }
 
@@ -428,7 +431,7 @@ impl ResourceProvider for Provider {
         let outputs = wire::decode(request.properties);
         match self.under_way(resource.delete(&client, &ctx, &request.id, &outputs)).await {
             Ok(()) => Ok(Response::new(())),
-            Err(error) => Err(status::failed("delete", resource.word(), &error)),
+            Err(error) => Err(status::failed("delete", resource.noun(), &error)),
         }
     }
 
@@ -528,11 +531,11 @@ impl Provider {
                 });
                 (outcome, unclaimed)
             });
-            let word = resource.word();
+            let noun = resource.noun();
             // Nobody knows how far it came.
             let outcome = outcome.map_err(|bug| {
                 Status::internal(format!(
-                    "{}. The {word} may have been created all the same: look in the workspace for one that was \
+                    "{}. The {noun} may have been created all the same: look in the workspace for one that was \
                      created after {started} and that nobody uses, and delete it",
                     bug.message()
                 ))
@@ -544,7 +547,7 @@ impl Provider {
                 Err(Err(bug)) => bug.message().to_owned(),
                 Ok(()) | Err(Ok((Ok(_), _))) => return,
             };
-            tracing::error!(error, "nobody waited for a {word} that could not be created");
+            tracing::error!(error, "nobody waited for a {noun} that could not be created");
         });
         answered.await.map_err(|_| Status::internal("the create ended without an answer"))?
     }
@@ -562,11 +565,11 @@ mod tests {
 
     #[tonic::async_trait]
     impl Resource for Faulty {
-        fn token(&self) -> &'static str {
+        fn type_token(&self) -> &'static str {
             "databricks:index/faulty:Faulty"
         }
 
-        fn word(&self) -> &'static str {
+        fn noun(&self) -> &'static str {
             "token"
         }
 
@@ -583,7 +586,11 @@ mod tests {
             _: &Client,
             _: &Context,
             _: resource::Diff<'_>,
-        ) -> Result<Changes, resource::Error> {
+        ) -> Result<Verdict, resource::Error> {
+            unreachable!()
+        }
+
+        async fn preview_create(&self, _: &Client, _: &Context, _: &Map) -> Result<(), resource::Error> {
             unreachable!()
         }
 
@@ -597,7 +604,7 @@ mod tests {
             _: &Context,
             _: &str,
             _: Known,
-        ) -> Result<Option<State>, resource::Error> {
+        ) -> Result<Option<Found>, resource::Error> {
             unreachable!()
         }
 
@@ -616,7 +623,12 @@ mod tests {
             unreachable!()
         }
 
-        async fn list(&self, _: &Client, _: &Context) -> Result<Vec<(String, String)>, resource::Error> {
+        async fn list(
+            &self,
+            _: &Client,
+            _: &Context,
+            _: &Map,
+        ) -> Result<Vec<(String, String)>, resource::Error> {
             unreachable!()
         }
     }

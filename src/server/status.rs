@@ -23,13 +23,13 @@ pub(super) async fn guarded<T>(work: impl Future<Output = T>) -> Result<T, Statu
 }
 
 /// A failed operation, such as `cannot create token`.
-pub(super) fn failed(action: &str, word: &str, error: &resource::Error) -> Status {
+pub(super) fn failed(action: &str, noun: &str, error: &resource::Error) -> Status {
     let code = match error {
         resource::Error::Inputs(_) => Code::InvalidArgument,
         resource::Error::Other(_) => Code::FailedPrecondition,
         resource::Error::Databricks(error) => code(error),
     };
-    Status::new(code, format!("cannot {action} {word}: {error}"))
+    Status::new(code, format!("cannot {action} {noun}: {error}"))
 }
 
 fn code(error: &client::Error) -> Code {

@@ -125,7 +125,7 @@ async fn a_refresh_compares_scopes_as_sets() {
     ] {
         let inputs = Map::from([("scopes".into(), stated)]);
         let known = Known::State(State { inputs, outputs: created.outputs.clone() });
-        let state = token().read(&client, &ctx, &created.id, known).await.unwrap().unwrap();
+        let state = token().read(&client, &ctx, &created.id, known).await.unwrap().unwrap().state;
         assert_eq!(state.inputs["scopes"], refreshed);
         assert_eq!(state.outputs["scopes"], refreshed);
     }
@@ -151,7 +151,7 @@ async fn an_import_states_only_scopes_that_somebody_chose() {
         });
         let list = json!({ "status": 200, "body": { "token_infos": [info] } });
         workspace.faults(json!({ "match": { "path": "/token/list" }, "action": list })).await;
-        let imported = token().read(&client, &ctx, "t", Known::Nothing).await.unwrap().unwrap();
+        let imported = token().read(&client, &ctx, "t", Known::Nothing).await.unwrap().unwrap().state;
         assert_eq!(imported.inputs.contains_key("scopes"), stated, "{state} {scopes}");
     }
 }
@@ -173,6 +173,6 @@ async fn a_secret_workspace_stays_secret() {
     assert_eq!(created.outputs["providerConfig"].normalized(), first.outputs["providerConfig"]);
 
     let state = State { inputs: Map::new(), outputs: created.outputs };
-    let read = token().read(&client, &ctx, &created.id, Known::State(state)).await.unwrap().unwrap();
+    let read = token().read(&client, &ctx, &created.id, Known::State(state)).await.unwrap().unwrap().state;
     assert!(read.outputs["providerConfig"].has_secret());
 }

@@ -11,8 +11,8 @@ use super::support::{Local, Told, context, token};
 const HOUR: i64 = 3600;
 
 async fn diff(client: &Client, ctx: &Context, old_inputs: &Map, news: &Map, outputs: &Map) -> Changes {
-    let diff = Diff { old_inputs, outputs, news, ignore: &[], refresh: false };
-    token().diff(client, ctx, diff).await.unwrap()
+    let diff = Diff { id: "t", old_inputs, outputs, news, ignore: &[], refresh: false };
+    token().diff(client, ctx, diff).await.unwrap().changes
 }
 
 fn number(number: i64) -> Value {
@@ -50,11 +50,17 @@ async fn a_token_is_replaced_in_its_window_alone() {
             ("expiryTime".into(), number(now + left * 1000)),
             ("tokenValue".into(), Value::secret("dapi".into())),
         ]);
-        let diff =
-            Diff { old_inputs: &inputs, outputs: &outputs, news: &inputs, ignore: &[], refresh: false };
+        let diff = Diff {
+            id: "t",
+            old_inputs: &inputs,
+            outputs: &outputs,
+            news: &inputs,
+            ignore: &[],
+            refresh: false,
+        };
         let changes = token().diff(&client, &ctx, diff).await.unwrap();
         let expected = due.then(|| ("expiryTime".to_owned(), (Kind::Changed, Change::Replace)));
-        assert_eq!(changes.into_iter().next(), expected, "{before:?} {left}");
+        assert_eq!(changes.changes.into_iter().next(), expected, "{before:?} {left}");
         assert_eq!(told.all().iter().any(|(severity, ..)| *severity == Severity::Info), due);
     }
 }

@@ -1,0 +1,151 @@
+//! OAuth secrets of service principals, through the account or through a workspace.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use http::Method;
+use secrecy::SecretString;
+use serde::de::IgnoredAny;
+use serde::{Deserialize, Serialize};
+use serde_json::json;
+
+use super::{Minted, not_the_api};
+use crate::client::{Client, Error, Repeat, Request, segment};
+use crate::context::Context;
+
+/// How many secrets a service principal may have at a time.
+pub const MOST_SECRETS: usize = 5;
+
+/// A secret as Databricks lists it. Times are RFC 3339 texts.
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(default)]
+pub struct SecretInfo {
+    /// Id, with which the secret is deleted.
+    pub id: String,
+    /// Hash of the value.
+    pub secret_hash: String,
+    /// When it was created.
+    pub create_time: String,
+    /// When it was changed last.
+    pub update_time: String,
+    /// When it expires; absent is never.
+    pub expire_time: Option<String>,
+    /// `ACTIVE`.
+    pub status: String,
+    /// OAuth scopes that access tokens of this secret are limited to.
+    pub scopes: Option<Vec<String>>,
+}
+
+/// What a secret is to be.
+#[derive(Clone, Debug, Default, Serialize)]
+pub struct NewSecret<'a> {
+    /// Lifetime as a protobuf duration, such as `3600s`; the longest possible where there is none.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub lifetime: Option<String>,
+    /// OAuth scopes that access tokens of this secret are limited to.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub scopes: Option<&'a [String]>,
+}
+
+/// Whose secrets, and through which API.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Owner {
+    /// Id of the account, for the account's API; `None` for the workspace's own.
+    pub account_id: Option<String>,
+    /// Numeric id of the service principal.
+    pub service_principal_id: String,
+}
+
+impl Owner {
+    fn request(
+        &self,
+        method: Method,
+        rest: &str,
+        body: Option<serde_json::Value>,
+        repeat: Repeat,
+    ) -> Request {
+        let principal = segment(&self.service_principal_id);
+        match &self.account_id {
+            Some(account) => {
+                let account = segment(account);
+                let path = format!(
+                    "/api/2.0/accounts/{account}/servicePrincipals/{principal}/credentials/secrets{rest}"
+                );
+                Request::new(method, path, body, repeat).to_account()
+            }
+            None => {
+                let path =
+                    format!("/api/2.0/accounts/servicePrincipals/{principal}/credentials/secrets{rest}");
+                Request::new(method, path, body, repeat)
+            }
+        }
+        .secret_fields(&["secret"])
+    }
+}
+
+#[derive(Deserialize)]
+struct CreateReply {
+    secret: SecretString,
+    #[serde(flatten)]
+    info: SecretInfo,
+}
+
+#[derive(Deserialize)]
+struct ListReply {
+    /// Absent where there are none.
+    secrets: Option<Vec<SecretInfo>>,
+    #[serde(default)]
+    next_page_token: String,
+    #[serde(flatten)]
+    other: HashMap<String, IgnoredAny>,
+}
+
+/// Creates a secret. The request is sent once: whether it is worth another try is for the caller to find out.
+pub async fn create(
+    client: &Client,
+    ctx: &Context,
+    owner: &Owner,
+    new: &NewSecret<'_>,
+) -> Result<Minted<SecretInfo>, Error> {
+    let request = owner.request(Method::POST, "", Some(json!(new)), Repeat::Never);
+    let reply = client.send::<CreateReply>(ctx, &request).await?;
+    if reply.body.info.id.is_empty() {
+        return Err(not_the_api(client, &request, "the answer names no id of a secret"));
+    }
+    Ok(Minted { value: reply.body.secret, info: reply.body.info, workspace_id: reply.workspace_id })
+}
+
+/// Lists the secrets of a service principal, for all who ask at the same time together.
+pub async fn list(client: &Client, ctx: &Context, owner: &Owner) -> Result<Arc<Vec<SecretInfo>>, Error> {
+    let name = owner.request(Method::GET, "", None, Repeat::Always).to_string();
+    let owner = owner.clone();
+    client.read_shared(ctx, &name, |client, ctx| async move { fetch(&client, &ctx, &owner).await }).await
+}
+
+async fn fetch(client: &Client, ctx: &Context, owner: &Owner) -> Result<Vec<SecretInfo>, Error> {
+    let (mut secrets, mut page) = (Vec::new(), String::new());
+    loop {
+        let rest = if page.is_empty() { String::new() } else { format!("?page_token={}", segment(&page)) };
+        let request = owner.request(Method::GET, &rest, None, Repeat::Always);
+        let reply = client.send::<ListReply>(ctx, &request).await?.body;
+        // Some other object is not an empty list: every secret would look gone.
+        if reply.secrets.is_none() && !reply.other.is_empty() {
+            return Err(not_the_api(client, &request, "the answer holds no list of secrets"));
+        }
+        secrets.extend(reply.secrets.unwrap_or_default());
+        if reply.next_page_token.is_empty() {
+            return Ok(secrets);
+        }
+        if reply.next_page_token == page {
+            return Err(not_the_api(client, &request, "the same page follows again and again"));
+        }
+        page = reply.next_page_token;
+    }
+}
+
+/// Deletes a secret.
+pub async fn delete(client: &Client, ctx: &Context, owner: &Owner, id: &str) -> Result<(), Error> {
+    let request = owner.request(Method::DELETE, &format!("/{}", segment(id)), None, Repeat::Always);
+    client.send::<IgnoredAny>(ctx, &request).await?;
+    Ok(())
+}

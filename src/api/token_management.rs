@@ -1,0 +1,64 @@
+//! Tokens of a whole workspace, for its administrators: the calls of `/api/2.0/token-management`.
+
+use http::Method;
+use serde::Deserialize;
+use serde::de::IgnoredAny;
+
+use super::tokens::{NewToken, TokenChange, TokenInfo, create_at, list_at};
+use super::{Minted, is_gone, not_the_api};
+use crate::client::{Client, Error, Repeat, Request, segment};
+use crate::context::Context;
+
+const TOKENS: &str = "/api/2.0/token-management/tokens";
+
+#[derive(Deserialize)]
+struct GetReply {
+    token_info: TokenInfo,
+}
+
+/// Creates a token that acts as the service principal `new.application_id`. The request is sent again only when it
+/// certainly was not carried out.
+pub async fn create_on_behalf_of(
+    client: &Client,
+    ctx: &Context,
+    new: &NewToken<'_>,
+) -> Result<Minted<TokenInfo>, Error> {
+    create_at(client, ctx, "/api/2.0/token-management/on-behalf-of/tokens", new).await
+}
+
+/// Looks a token up by its id; `None` if it does not exist or has expired. Databricks knows expired ones for a while.
+pub async fn get(client: &Client, ctx: &Context, id: &str) -> Result<Option<TokenInfo>, Error> {
+    let request = Request::new(Method::GET, token(id), None, Repeat::Always);
+    match client.send::<GetReply>(ctx, &request).await {
+        Ok(reply) if reply.body.token_info.token_id != id => {
+            Err(not_the_api(client, &request, "the answer is about another token"))
+        }
+        Ok(reply) => Ok(Some(reply.body.token_info).filter(|token| token.is_live(reply.date))),
+        Err(error) if is_gone(&error) => Ok(None),
+        Err(error) => Err(error),
+    }
+}
+
+/// Lists the live tokens of everybody in the workspace.
+pub async fn list(client: &Client, ctx: &Context) -> Result<Vec<TokenInfo>, Error> {
+    list_at(client, ctx, &Request::new(Method::GET, TOKENS, None, Repeat::Always)).await
+}
+
+/// Changes the comment or the scopes of a token in place.
+pub async fn update(client: &Client, ctx: &Context, id: &str, change: &TokenChange<'_>) -> Result<(), Error> {
+    let request =
+        Request::new(Method::PATCH, token(id), Some(change.body()), Repeat::Always).hiding(&change.secrets);
+    client.send::<IgnoredAny>(ctx, &request).await?;
+    Ok(())
+}
+
+/// Revokes a token.
+pub async fn delete(client: &Client, ctx: &Context, id: &str) -> Result<(), Error> {
+    let request = Request::new(Method::DELETE, token(id), None, Repeat::Always);
+    client.send::<IgnoredAny>(ctx, &request).await?;
+    Ok(())
+}
+
+fn token(id: &str) -> String {
+    format!("{TOKENS}/{}", segment(id))
+}

@@ -1,0 +1,640 @@
+//! What all credentials that Databricks gives only once have in common.
+//!
+//! A [`Credential`] states its rows, its typed operations and its rotation. Everything else about the operations of a
+//! [`Resource`] is said here, once for all of them: how inputs are read and echoed, what a refresh and an import take
+//! over, when a credential is due, which workspace it belongs to, and what becomes of a create whose answer is lost.
+
+use std::collections::BTreeMap;
+
+use async_trait::async_trait;
+use secrecy::SecretString;
+
+use super::lost::{self, Candidate, Trace};
+use super::placement::{self, PROVIDER_CONFIG, WORKSPACE};
+use super::rotation::{self, Life};
+use super::{Checked, Created, Definition, Diff, Error, Found, Known, ObjectType, Resource, State, Verdict};
+use crate::api::{Minted, is_gone};
+use crate::client::{self, Client};
+use crate::context::{Context, Severity};
+use crate::property::{
+    Change, Changes, Failure, Input, Kind, Map, Property, Record, Row, Value, changes, check_keys, cleaned,
+    same, stated,
+};
+
+/// A credential that Databricks gives only once.
+#[async_trait]
+pub(super) trait Credential: Send + Sync + 'static {
+    /// What a program states.
+    type Inputs: Record + Send + Sync;
+    /// What Databricks says of a live one.
+    type Live: Send + Sync;
+    /// What it belongs to besides a workspace.
+    type Owner: Send + Sync;
+    /// What is known before a create, by which its result can be told from what was there.
+    type Before: Send + Sync;
+
+    /// Type token.
+    const TYPE_TOKEN: &'static str;
+    /// In plain words.
+    const NOUN: &'static str;
+    /// With an article, for what a program states: "a databricks Token".
+    const TITLE: &'static str;
+    /// Description; Markdown.
+    const DOC: &'static str;
+    /// Outputs that Databricks sets.
+    const COMPUTED: &'static [Row];
+    /// Object types.
+    const TYPES: &'static [ObjectType];
+    /// The output that is the credential itself.
+    const VALUE: &'static str;
+    /// Inputs that are accepted for compatibility and never sent, since Databricks sets them.
+    const NEVER_SENT: &'static [&'static str];
+    /// Inputs of `pulumi do … list`; `None` where there is no list.
+    const LIST_INPUTS: Option<&'static [Row]> = Some(&[]);
+    /// Whether a preview of a create looks whether one more may be created.
+    const PREVIEW_PREPARES: bool = false;
+    /// Whether the official plugin keeps the id among the outputs.
+    const ID_IS_OUTPUT: bool = true;
+
+    /// What inputs say of rotation and of the workspace.
+    fn terms(inputs: &Self::Inputs) -> Terms<'_>;
+
+    /// Looks at inputs that have the right types.
+    fn validate(inputs: &Self::Inputs, findings: &mut Findings);
+
+    /// What the credential of this state belongs to; the first of the maps that says so counts.
+    fn owner(state: &[&Map]) -> Result<Self::Owner, Error>;
+
+    /// The client for a credential of this owner and workspace.
+    async fn home(
+        client: &Client,
+        ctx: &Context,
+        _: &Self::Owner,
+        workspace: Option<&str>,
+    ) -> Result<Home, Error> {
+        Ok(Home { client: client.for_workspace(ctx, workspace).await?, in_workspace: true })
+    }
+
+    /// Looks whether one more may be created. A preview asks too, where the owner is known.
+    async fn prepare(home: &Home, ctx: &Context, owner: &Self::Owner) -> Result<Self::Before, Error>;
+
+    /// Creates one; the request that does is never sent again unless it certainly was not carried out.
+    async fn create(
+        home: &Home,
+        ctx: &Context,
+        owner: &Self::Owner,
+        inputs: &Self::Inputs,
+    ) -> Result<New<Self::Live>, Error>;
+
+    /// Live ones that look like what the inputs ask for, for when the answer of a create is lost.
+    async fn candidates(
+        home: &Home,
+        ctx: &Context,
+        owner: &Self::Owner,
+        inputs: &Self::Inputs,
+        before: &Self::Before,
+    ) -> Result<Vec<Candidate>, Error>;
+
+    /// How people find what a lost create may have left.
+    fn trace(owner: &Self::Owner, inputs: &Self::Inputs) -> Trace;
+
+    /// The live credential; `None` if it certainly does not exist or has expired.
+    async fn find(
+        home: &Home,
+        ctx: &Context,
+        owner: &Self::Owner,
+        id: &str,
+    ) -> Result<Option<Self::Live>, Error>;
+
+    /// Sends those changes that can be made in place.
+    async fn update(
+        home: &Home,
+        ctx: &Context,
+        id: &str,
+        changed: &Changes,
+        inputs: &Self::Inputs,
+    ) -> Result<(), Error>;
+
+    /// Revokes one. That it is gone already may be an error here.
+    async fn revoke(home: &Home, ctx: &Context, owner: &Self::Owner, id: &str) -> Result<(), Error>;
+
+    /// Lists live ones: id and name of each.
+    async fn list(client: &Client, ctx: &Context, query: &Map) -> Result<Vec<(String, String)>, Error>;
+
+    /// Computed outputs; the credential itself and `providerConfig` are not among them.
+    fn computed(live: &Self::Live, stated: &Map) -> Map;
+
+    /// Inputs as Databricks has them, as far as it tells.
+    fn observed(live: &Self::Live) -> Map;
+
+    /// Of these, what a program would state to get the same.
+    fn importable(live: &Self::Live) -> Map {
+        Self::observed(live)
+    }
+
+    /// Takes an import's id apart: the id, and inputs that it states.
+    fn import(id: &str) -> Result<(String, Map), Error> {
+        Ok((id.to_owned(), Map::new()))
+    }
+
+    /// What a state says of its life.
+    fn life(outputs: &Map) -> Life;
+
+    /// Changes that mean less than their rows say.
+    async fn settle(
+        _: &Client,
+        _: &Context,
+        _: &Self::Inputs,
+        _: &Diff<'_>,
+        _: &mut Changes,
+    ) -> Result<(), Error> {
+        Ok(())
+    }
+
+    /// Whether a replacement has to delete the old one first, because there is no room for both.
+    async fn deletes_first(_: &Home, _: &Context, _: &Self::Owner, _: &str) -> Result<bool, Error> {
+        Ok(false)
+    }
+}
+
+/// What inputs say of rotation and of the workspace.
+pub(super) struct Terms<'a> {
+    pub(super) workspace: Input<&'a str>,
+    pub(super) rotate_before: &'a Input<i64>,
+    pub(super) rotate_when_changed: &'a Input<BTreeMap<String, String>>,
+}
+
+impl Terms<'_> {
+    /// Whether the program says when the credential rotates, so that its comment need not.
+    fn state_rotation(&self) -> bool {
+        self.rotate_before.is_stated() || self.rotate_when_changed.is_stated()
+    }
+}
+
+/// Where the requests for a credential go.
+pub(super) struct Home {
+    pub(super) client: Client,
+    /// Whether that is a workspace, and not the account.
+    pub(super) in_workspace: bool,
+}
+
+/// A credential that was just created.
+pub(super) struct New<L> {
+    pub(super) id: String,
+    pub(super) minted: Minted<L>,
+    /// Why it is not complete; empty where it is.
+    pub(super) incomplete: Vec<String>,
+}
+
+/// What looking at inputs has found.
+#[derive(Default)]
+pub(super) struct Findings {
+    pub(super) failures: Vec<Failure>,
+    pub(super) warnings: Vec<String>,
+}
+
+impl Findings {
+    /// Refuses a property.
+    pub(super) fn refuse(&mut self, property: &str, reason: impl Into<String>) {
+        self.failures.push(Failure::new(property, reason));
+    }
+
+    /// Looks at a lifetime in seconds (0 where none is stated) and at the window of rotation.
+    pub(super) fn lifetime(&mut self, property: &str, seconds: i64, rotate_before: &Input<i64>, noun: &str) {
+        if seconds < 0 {
+            self.refuse(
+                property,
+                "must be a positive number of seconds; leave it out for the workspace's default",
+            );
+        } else if seconds > USUAL_LONGEST_LIFETIME {
+            self.warnings.push(format!(
+                "{property} is over 730 days ({USUAL_LONGEST_LIFETIME} s), which most workspaces refuse"
+            ));
+        }
+        if let Some(&before) = rotate_before.known() {
+            if before <= 0 {
+                self.refuse("rotateBeforeSeconds", "must be a positive number of seconds");
+            } else if seconds > 0 && before >= seconds {
+                self.refuse(
+                    "rotateBeforeSeconds",
+                    format!(
+                        "must be less than {property}: the {noun} would be replaced by every `pulumi up`"
+                    ),
+                );
+            }
+        }
+    }
+
+    /// Looks at a list of scopes.
+    pub(super) fn scopes(&mut self, scopes: Option<&[String]>, noun: &str) {
+        let Some(scopes) = scopes else { return };
+        if scopes.is_empty() {
+            self.refuse(
+                "scopes",
+                format!("must not be empty; leave it out for a {noun} that is not limited"),
+            );
+        }
+        for (index, scope) in scopes.iter().enumerate() {
+            if scope.trim().is_empty() {
+                self.refuse("scopes", format!("scope {index} is empty"));
+            } else if scopes[..index].contains(scope) {
+                self.refuse("scopes", format!("scope {index} is listed twice"));
+            }
+        }
+    }
+}
+
+/// The longest lifetime that a workspace allows unless it is set up otherwise: 730 days, in seconds.
+const USUAL_LONGEST_LIFETIME: i64 = 730 * 24 * 60 * 60;
+
+#[async_trait]
+impl<C: Credential> Resource for C {
+    fn type_token(&self) -> &'static str {
+        C::TYPE_TOKEN
+    }
+
+    fn noun(&self) -> &'static str {
+        C::NOUN
+    }
+
+    fn definition(&self) -> Definition {
+        Definition {
+            doc: C::DOC,
+            inputs: C::Inputs::ROWS,
+            computed: C::COMPUTED,
+            never_sent: C::NEVER_SENT,
+            types: C::TYPES,
+            list_inputs: C::LIST_INPUTS,
+        }
+    }
+
+    fn check(&self, inputs: Map) -> Checked {
+        let mut inputs = cleaned(inputs);
+        let mut findings = Findings::default();
+        findings.failures.extend(check_keys(&inputs, C::Inputs::ROWS, C::TITLE));
+        findings.failures.extend(placement::check(&inputs));
+        match C::Inputs::decode(&inputs) {
+            Ok(typed) => {
+                C::validate(&typed, &mut findings);
+                if C::terms(&typed).workspace == Input::Known("") {
+                    findings.refuse(
+                        PROVIDER_CONFIG,
+                        "workspaceId must not be an empty string; leave it out instead",
+                    );
+                }
+                coerce(&mut inputs, typed.encode());
+            }
+            Err(wrong) => findings.failures.extend(wrong),
+        }
+        Checked { inputs, failures: findings.failures, warnings: findings.warnings }
+    }
+
+    async fn diff(&self, client: &Client, ctx: &Context, request: Diff<'_>) -> Result<Verdict, Error> {
+        let news = C::Inputs::decode(request.news)?;
+        let terms = C::terms(&news);
+        let outputs = request.outputs;
+        let mut changes = changes::<C::Inputs>(request.old_inputs, request.news);
+
+        let unless_rotated = if terms.state_rotation() { Change::Update } else { Change::Replace };
+        for (_, change) in changes.values_mut() {
+            if *change == Change::ReplaceUnlessRotated {
+                *change = unless_rotated;
+            }
+        }
+        C::settle(client, ctx, &news, &request, &mut changes).await?;
+        changes.extend(rotation::when_changed(request.old_inputs, request.news));
+        changes.extend(moved::<C>(client, ctx, &terms, &request).await?);
+        changes.extend(overstated::<C>(&request));
+        let ignored = |path: &str| request.ignore.iter().any(|ignored| ignored == path || ignored == "*");
+        if !request.refresh && !ignored("expiryTime") && !ignored("expireTime") {
+            let life = life::<C>(client, ctx, &terms, &request).await?;
+            if let Some(reason) = life.due(C::NOUN, terms.rotate_before, ctx.clock.now_ms()) {
+                ctx.report(Severity::Info, &reason).await;
+                changes.insert(expiry_output::<C>().to_owned(), (Kind::Changed, Change::Replace));
+            }
+        }
+        changes.retain(|path, _| !ignored(path) && !ignored(path.split('.').next().unwrap_or_default()));
+        // The program states nothing of it, so nobody would know why.
+        if let Some(old) = placement::of_state(outputs)
+            && changes.contains_key(WORKSPACE)
+            && terms.workspace.known().is_none()
+            && !request.refresh
+        {
+            let reason = format!(
+                "the {} belongs to workspace {old}, which the provider no longer uses, and is replaced",
+                C::NOUN
+            );
+            ctx.report(Severity::Info, &reason).await;
+        }
+        let replaces = changes.values().any(|(_, change)| change.replaces());
+        let delete_before_replace = replaces && !request.refresh && {
+            match C::owner(&[request.news, outputs, request.old_inputs]) {
+                Ok(owner) => {
+                    let workspace = terms.workspace.known().copied();
+                    let home = C::home(client, ctx, &owner, workspace).await?;
+                    C::deletes_first(&home, ctx, &owner, request.id).await?
+                }
+                // A preview may not know the owner yet.
+                Err(_) => false,
+            }
+        };
+        Ok(Verdict { changes, delete_before_replace })
+    }
+
+    async fn preview_create(&self, client: &Client, ctx: &Context, inputs: &Map) -> Result<(), Error> {
+        client.check_host()?;
+        let typed = C::Inputs::decode(inputs)?;
+        if let Ok(owner) = C::owner(&[inputs])
+            && C::PREVIEW_PREPARES
+        {
+            let home = C::home(client, ctx, &owner, C::terms(&typed).workspace.known().copied()).await?;
+            C::prepare(&home, ctx, &owner).await?;
+        }
+        Ok(())
+    }
+
+    async fn create(&self, client: &Client, ctx: &Context, inputs: Map) -> Result<Created, Error> {
+        let typed = C::Inputs::decode(&inputs)?;
+        let owner = C::owner(&[&inputs])?;
+        let workspace = C::terms(&typed).workspace.known().copied();
+        let home = C::home(client, ctx, &owner, workspace).await?;
+        let before = C::prepare(&home, ctx, &owner).await?;
+        let started = ctx.clock.now_ms();
+        let New { id, minted, incomplete } = match C::create(&home, ctx, &owner, &typed).await {
+            Ok(created) => created,
+            Err(Error::Databricks(error)) if !error.did_not_run() => {
+                let trace = C::trace(&owner, &typed);
+                let list = |ctx| {
+                    let (home, owner, typed, before) = (&home, &owner, &typed, &before);
+                    async move { C::candidates(home, &ctx, owner, typed, before).await }
+                };
+                return Err(lost::report(ctx, C::NOUN, &trace, started, error, list).await);
+            }
+            Err(error) => return Err(error),
+        };
+        // From here on the credential exists: whatever goes wrong, its id and value go back to the engine.
+        let Minted { value, info, workspace_id } = minted;
+        let workspace_id = workspace.map(str::to_owned).or(workspace_id);
+        let place = home.in_workspace.then_some(workspace_id);
+        let outputs = outputs::<C>(inputs, &info, &id, &value, place);
+        Ok(Created { id, outputs, incomplete })
+    }
+
+    async fn read(
+        &self,
+        client: &Client,
+        ctx: &Context,
+        id: &str,
+        known: Known,
+    ) -> Result<Option<Found>, Error> {
+        let imported = matches!(known, Known::Nothing);
+        let (id, inputs, before, written) = match known {
+            Known::Nothing => {
+                let (id, inputs) = C::import(id)?;
+                (id, inputs, Map::new(), false)
+            }
+            Known::State(state) => {
+                // Every plugin writes the credential's output, even if it is empty; a program that looks a resource up
+                // states a few others at most.
+                let written = state.outputs.contains_key(C::VALUE);
+                (id.to_owned(), cleaned(state.inputs), cleaned(state.outputs), written)
+            }
+        };
+        let owner = C::owner(&[&before, &inputs])?;
+        let workspace = placement::of_state(&before).or_else(|| placement::of_state(&inputs));
+        let home = at_home::<C>(client, ctx, &id, &owner, workspace.as_deref()).await?;
+        let Some(live) = C::find(&home, ctx, &owner, &id).await? else { return Ok(None) };
+
+        if imported {
+            let warning = format!(
+                "Databricks gives the value of a {} only when it is created, so {} is empty after an import. Replace \
+                 the {} to get one: `pulumi up --replace <urn>`",
+                C::NOUN,
+                C::VALUE,
+                C::NOUN
+            );
+            ctx.report(Severity::Warning, &warning).await;
+        }
+        let inputs = if imported {
+            let mut inputs = inputs;
+            inputs.extend(C::importable(&live));
+            inputs
+        } else {
+            refreshed::<C>(inputs, C::observed(&live))
+        };
+        let place = place(&home, ctx, workspace).await?;
+        let value = value::<C>(&before);
+        // What is not stated is as Databricks has it where a program looks a resource up. What a state has no value of
+        // gets none in a refresh, or a comment that somebody added would reach whatever depends on the credential.
+        let mut known = C::importable(&live);
+        known.retain(|name, _| !written || before.contains_key(name));
+        let mut stated = before;
+        stated.extend(known);
+        stated.extend(inputs.clone());
+        let outputs = outputs::<C>(stated, &live, &id, &value, place);
+        Ok(Some(Found { id, state: State { inputs, outputs } }))
+    }
+
+    async fn update(
+        &self,
+        client: &Client,
+        ctx: &Context,
+        id: &str,
+        known: State,
+        news: Map,
+    ) -> Result<Map, Error> {
+        let typed = C::Inputs::decode(&news)?;
+        let before = cleaned(known.outputs);
+        let owner = C::owner(&[&before, &news])?;
+        let workspace = placement::of_state(&before).or_else(|| placement::of_state(&news));
+        let home = at_home::<C>(client, ctx, id, &owner, workspace.as_deref()).await?;
+        let changed = changes::<C::Inputs>(&known.inputs, &news);
+        match C::update(&home, ctx, id, &changed, &typed).await {
+            // What does not exist may also be a scope.
+            Err(Error::Databricks(error))
+                if is_gone(&error) && C::find(&home, ctx, &owner, id).await?.is_none() =>
+            {
+                return Err(gone(C::NOUN, id));
+            }
+            updated => updated?,
+        }
+        let live = C::find(&home, ctx, &owner, id).await?.ok_or_else(|| gone(C::NOUN, id))?;
+        let place = place(&home, ctx, workspace).await?;
+        Ok(outputs::<C>(news, &live, id, &value::<C>(&before), place))
+    }
+
+    async fn delete(&self, client: &Client, ctx: &Context, id: &str, outputs: &Map) -> Result<(), Error> {
+        let owner = C::owner(&[outputs])?;
+        let workspace = placement::of_state(outputs);
+        let home = at_home::<C>(client, ctx, id, &owner, workspace.as_deref()).await?;
+        match C::revoke(&home, ctx, &owner, id).await {
+            Err(Error::Databricks(error)) if is_gone(&error) => Ok(()),
+            revoked => revoked,
+        }
+    }
+
+    async fn list(
+        &self,
+        client: &Client,
+        ctx: &Context,
+        query: &Map,
+    ) -> Result<Vec<(String, String)>, Error> {
+        C::list(client, ctx, query).await
+    }
+}
+
+/// Gives the inputs their proper types, so that `"60"` and `60` are one state. Secret marks stay.
+fn coerce(inputs: &mut Map, typed: Map) {
+    for (name, value) in typed {
+        let Some(stated) = inputs.get_mut(&name).filter(|stated| !stated.has_unknown()) else { continue };
+        // A nested secret mark would be lost, and objects need no coercion.
+        if value.is_scalar() {
+            *stated = if stated.has_secret() { Value::secret(value) } else { value };
+        }
+    }
+}
+
+/// The state's outputs: what is stated, with what Databricks says laid over it. `place` is the workspace, as far as it
+/// is known; `None` for what belongs to an account.
+fn outputs<C: Credential>(
+    stated: Map,
+    live: &C::Live,
+    id: &str,
+    value: &SecretString,
+    place: Option<Option<String>>,
+) -> Map {
+    let mut computed = C::computed(live, &stated);
+    computed.insert(C::VALUE.to_owned(), Value::secret(value.encode()));
+    let mut outputs = cleaned(stated);
+    match place {
+        Some(workspace_id) => {
+            computed.insert(PROVIDER_CONFIG.to_owned(), placement::output(workspace_id));
+        }
+        None => drop(outputs.remove(PROVIDER_CONFIG)),
+    }
+    if C::ID_IS_OUTPUT {
+        outputs.insert("id".to_owned(), id.into());
+    }
+    for (name, value) in computed {
+        // What is stated as a secret stays one.
+        let secret = outputs.get(&name).is_some_and(Value::has_secret);
+        outputs.insert(name, if secret { Value::secret(value) } else { value });
+    }
+    outputs
+}
+
+/// The credential in a state; empty after an import.
+fn value<C: Credential>(outputs: &Map) -> SecretString {
+    outputs.get(C::VALUE).and_then(|value| SecretString::decode(value).ok()).unwrap_or_default()
+}
+
+/// Whether the credential itself is not known, as after an import.
+pub(super) fn is_imported(outputs: &Map, value: &str) -> bool {
+    use secrecy::ExposeSecret as _;
+    let value = stated(outputs, value).and_then(|value| SecretString::decode(value).ok());
+    value.is_none_or(|value| value.expose_secret().is_empty())
+}
+
+/// Inputs of the state, those that are stated brought up to date. Others stay out, or the next preview would show
+/// them as removed.
+fn refreshed<C: Credential>(mut inputs: Map, observed: Map) -> Map {
+    for (name, value) in observed {
+        let row = C::Inputs::ROWS.iter().find(|row| row.name == name);
+        let Some(stated) = inputs.get_mut(&name).filter(|stated| !stated.is_null()) else { continue };
+        if row.is_some_and(|row| !(row.same)(stated, &value)) {
+            *stated = if stated.has_secret() { Value::secret(value) } else { value };
+        }
+    }
+    inputs
+}
+
+fn gone(noun: &str, id: &str) -> Error {
+    Error::Other(format!(
+        "the {noun} {id} no longer exists in the workspace: it was revoked or has expired. Run `pulumi refresh`, then \
+         `pulumi up` to create a new one"
+    ))
+}
+
+/// Where the requests for the credential of a state go.
+async fn at_home<C: Credential>(
+    client: &Client,
+    ctx: &Context,
+    id: &str,
+    owner: &C::Owner,
+    workspace: Option<&str>,
+) -> Result<Home, Error> {
+    C::home(client, ctx, owner, workspace).await.map_err(|error| match error {
+        Error::Databricks(error) => placement::explained(error, C::NOUN, id, workspace),
+        error => error,
+    })
+}
+
+/// The workspace for the outputs.
+async fn place(home: &Home, ctx: &Context, stated: Option<String>) -> Result<Option<Option<String>>, Error> {
+    Ok(if home.in_workspace { Some(placement::known(&home.client, ctx, stated).await?) } else { None })
+}
+
+/// What is known of a credential's life. The official plugin keeps no expiry of some; Databricks is asked only where
+/// the program wants to rotate by it.
+async fn life<C: Credential>(
+    client: &Client,
+    ctx: &Context,
+    terms: &Terms<'_>,
+    request: &Diff<'_>,
+) -> Result<Life, Error> {
+    let life = C::life(request.outputs);
+    if life.expires.is_some() || terms.rotate_before.known().is_none() {
+        return Ok(life);
+    }
+    let owner = C::owner(&[request.outputs, request.old_inputs])?;
+    let workspace = placement::of_state(request.outputs);
+    let home = at_home::<C>(client, ctx, request.id, &owner, workspace.as_deref()).await?;
+    let live = C::find(&home, ctx, &owner, request.id).await?;
+    Ok(live.map_or(life, |live| C::life(&C::computed(&live, request.outputs))))
+}
+
+/// The computed output that says when the credential expires.
+fn expiry_output<C: Credential>() -> &'static str {
+    let named = |name: &str| C::COMPUTED.iter().any(|row| row.name == name);
+    if named("expireTime") { "expireTime" } else { "expiryTime" }
+}
+
+/// A credential belongs to a workspace; if the program or the provider now means another, it is replaced.
+async fn moved<C: Credential>(
+    client: &Client,
+    ctx: &Context,
+    terms: &Terms<'_>,
+    request: &Diff<'_>,
+) -> Result<Changes, Error> {
+    let Some(old) = placement::of_state(request.outputs) else { return Ok(Changes::new()) };
+    let new = match terms.workspace {
+        Input::Known(id) => Some(id),
+        Input::Unknown => None,
+        Input::Absent => match client.workspace_id(ctx).await {
+            Ok(id) => id,
+            Err(error @ client::Error::Workspace(_)) => return Err(error.into()),
+            // A host that does not answer now says nothing of the workspace; the operation that needs it will complain.
+            Err(_) => None,
+        },
+    };
+    Ok(match new {
+        Some(new) if new != old => Changes::from([(WORKSPACE.to_owned(), (Kind::Changed, Change::Replace))]),
+        _ => Changes::new(),
+    })
+}
+
+/// Properties that Databricks sets but a program states all the same: a new value other than the real one is an
+/// update that sends nothing. It is shown once, not by every run after that.
+fn overstated<C: Credential>(request: &Diff<'_>) -> Changes {
+    C::NEVER_SENT
+        .iter()
+        .filter(|name| {
+            stated(request.news, name).is_some_and(|new| {
+                [request.old_inputs, request.outputs]
+                    .iter()
+                    .all(|known| stated(known, name).is_none_or(|known| !same(known, new)))
+            })
+        })
+        .map(|name| ((*name).to_owned(), (Kind::Changed, Change::Update)))
+        .collect()
+}

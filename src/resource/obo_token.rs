@@ -1,0 +1,223 @@
+//! `databricks:index/oboToken:OboToken`, a token that an administrator makes on behalf of a service principal.
+
+use std::collections::BTreeMap;
+
+use async_trait::async_trait;
+use secrecy::SecretString;
+
+use super::credential::{Credential, Findings, Home, New, Terms, is_imported};
+use super::lost::{Candidate, Trace};
+use super::placement::{self, HasProviderConfig, ProviderConfig};
+use super::rotation::Life;
+use super::{Diff, Error, ObjectType, token};
+use crate::api::token_management;
+use crate::api::tokens::{NewToken, TokenInfo};
+use crate::client::Client;
+use crate::context::Context;
+use crate::property::{Change, Changes, Input, Kind, Map, Needed, Record, Row, Scopes, Text};
+use crate::record;
+
+/// The resource.
+#[derive(Clone)]
+pub(super) struct OboToken;
+
+record! {
+    /// What a program states of a token on behalf of a service principal.
+    pub(super) struct OboTokenInputs {
+        /// Application id of the service principal, a UUID. A change replaces the token.
+        application_id: Needed<String> = "applicationId", Replace;
+        /// Comment that is shown beside the token. A changed comment replaces the token, unless `rotateBeforeSeconds` or
+        /// `rotateWhenChanged` is set: then rotation is stated there, and the comment is changed in place.
+        comment: Input<Text> = "comment", ReplaceUnlessRotated;
+        /// Lifetime of the token in seconds. Without one the workspace decides: two years, or the longest that it
+        /// allows. A changed lifetime replaces the token.
+        lifetime_seconds: Input<i64> = "lifetimeSeconds", Replace;
+        /// API scopes that the token is limited to, such as `sql`. Changed in place.
+        scopes: Input<Scopes> = "scopes", Update;
+        /// Whether Databricks narrows the scopes of the token to those that it sees in use. A change replaces the
+        /// token.
+        autoscope_enabled: Input<bool> = "autoscopeEnabled", Replace;
+        /// Seconds before its expiry from which on an ordinary `pulumi up` replaces the token. Must be less than
+        /// `lifetimeSeconds`. A change of this setting alone changes nothing.
+        rotate_before_seconds: Input<i64> = "rotateBeforeSeconds";
+        /// Values of your choice, a date for example. The token is replaced when one of them changes; adding or
+        /// removing the whole map replaces nothing.
+        rotate_when_changed: Input<BTreeMap<String, String>> = "rotateWhenChanged";
+        /// Workspace that the token belongs to, where the provider's host serves several.
+        provider_config: Input<ProviderConfig<OboToken>> = "providerConfig";
+    }
+}
+
+record! {
+    /// What Databricks says of such a token. Everything else among the outputs is as the program states it.
+    struct OboTokenOutputs {
+        /// When the token was created, in milliseconds since 1970.
+        creation_time: i64 = "creationTime";
+        /// When the token expires, in milliseconds since 1970; -1 is never.
+        expiry_time: i64 = "expiryTime";
+        /// Workspace that the token belongs to.
+        provider_config: ProviderConfig<OboToken> = "providerConfig";
+        /// The token itself. Databricks gives it only once, so it is empty after an import.
+        token_value: SecretString = "tokenValue";
+        /// How far Databricks has got with narrowing the scopes, such as `AUTOSCOPE_STATE_RUNNING`.
+        autoscope_state: Option<String> = "autoscopeState";
+        /// Scopes that Databricks has seen in use.
+        inferred_scopes: Option<Vec<String>> = "inferredScopes";
+        /// Scopes that Databricks has added for use before it began to narrow them.
+        backfill_scopes: Option<Vec<String>> = "backfillScopes";
+    }
+}
+
+impl HasProviderConfig for OboToken {
+    const PROVIDER_CONFIG_TYPE: &'static str =
+        "databricks:index/OboTokenProviderConfig:OboTokenProviderConfig";
+}
+
+#[async_trait]
+impl Credential for OboToken {
+    type Inputs = OboTokenInputs;
+    type Live = TokenInfo;
+    type Owner = ();
+    type Before = ();
+
+    const TYPE_TOKEN: &'static str = "databricks:index/oboToken:OboToken";
+    const NOUN: &'static str = "obo token";
+    const TITLE: &'static str = "a databricks OboToken";
+    const DOC: &'static str = include_str!("obo_token.md");
+    const COMPUTED: &'static [Row] = OboTokenOutputs::ROWS;
+    const TYPES: &'static [ObjectType] =
+        &[(OboToken::PROVIDER_CONFIG_TYPE, "The workspace of an on-behalf-of token.", placement::ROWS)];
+    const VALUE: &'static str = "tokenValue";
+    const NEVER_SENT: &'static [&'static str] = &[];
+
+    fn terms(inputs: &OboTokenInputs) -> Terms<'_> {
+        Terms {
+            workspace: placement::stated(&inputs.provider_config),
+            rotate_before: &inputs.rotate_before_seconds,
+            rotate_when_changed: &inputs.rotate_when_changed,
+        }
+    }
+
+    fn validate(inputs: &OboTokenInputs, findings: &mut Findings) {
+        if let Some(id) = inputs.application_id.known() {
+            if id.trim().is_empty() {
+                findings.refuse("applicationId", "must not be empty");
+            } else if id.bytes().all(|byte| byte.is_ascii_digit()) {
+                findings.refuse(
+                    "applicationId",
+                    "must be the application id of the service principal, a UUID, not its numeric id",
+                );
+            }
+        }
+        let lifetime = inputs.lifetime_seconds.known().copied().unwrap_or_default();
+        findings.lifetime("lifetimeSeconds", lifetime, &inputs.rotate_before_seconds, "token");
+        findings.scopes(inputs.scopes.known().map(|scopes| scopes.0.as_slice()), "token");
+    }
+
+    fn owner(_: &[&Map]) -> Result<(), Error> {
+        Ok(())
+    }
+
+    async fn prepare(_: &Home, _: &Context, (): &()) -> Result<(), Error> {
+        Ok(())
+    }
+
+    async fn create(
+        home: &Home,
+        ctx: &Context,
+        (): &(),
+        inputs: &OboTokenInputs,
+    ) -> Result<New<TokenInfo>, Error> {
+        let new = NewToken {
+            application_id: inputs.application_id.known().map(String::as_str),
+            ..token::new_token(
+                &inputs.comment,
+                &inputs.lifetime_seconds,
+                &inputs.scopes,
+                &inputs.autoscope_enabled,
+            )
+        };
+        // The answer is the state: a look-up that lags behind the create has nothing to lose then.
+        let minted = token_management::create_on_behalf_of(&home.client, ctx, &new).await?;
+        Ok(New { id: minted.info.token_id.clone(), minted, incomplete: Vec::new() })
+    }
+
+    async fn candidates(
+        home: &Home,
+        ctx: &Context,
+        (): &(),
+        inputs: &OboTokenInputs,
+        (): &(),
+    ) -> Result<Vec<Candidate>, Error> {
+        Ok(token::alike(&inputs.comment, &token_management::list(&home.client, ctx).await?))
+    }
+
+    fn trace((): &(), inputs: &OboTokenInputs) -> Trace {
+        Trace {
+            with: token::called(&inputs.comment),
+            place: "with `databricks token-management list`".to_owned(),
+            undo: "revoke",
+            command: "databricks token-management delete <token id>".to_owned(),
+        }
+    }
+
+    async fn find(home: &Home, ctx: &Context, (): &(), id: &str) -> Result<Option<TokenInfo>, Error> {
+        Ok(token_management::get(&home.client, ctx, id).await?)
+    }
+
+    async fn update(
+        home: &Home,
+        ctx: &Context,
+        id: &str,
+        changed: &Changes,
+        inputs: &OboTokenInputs,
+    ) -> Result<(), Error> {
+        let change = token::token_change(changed, &inputs.comment, &inputs.scopes);
+        if !change.is_empty() {
+            token_management::update(&home.client, ctx, id, &change).await?;
+        }
+        Ok(())
+    }
+
+    async fn revoke(home: &Home, ctx: &Context, (): &(), id: &str) -> Result<(), Error> {
+        Ok(token_management::delete(&home.client, ctx, id).await?)
+    }
+
+    async fn list(client: &Client, ctx: &Context, _: &Map) -> Result<Vec<(String, String)>, Error> {
+        let all = token_management::list(client, ctx).await?;
+        Ok(all.iter().filter(|token| token.is_on_behalf()).map(token::named).collect())
+    }
+
+    fn computed(info: &TokenInfo, _: &Map) -> Map {
+        token::life_outputs(info)
+    }
+
+    fn observed(info: &TokenInfo) -> Map {
+        token::observed(info)
+    }
+
+    fn importable(info: &TokenInfo) -> Map {
+        token::importable(info)
+    }
+
+    fn life(outputs: &Map) -> Life {
+        token::life(outputs)
+    }
+
+    async fn settle(
+        _: &Client,
+        _: &Context,
+        news: &OboTokenInputs,
+        request: &Diff<'_>,
+        changes: &mut Changes,
+    ) -> Result<(), Error> {
+        token::settle_lifetime(&news.lifetime_seconds, request.outputs, changes);
+        // Databricks does not tell whose token was imported, so what the program states is taken for it.
+        if is_imported(request.outputs, Self::VALUE)
+            && let Some(change @ (Kind::Added, _)) = changes.get_mut("applicationId")
+        {
+            change.1 = Change::Update;
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,74 @@
+//! When a credential is replaced although nothing that it is made of has changed.
+
+use std::collections::BTreeMap;
+
+use crate::property::{Change, Changes, Input, Kind, Map, Property, stated};
+
+/// A time as people read it, in UTC.
+pub(crate) fn date(ms: i64) -> String {
+    jiff::Timestamp::from_millisecond(ms)
+        .map_or_else(|_| format!("{ms} ms"), |time| time.strftime("%Y-%m-%d %H:%M:%S UTC").to_string())
+}
+
+/// When a credential was created and when it expires, in milliseconds since 1970, as far as that is known.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct Life {
+    pub(super) created: Option<i64>,
+    /// `Some(-1)`, and whatever else is not positive, is never.
+    pub(super) expires: Option<i64>,
+}
+
+impl Life {
+    /// The lifetime that the credential was created with, in whole seconds.
+    pub(super) fn seconds(self) -> Option<i64> {
+        let (created, expires) = (self.created?, self.expires?);
+        (expires > created).then(|| (expires - created + 500) / 1000)
+    }
+
+    /// Why the credential is due at `now`: it has expired, or is about to.
+    pub(super) fn due(self, noun: &str, rotate_before: &Input<i64>, now: i64) -> Option<String> {
+        let expires = self.expires.filter(|expires| *expires > 0)?;
+        if now >= expires {
+            return Some(format!("the {noun} expired on {} and is replaced", date(expires)));
+        }
+        let before = *rotate_before.known()?;
+        // A workspace may grant less than was asked for; a window as long as the lifetime would rotate on every run.
+        let window = match self.seconds() {
+            Some(lifetime) if before >= lifetime => lifetime / 2,
+            _ => before,
+        };
+        (expires - now <= window.saturating_mul(1000)).then(|| {
+            format!(
+                "the {noun} expires on {}, in less than rotateBeforeSeconds ({before} s), and is replaced",
+                date(expires)
+            )
+        })
+    }
+}
+
+/// `rotateWhenChanged`: only a change from one set of values to another rotates.
+pub(super) fn when_changed(old: &Map, news: &Map) -> Changes {
+    const NAME: &str = "rotateWhenChanged";
+    // As text, as all values are: a program in another language may state 1 as "1".
+    let values = |inputs: &Map| {
+        let values = BTreeMap::<String, String>::decode(stated(inputs, NAME)?);
+        (values != Ok(BTreeMap::new())).then_some(values)
+    };
+    match (values(old), values(news)) {
+        (Some(old), Some(new)) if new.is_err() || old != new => {
+            Changes::from([(NAME.to_owned(), (Kind::Changed, Change::Replace))])
+        }
+        _ => Changes::new(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn dates_are_readable() {
+        assert_eq!(date(1_700_000_000_000), "2023-11-14 22:13:20 UTC");
+        assert_eq!(date(i64::MAX), format!("{} ms", i64::MAX));
+    }
+}

@@ -1,0 +1,523 @@
+//! `databricks:index/servicePrincipalSecret:ServicePrincipalSecret`, an OAuth secret of a service principal.
+
+use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::sync::{Mutex, MutexGuard, PoisonError};
+
+use async_trait::async_trait;
+use secrecy::SecretString;
+use serde_json::Value as Json;
+
+use super::credential::{Credential, Findings, Home, New, Terms};
+use super::lost::{Candidate, Trace};
+use super::placement::{self, HasProviderConfig, ProviderConfig};
+use super::rotation::Life;
+use super::{Diff, Error, ObjectType};
+use crate::api::is_gone;
+use crate::api::service_principal_secrets::{self as api, MOST_SECRETS, NewSecret, SecretInfo};
+use crate::client::{self, Client, Level};
+use crate::context::{Context, Severity};
+use crate::property::{
+    Changes, Failure, Input, Kind, Map, Mismatch, Needed, Property, Record, Row, Scopes, Value, same,
+};
+use crate::record;
+
+/// The resource.
+#[derive(Clone)]
+pub(super) struct ServicePrincipalSecret;
+
+record! {
+    /// What a program states of an OAuth secret.
+    pub(super) struct SecretInputs {
+        /// Numeric id of the service principal; its application id is another one. A change replaces the secret.
+        service_principal_id: Needed<String> = "servicePrincipalId", Replace;
+        /// Lifetime of the secret in seconds with an `s` behind it, such as `3600s`. Without one Databricks decides: two
+        /// years. A changed lifetime replaces the secret; removing it does not.
+        lifetime: Input<Lifetime> = "lifetime", Replace;
+        /// OAuth scopes that access tokens of this secret are limited to. A change replaces the secret.
+        scopes: Input<Scopes> = "scopes", Replace;
+        /// Any text, such as the date of a rotating resource. The secret is replaced when it changes, is added or is
+        /// removed; `rotateWhenChanged` and `rotateBeforeSeconds` are newer ways to say the same.
+        time_rotating: Input<String> = "timeRotating", Replace;
+        /// Seconds before its expiry from which on an ordinary `pulumi up` replaces the secret. Must be less than
+        /// `lifetime`. A change of this setting alone changes nothing.
+        rotate_before_seconds: Input<i64> = "rotateBeforeSeconds";
+        /// Values of your choice, a date for example. The secret is replaced when one of them changes; adding or
+        /// removing the whole map replaces nothing.
+        rotate_when_changed: Input<BTreeMap<String, String>> = "rotateWhenChanged";
+        /// Whose API creates the secret: that of the `account`, or that of the `workspace`. Without it the host decides.
+        api: Input<String> = "api", Replace;
+        /// Workspace whose API is used, where the provider's host serves several.
+        provider_config: Input<ProviderConfig<ServicePrincipalSecret>> = "providerConfig";
+        /// Accepted for compatibility and never sent: Databricks sets it.
+        secret: Input<SecretString> = "secret";
+        /// Accepted for compatibility and never sent: Databricks sets it.
+        secret_hash: Input<String> = "secretHash";
+        /// Accepted for compatibility and never sent: Databricks sets it.
+        status: Input<String> = "status";
+        /// Accepted for compatibility and never sent: Databricks sets it.
+        create_time: Input<String> = "createTime";
+        /// Accepted for compatibility and never sent: Databricks sets it.
+        update_time: Input<String> = "updateTime";
+        /// Accepted for compatibility and never sent: Databricks sets it.
+        expire_time: Input<String> = "expireTime";
+        /// Accepted for compatibility and never sent: Databricks sets it.
+        service_principal_secret_id: Input<String> = "servicePrincipalSecretId";
+    }
+}
+
+record! {
+    /// What Databricks says of a secret. Everything else among the outputs is as the program states it.
+    struct SecretOutputs {
+        /// When the secret was created, as an RFC 3339 time.
+        create_time: String = "createTime";
+        /// When the secret expires, as an RFC 3339 time; empty is never.
+        expire_time: String = "expireTime";
+        /// Lifetime as the program states it; empty where it does not.
+        lifetime: String = "lifetime";
+        /// Workspace whose API is used; nothing where that of the account is.
+        provider_config: Option<ProviderConfig<ServicePrincipalSecret>> = "providerConfig";
+        /// The secret itself. Databricks gives it only once, so it is empty after an import.
+        secret: SecretString = "secret";
+        /// Hash of the secret.
+        secret_hash: String = "secretHash";
+        /// Id of the secret.
+        service_principal_secret_id: String = "servicePrincipalSecretId";
+        /// `ACTIVE`.
+        status: String = "status";
+        /// When the secret was changed last, as an RFC 3339 time.
+        update_time: String = "updateTime";
+    }
+}
+
+record! {
+    /// What a list of secrets takes.
+    struct SecretQuery {
+        /// Numeric id of the service principal.
+        service_principal_id: Needed<String> = "servicePrincipalId";
+        /// Whose API lists the secrets: that of the `account`, or that of the `workspace`.
+        api: Input<String> = "api";
+    }
+}
+
+/// A lifetime as protobuf writes durations in JSON: `3600s`. The same number of seconds is the same lifetime.
+#[derive(Clone, Debug, PartialEq)]
+pub(super) struct Lifetime(String);
+
+impl Lifetime {
+    /// Whole seconds; `None` if the text is no duration.
+    fn seconds(&self) -> Option<i64> {
+        let number = self.0.trim().trim_end_matches('s');
+        let number = number.strip_suffix(".0").unwrap_or(number);
+        number.bytes().all(|byte| byte.is_ascii_digit()).then(|| number.parse().ok()).flatten()
+    }
+}
+
+impl Property for Lifetime {
+    fn schema() -> Json {
+        String::schema()
+    }
+
+    fn decode(value: &Value) -> Result<Self, Mismatch> {
+        <String as Property>::decode(value).map(Lifetime)
+    }
+
+    fn encode(&self) -> Value {
+        self.0.encode()
+    }
+
+    fn same(old: &Value, new: &Value) -> bool {
+        let seconds = |value| Lifetime::decode(value).ok().and_then(|lifetime| lifetime.seconds());
+        same(old, new) || seconds(old).is_some_and(|old| seconds(new) == Some(old))
+    }
+}
+
+impl HasProviderConfig for ServicePrincipalSecret {
+    const PROVIDER_CONFIG_TYPE: &'static str =
+        "databricks:index/ServicePrincipalSecretProviderConfig:ServicePrincipalSecretProviderConfig";
+}
+
+/// The service principal of a secret, and whose API is asked for.
+pub(super) struct Owner {
+    service_principal_id: String,
+    api: Option<String>,
+}
+
+const SERVICE_PRINCIPAL: &str = "servicePrincipalId";
+
+#[async_trait]
+impl Credential for ServicePrincipalSecret {
+    type Inputs = SecretInputs;
+    type Live = SecretInfo;
+    type Owner = Owner;
+    type Before = BTreeSet<String>;
+
+    const TYPE_TOKEN: &'static str = "databricks:index/servicePrincipalSecret:ServicePrincipalSecret";
+    const NOUN: &'static str = "service principal secret";
+    const TITLE: &'static str = "a databricks ServicePrincipalSecret";
+    const DOC: &'static str = include_str!("service_principal_secret.md");
+    const COMPUTED: &'static [Row] = SecretOutputs::ROWS;
+    const TYPES: &'static [ObjectType] = &[(
+        ServicePrincipalSecret::PROVIDER_CONFIG_TYPE,
+        "The workspace whose API manages an OAuth secret.",
+        placement::ROWS,
+    )];
+    const VALUE: &'static str = "secret";
+    const NEVER_SENT: &'static [&'static str] = &[
+        "secret",
+        "secretHash",
+        "status",
+        "createTime",
+        "updateTime",
+        "expireTime",
+        "servicePrincipalSecretId",
+    ];
+    const LIST_INPUTS: Option<&'static [Row]> = Some(SecretQuery::ROWS);
+    const PREVIEW_PREPARES: bool = true;
+    const ID_IS_OUTPUT: bool = false;
+
+    fn terms(inputs: &SecretInputs) -> Terms<'_> {
+        Terms {
+            workspace: placement::stated(&inputs.provider_config),
+            rotate_before: &inputs.rotate_before_seconds,
+            rotate_when_changed: &inputs.rotate_when_changed,
+        }
+    }
+
+    fn validate(inputs: &SecretInputs, findings: &mut Findings) {
+        if let Some(id) = inputs.service_principal_id.known()
+            && let Err(reason) = numeric(id)
+        {
+            findings.refuse(SERVICE_PRINCIPAL, reason);
+        }
+        let lifetime = inputs.lifetime.known().filter(|lifetime| !lifetime.0.is_empty());
+        match lifetime.map(Lifetime::seconds) {
+            Some(None | Some(0)) => {
+                findings.refuse("lifetime", "must be a positive number of seconds with an s, such as 3600s");
+            }
+            seconds => {
+                let seconds = seconds.flatten().unwrap_or_default();
+                findings.lifetime("lifetime", seconds, &inputs.rotate_before_seconds, "secret");
+            }
+        }
+        if let Some(api) = inputs.api.known()
+            && !["account", "workspace"].contains(&api.as_str())
+        {
+            findings.refuse("api", "must be account or workspace");
+        }
+        findings.scopes(inputs.scopes.known().map(|scopes| scopes.0.as_slice()), "secret");
+    }
+
+    fn owner(state: &[&Map]) -> Result<Owner, Error> {
+        let text = |name: &str| state.iter().find_map(|map| String::decode(map.get(name)?).ok());
+        match text(SERVICE_PRINCIPAL) {
+            Some(service_principal_id) => Ok(Owner { service_principal_id, api: text("api") }),
+            None => Err(Error::Inputs(vec![Failure::new(SERVICE_PRINCIPAL, "is not known")])),
+        }
+    }
+
+    async fn home(
+        client: &Client,
+        ctx: &Context,
+        owner: &Owner,
+        workspace: Option<&str>,
+    ) -> Result<Home, Error> {
+        Ok(match level(client, ctx, owner.api.as_deref()).await? {
+            Level::Account => Home { client: client.clone(), in_workspace: false },
+            _ => Home { client: client.for_workspace(ctx, workspace).await?, in_workspace: true },
+        })
+    }
+
+    async fn prepare(home: &Home, ctx: &Context, owner: &Owner) -> Result<BTreeSet<String>, Error> {
+        let listed = api::list(&home.client, ctx, &at(home, ctx, owner).await?).await?;
+        let before: BTreeSet<String> = listed.iter().map(|secret| secret.id.clone()).collect();
+        // In a preview, what is deleted first is still there.
+        let leaving = home.client.memory::<Places>().leaving(&ctx.urn);
+        let staying = before.iter().filter(|id| leaving.as_ref() != Some(id)).count();
+        if staying >= MOST_SECRETS { Err(full(owner, None)) } else { Ok(before) }
+    }
+
+    async fn create(
+        home: &Home,
+        ctx: &Context,
+        owner: &Owner,
+        inputs: &SecretInputs,
+    ) -> Result<New<SecretInfo>, Error> {
+        let new = NewSecret {
+            lifetime: inputs
+                .lifetime
+                .known()
+                .and_then(Lifetime::seconds)
+                .map(|seconds| format!("{seconds}s")),
+            scopes: inputs.scopes.known().map(|scopes| scopes.0.as_slice()),
+        };
+        let at = at(home, ctx, owner).await?;
+        let mut retry = home.client.retry(ctx);
+        loop {
+            match api::create(&home.client, ctx, &at, &new).await {
+                Ok(minted) => {
+                    home.client.memory::<Places>().arrived(&owner.service_principal_id, &ctx.urn);
+                    return Ok(New { id: minted.info.id.clone(), minted, incomplete: Vec::new() });
+                }
+                // The code of the limit is not documented and may look like that of too many requests, which would be
+                // repeated in vain: the list tells which it is.
+                Err(error @ client::Error::Api(_)) if error.did_not_run() => {
+                    let listed = api::list(&home.client, ctx, &at).await;
+                    if listed.is_ok_and(|listed| listed.len() >= MOST_SECRETS) {
+                        return Err(full(owner, Some(&error)));
+                    }
+                    retry.wait(ctx, client::Repeat::IfItDidNotRun, error).await?;
+                }
+                Err(error) => retry.wait(ctx, client::Repeat::IfItDidNotRun, error).await?,
+            }
+        }
+    }
+
+    async fn candidates(
+        home: &Home,
+        ctx: &Context,
+        owner: &Owner,
+        _: &SecretInputs,
+        before: &BTreeSet<String>,
+    ) -> Result<Vec<Candidate>, Error> {
+        let listed = api::list(&home.client, ctx, &at(home, ctx, owner).await?).await?;
+        Ok(listed
+            .iter()
+            .filter(|secret| !before.contains(&secret.id))
+            .map(|secret| Candidate { id: secret.id.clone(), created: milliseconds(&secret.create_time) })
+            .collect())
+    }
+
+    fn trace(owner: &Owner, _: &SecretInputs) -> Trace {
+        let principal = &owner.service_principal_id;
+        Trace {
+            with: format!("of service principal {principal}"),
+            place: "on the page of the service principal, under Secrets".to_owned(),
+            undo: "delete",
+            command: format!("databricks service-principal-secrets-proxy delete {principal} <secret id>"),
+        }
+    }
+
+    async fn find(home: &Home, ctx: &Context, owner: &Owner, id: &str) -> Result<Option<SecretInfo>, Error> {
+        match api::list(&home.client, ctx, &at(home, ctx, owner).await?).await {
+            Ok(listed) => {
+                Ok(listed.iter().find(|secret| secret.id == id && !has_expired(secret, ctx)).cloned())
+            }
+            // The service principal is gone, and its secrets with it.
+            Err(error) if is_gone(&error) => Ok(None),
+            Err(error) => Err(error.into()),
+        }
+    }
+
+    async fn update(_: &Home, _: &Context, _: &str, _: &Changes, _: &SecretInputs) -> Result<(), Error> {
+        // Nothing of a secret can be changed in place.
+        Ok(())
+    }
+
+    async fn revoke(home: &Home, ctx: &Context, owner: &Owner, id: &str) -> Result<(), Error> {
+        let at = at(home, ctx, owner).await?;
+        match api::delete(&home.client, ctx, &at, id).await {
+            // What does not exist may be the account or the workspace: the list tells.
+            Err(error) if is_gone(&error) => match Self::find(home, ctx, owner, id).await? {
+                Some(_) => Err(error.into()),
+                None => Ok(()),
+            },
+            deleted => Ok(deleted?),
+        }
+    }
+
+    async fn list(client: &Client, ctx: &Context, query: &Map) -> Result<Vec<(String, String)>, Error> {
+        SecretQuery::decode(query)?;
+        let owner = Self::owner(&[query])?;
+        let home = Self::home(client, ctx, &owner, None).await?;
+        let listed = api::list(&home.client, ctx, &at(&home, ctx, &owner).await?).await?;
+        // An import needs the service principal too.
+        let principal = &owner.service_principal_id;
+        let named = |secret: &SecretInfo| {
+            (format!("{principal}|{}", secret.id), format!("created {}", secret.create_time))
+        };
+        Ok(listed.iter().map(named).collect())
+    }
+
+    fn computed(info: &SecretInfo, stated: &Map) -> Map {
+        let lifetime = stated.get("lifetime").and_then(|lifetime| String::decode(lifetime).ok());
+        [
+            ("createTime", &info.create_time),
+            ("expireTime", info.expire_time.as_ref().unwrap_or(&String::new())),
+            ("lifetime", &lifetime.unwrap_or_default()),
+            ("secretHash", &info.secret_hash),
+            ("servicePrincipalSecretId", &info.id),
+            ("status", &info.status),
+            ("updateTime", &info.update_time),
+        ]
+        .into_iter()
+        .map(|(name, text)| (name.to_owned(), text.encode()))
+        .collect()
+    }
+
+    fn observed(info: &SecretInfo) -> Map {
+        let scopes = info.scopes.as_ref().filter(|scopes| !scopes.is_empty());
+        scopes.map(|scopes| ("scopes".to_owned(), scopes.encode())).into_iter().collect()
+    }
+
+    fn import(id: &str) -> Result<(String, Map), Error> {
+        let parts = id.split_once(['|', '/']).map(|(principal, secret)| (principal.trim(), secret.trim()));
+        match parts {
+            Some((principal, secret)) if numeric(principal).is_ok() && !secret.is_empty() => {
+                Ok((secret.to_owned(), Map::from([(SERVICE_PRINCIPAL.to_owned(), principal.into())])))
+            }
+            _ => Err(Error::Other(
+                "a service principal secret is imported by the numeric id of its service principal and its own id,                  joined by a bar: 1234567890|0123abcd…"
+                    .to_owned(),
+            )),
+        }
+    }
+
+    fn life(outputs: &Map) -> Life {
+        let time = |name: &str| milliseconds(&String::decode(outputs.get(name)?).ok()?);
+        Life { created: time("createTime"), expires: time("expireTime") }
+    }
+
+    async fn settle(
+        client: &Client,
+        ctx: &Context,
+        news: &SecretInputs,
+        request: &Diff<'_>,
+        changes: &mut Changes,
+    ) -> Result<(), Error> {
+        let lifetime = &news.lifetime;
+        let unset = !lifetime.is_stated() || lifetime.known().is_some_and(|lifetime| lifetime.0.is_empty());
+        // The one that it has stays.
+        if unset && matches!(changes.get("lifetime"), Some((Kind::Removed | Kind::Changed, _))) {
+            changes.remove("lifetime");
+        }
+        if changes.contains_key("api") && news.api != Input::Unknown {
+            let before = request.old_inputs.get("api").and_then(|api| String::decode(api).ok());
+            let (before, after) = (
+                level(client, ctx, before.as_deref()).await?,
+                level(client, ctx, news.api.known().map(String::as_str)).await?,
+            );
+            // Whoever says what was so anyhow changes nothing.
+            if before == after {
+                changes.remove("api");
+            }
+        }
+        Ok(())
+    }
+
+    async fn deletes_first(home: &Home, ctx: &Context, owner: &Owner, id: &str) -> Result<bool, Error> {
+        let listed = api::list(&home.client, ctx, &at(home, ctx, owner).await?).await?;
+        let places = home.client.memory::<Places>();
+        let first = places.is_full(&owner.service_principal_id, &ctx.urn, id, listed.len());
+        if first {
+            let reason = format!(
+                "service principal {} has no room for one more secret (Databricks allows {MOST_SECRETS}), so the old                  one is deleted before the new one is created: until then nobody can sign in with it",
+                owner.service_principal_id
+            );
+            ctx.report(Severity::Warning, &reason).await;
+        }
+        Ok(first)
+    }
+}
+
+/// Places of secrets that this process has promised: replacements of one run share what is free.
+#[derive(Default)]
+struct Places(Mutex<Promised>);
+
+#[derive(Default)]
+struct Promised {
+    /// Replacements that are created before the old secret is deleted: URNs by service principal.
+    arriving: HashMap<String, BTreeSet<String>>,
+    /// Secrets that are deleted before they are replaced: ids by URN.
+    leaving: HashMap<String, String>,
+}
+
+impl Places {
+    fn promised(&self) -> MutexGuard<'_, Promised> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Whether there is no room for a second secret of this resource. If there is, it is taken.
+    fn is_full(&self, principal: &str, urn: &str, id: &str, listed: usize) -> bool {
+        let mut promised = self.promised();
+        promised.leaving.remove(urn);
+        let arriving = promised.arriving.entry(principal.to_owned()).or_default();
+        arriving.remove(urn);
+        let full = listed + arriving.len() >= MOST_SECRETS;
+        if full {
+            promised.leaving.insert(urn.to_owned(), id.to_owned());
+        } else {
+            arriving.insert(urn.to_owned());
+        }
+        full
+    }
+
+    /// The promised secret is there, and listed.
+    fn arrived(&self, principal: &str, urn: &str) {
+        if let Some(arriving) = self.promised().arriving.get_mut(principal) {
+            arriving.remove(urn);
+        }
+    }
+
+    /// The secret of a resource that is deleted before it is replaced.
+    fn leaving(&self, urn: &str) -> Option<String> {
+        self.promised().leaving.get(urn).cloned()
+    }
+}
+
+/// Why there is no secret to be had.
+fn full(owner: &Owner, refusal: Option<&client::Error>) -> Error {
+    let refusal = refusal.map(|error| format!("{error}. ")).unwrap_or_default();
+    let principal = &owner.service_principal_id;
+    Error::Other(format!(
+        "{refusal}service principal {principal} has {MOST_SECRETS} secrets already, the most that Databricks allows.          Delete one that nobody uses, with `databricks service-principal-secrets-proxy delete {principal} <secret id>`          or on the page of the service principal, then run again"
+    ))
+}
+
+/// Whether the API of the account or of a workspace manages a secret.
+async fn level(client: &Client, ctx: &Context, api: Option<&str>) -> Result<Level, Error> {
+    match (api, client.level(ctx).await?) {
+        (Some("account"), _) | (None, Level::Account) => Ok(Level::Account),
+        (Some(_), _) | (None, Level::Workspace) => Ok(Level::Workspace),
+        (None, Level::Both) => Err(Error::Other(
+            "the host serves an account and its workspaces: please set api to account or workspace"
+                .to_owned(),
+        )),
+    }
+}
+
+/// Where the secrets of this owner are.
+async fn at(home: &Home, ctx: &Context, owner: &Owner) -> Result<api::Owner, Error> {
+    numeric(&owner.service_principal_id)
+        .map_err(|reason| Error::Inputs(vec![Failure::new(SERVICE_PRINCIPAL, reason)]))?;
+    let account_id = if home.in_workspace {
+        None
+    } else {
+        let account = home.client.account_id(ctx).await?;
+        Some(account.map(str::to_owned).ok_or_else(|| {
+            Error::Other(
+                "the account of the service principal is not known: run `pulumi config set databricks:accountId <id>`"
+                    .to_owned(),
+            )
+        })?)
+    };
+    Ok(api::Owner { account_id, service_principal_id: owner.service_principal_id.clone() })
+}
+
+/// Service principals have two ids; people take one for the other.
+fn numeric(id: &str) -> Result<(), &'static str> {
+    if !id.is_empty() && id.bytes().all(|byte| byte.is_ascii_digit()) {
+        Ok(())
+    } else {
+        Err("must be the numeric id of the service principal, not its application id, which is a UUID")
+    }
+}
+
+/// An RFC 3339 time in milliseconds since 1970.
+fn milliseconds(time: &str) -> Option<i64> {
+    time.parse::<jiff::Timestamp>().ok().map(jiff::Timestamp::as_millisecond)
+}
+
+fn has_expired(secret: &SecretInfo, ctx: &Context) -> bool {
+    let expires = secret.expire_time.as_deref().and_then(milliseconds);
+    expires.is_some_and(|expires| expires <= ctx.clock.now_ms())
+}
