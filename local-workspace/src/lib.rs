@@ -20,6 +20,7 @@ mod control;
 mod error;
 mod faults;
 mod requests;
+mod secrets;
 mod server;
 mod state;
 
@@ -76,7 +77,7 @@ pub const DEFAULT_CLIENT_ID: &str = "5e3a1c0f-0000-4000-8000-000000000001";
 impl Default for ServicePrincipal {
     /// The client id is [`DEFAULT_CLIENT_ID`], the secret is generated.
     fn default() -> Self {
-        let client_secret = format!("dose{}", state::random_hex(16));
+        let client_secret = secrets::new_secret_value();
         Self { client_id: DEFAULT_CLIENT_ID.to_owned(), client_secret }
     }
 }
