@@ -1,5 +1,6 @@
 //! A local program that behaves like a Databricks workspace for what a client of the token APIs uses: personal
-//! access tokens and their management, the current user, host metadata, OAuth, and scripted faults.
+//! access tokens and their management, OAuth secrets of service principals, the current user, host metadata, OAuth,
+//! and scripted faults.
 //!
 //! It keeps its state in memory, checks credentials, and listens on 127.0.0.1 only. The program
 //! `databricks-local-workspace` runs it by itself; Rust tests may start it in their own process:

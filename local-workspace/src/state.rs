@@ -694,7 +694,7 @@ fn scope_of(path: &str) -> Option<&'static str> {
     }
 }
 
-/// Only the token APIs check scopes: theirs is documented, that of the others isn't.
+/// Only the APIs of tokens and secrets check scopes: theirs is documented, that of the others isn't.
 fn check_scope(held: &[impl AsRef<str>], needed: Option<&str>) -> Result<(), ApiError> {
     let refused = needed == Some("authentication")
         && !held.is_empty()
