@@ -14,8 +14,9 @@ use serde_json::{Value, json};
 
 use crate::api::Payload;
 use crate::error::{ApiError, json_response};
+use crate::secrets::{new_secret_value, rfc3339};
 use crate::server::App;
-use crate::state::{self, Audience, SubjectToken, WorkspaceState, sha256_hex};
+use crate::state::{self, Audience, Principal, PrincipalKind, SubjectToken, WorkspaceState, sha256_hex};
 
 pub(crate) fn router() -> Router<Arc<App>> {
     let control = Router::new()
@@ -31,6 +32,11 @@ pub(crate) fn router() -> Router<Arc<App>> {
         .route("/host-metadata", post(set_host_metadata))
         .route("/workspaces", post(add_workspace))
         .route("/service-principals", post(add_service_principal))
+        .route("/service-principals/{id}/delete", post(delete_service_principal))
+        .route("/users", post(add_user))
+        .route("/principals/{id}", post(set_admin))
+        .route("/secrets/{secret_id}/delete", post(delete_secret))
+        .route("/secret-limit", post(set_secret_limit))
         .route("/subject-tokens", post(add_subject_token))
         .layer(middleware::from_fn(refuse_browsers));
     Router::new().nest("/local/control", control)
@@ -83,6 +89,23 @@ async fn get_state(State(app): State<Arc<App>>) -> Response {
                 "display_name": principal.display_name,
                 "service_principal": matches!(principal.kind, state::PrincipalKind::ServicePrincipal { .. }),
                 "admin": principal.admin,
+                "account_admin": principal.account_admin,
+            })
+        })
+        .collect();
+    let secrets: Vec<Value> = state
+        .secrets
+        .iter()
+        .map(|secret| {
+            json!({
+                "id": secret.id,
+                "principal": name(secret.principal),
+                "principal_id": secret.principal,
+                "create_time": rfc3339(secret.create_ms),
+                "expire_time": rfc3339(secret.expire_ms),
+                "scopes": secret.scopes,
+                "deleted": secret.deleted,
+                "live": secret.is_live(now_ms),
             })
         })
         .collect();
@@ -114,6 +137,8 @@ async fn get_state(State(app): State<Arc<App>>) -> Response {
         "account_id": state.account_id,
         "principals": principals,
         "tokens": tokens,
+        "secrets": secrets,
+        "secret_limit": state.settings.secret_limit.limit,
     }))
 }
 
@@ -309,6 +334,8 @@ struct NewServicePrincipal {
     display_name: Option<String>,
     #[serde(default)]
     admin: bool,
+    #[serde(default)]
+    account_admin: bool,
 }
 
 /// Adds a service principal; one with the same application id is replaced and keeps its numeric id.
@@ -316,14 +343,128 @@ async fn add_service_principal(
     State(app): State<Arc<App>>,
     Payload(new): Payload<NewServicePrincipal>,
 ) -> Response {
-    let client_secret = new.client_secret.unwrap_or_else(|| format!("dose{}", state::random_hex(16)));
-    let id = app.state().add_service_principal(
-        &new.application_id,
-        &client_secret,
-        new.display_name.unwrap_or_else(|| new.application_id.clone()),
-        new.admin,
-    );
+    let client_secret = new.client_secret.unwrap_or_else(new_secret_value);
+    let id = app.state().add_principal(Principal {
+        id: 0,
+        user_name: new.application_id.clone(),
+        display_name: new.display_name.unwrap_or_else(|| new.application_id.clone()),
+        kind: PrincipalKind::ServicePrincipal { secret_hash: sha256_hex(&client_secret) },
+        admin: new.admin,
+        account_admin: new.account_admin,
+    });
     ok(&json!({"id": id, "application_id": new.application_id, "client_secret": client_secret}))
+}
+
+/// The path may have the numeric id or the application id.
+async fn delete_service_principal(
+    State(app): State<Arc<App>>,
+    Path(id): Path<String>,
+) -> Result<Response, ApiError> {
+    let mut state = app.state();
+    let id = match state.service_principal_named(&id) {
+        Some(principal) => principal.id,
+        None => state.service_principal(&id)?.id,
+    };
+    state.delete_service_principal(id);
+    Ok(ok(&json!({})))
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct NewUser {
+    user_name: String,
+    display_name: Option<String>,
+    #[serde(default)]
+    admin: bool,
+    #[serde(default)]
+    account_admin: bool,
+    /// Value of an initial personal access token in the default workspace; generated if not given.
+    token: Option<String>,
+}
+
+/// Adds a user; one with the same name is replaced and keeps its numeric id and its tokens.
+async fn add_user(State(app): State<Arc<App>>, Payload(new): Payload<NewUser>) -> Result<Response, ApiError> {
+    let token = new.token.unwrap_or_else(|| format!("dapi{}", state::random_hex(16)));
+    let mut state = app.state();
+    let id = state.add_principal(Principal {
+        id: 0,
+        user_name: new.user_name.clone(),
+        display_name: new.display_name.unwrap_or_else(|| new.user_name.clone()),
+        kind: PrincipalKind::User,
+        admin: new.admin,
+        account_admin: new.account_admin,
+    });
+    let (now_ms, workspace_id) = (state.now_ms(), state.default_workspace.clone());
+    state.workspace_mut(&workspace_id)?.add_initial_token(&token, id, now_ms);
+    Ok(ok(&json!({"id": id, "user_name": new.user_name, "token": token})))
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Admin {
+    admin: Option<bool>,
+    account_admin: Option<bool>,
+}
+
+/// The path may have the numeric id, the user name or the application id.
+async fn set_admin(
+    State(app): State<Arc<App>>,
+    Path(id): Path<String>,
+    Payload(new): Payload<Admin>,
+) -> Result<Response, ApiError> {
+    let mut state = app.state();
+    let principal = state
+        .principals
+        .iter_mut()
+        .find(|principal| principal.user_name == id || principal.id.to_string() == id)
+        .ok_or_else(|| ApiError::does_not_exist(format!("Principal {id} does not exist.")))?;
+    principal.admin = new.admin.unwrap_or(principal.admin);
+    principal.account_admin = new.account_admin.unwrap_or(principal.account_admin);
+    Ok(ok(&json!({
+        "id": principal.id,
+        "admin": principal.admin,
+        "account_admin": principal.account_admin,
+    })))
+}
+
+async fn delete_secret(
+    State(app): State<Arc<App>>,
+    Path(secret_id): Path<String>,
+) -> Result<Response, ApiError> {
+    app.state()
+        .secrets
+        .iter_mut()
+        .find(|secret| secret.id == secret_id)
+        .ok_or_else(|| ApiError::does_not_exist(format!("Secret {secret_id} does not exist.")))?
+        .deleted = true;
+    Ok(ok(&json!({})))
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct NewSecretLimit {
+    limit: Option<usize>,
+    status: Option<u16>,
+    error_code: Option<String>,
+}
+
+/// What isn't given stays as it is.
+async fn set_secret_limit(
+    State(app): State<Arc<App>>,
+    Payload(new): Payload<NewSecretLimit>,
+) -> Result<Response, ApiError> {
+    let status = new.status.map(status_code).transpose()?;
+    let limit = &mut app.state().settings.secret_limit;
+    limit.limit = new.limit.unwrap_or(limit.limit);
+    limit.status = status.unwrap_or(limit.status);
+    if let Some(error_code) = new.error_code {
+        limit.error_code = error_code;
+    }
+    Ok(ok(&json!({
+        "limit": limit.limit,
+        "status": limit.status.as_u16(),
+        "error_code": limit.error_code,
+    })))
 }
 
 #[derive(Debug, Deserialize)]

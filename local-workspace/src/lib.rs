@@ -1,5 +1,6 @@
 //! A local program that behaves like a Databricks workspace for what a client of the token APIs uses: personal
-//! access tokens and their management, the current user, host metadata, OAuth, and scripted faults.
+//! access tokens and their management, OAuth secrets of service principals, the current user, host metadata, OAuth,
+//! and scripted faults.
 //!
 //! It keeps its state in memory, checks credentials, and listens on 127.0.0.1 only. The program
 //! `databricks-local-workspace` runs it by itself; Rust tests may start it in their own process:
@@ -20,6 +21,7 @@ mod control;
 mod error;
 mod faults;
 mod requests;
+mod secrets;
 mod server;
 mod state;
 
@@ -76,7 +78,7 @@ pub const DEFAULT_CLIENT_ID: &str = "5e3a1c0f-0000-4000-8000-000000000001";
 impl Default for ServicePrincipal {
     /// The client id is [`DEFAULT_CLIENT_ID`], the secret is generated.
     fn default() -> Self {
-        let client_secret = format!("dose{}", state::random_hex(16));
+        let client_secret = secrets::new_secret_value();
         Self { client_id: DEFAULT_CLIENT_ID.to_owned(), client_secret }
     }
 }

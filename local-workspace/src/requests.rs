@@ -14,7 +14,7 @@ const CAPACITY: usize = 20_000;
 /// What stands for a secret in the log.
 const REDACTED: &str = "REDACTED";
 /// JSON keys and form fields whose text is a secret.
-const SECRET_FIELDS: [&str; 11] = [
+const SECRET_FIELDS: [&str; 12] = [
     "access_token",
     "assertion",
     "client_assertion",
@@ -22,6 +22,7 @@ const SECRET_FIELDS: [&str; 11] = [
     "id_token",
     "password",
     "refresh_token",
+    "secret",
     "subject_token",
     "token",
     "token_value",

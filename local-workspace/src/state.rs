@@ -16,12 +16,15 @@ use crate::Options;
 use crate::error::ApiError;
 use crate::faults::Faults;
 use crate::requests::RequestLog;
+use crate::secrets::{Secret, SecretLimit};
 
 /// Tokens that live at least this long are observed before their scopes are inferred, unless told otherwise.
 const AUTOSCOPE_MS: i64 = 30 * DAY_MS;
 /// Numeric id of the first user; principals that are added count on from it.
 const FIRST_PRINCIPAL_ID: u64 = 7_000_000_000_000_001;
-const DAY_MS: i64 = 24 * 60 * 60 * 1000;
+pub(crate) const DAY_MS: i64 = 24 * 60 * 60 * 1000;
+/// AWS Secrets Manager names this limit for the comments of the tokens that it rotates.
+const MAX_COMMENT_CHARS: usize = 255;
 
 /// A user or a service principal.
 #[derive(Clone, Debug)]
@@ -33,12 +36,13 @@ pub(crate) struct Principal {
     pub(crate) kind: PrincipalKind,
     /// Member of the group `admins`.
     pub(crate) admin: bool,
+    pub(crate) account_admin: bool,
 }
 
 #[derive(Clone, Debug)]
 pub(crate) enum PrincipalKind {
     User,
-    /// Holds the SHA-256 of the OAuth client secret.
+    /// Holds the SHA-256 of the client secret that it was registered with, which is none of [`State::secrets`].
     ServicePrincipal {
         secret_hash: String,
     },
@@ -279,6 +283,7 @@ pub(crate) struct Settings {
     /// False takes CAN_USE on tokens from everybody, admins included.
     pub(crate) can_use_tokens: bool,
     pub(crate) on_behalf_of_enabled: bool,
+    pub(crate) secret_limit: SecretLimit,
 }
 
 /// Everything that changes while the program runs.
@@ -287,6 +292,10 @@ pub(crate) struct State {
     clock_offset_ms: i64,
     pub(crate) settings: Settings,
     pub(crate) principals: Vec<Principal>,
+    /// Ids are not used again.
+    next_principal_id: u64,
+    /// Every secret made through the API, oldest first.
+    pub(crate) secrets: Vec<Secret>,
     pub(crate) workspaces: BTreeMap<String, WorkspaceState>,
     pub(crate) default_workspace: String,
     pub(crate) account_id: String,
@@ -327,6 +336,7 @@ impl State {
             display_name: "Local Admin".to_owned(),
             kind: PrincipalKind::User,
             admin: true,
+            account_admin: true,
         };
         let mut workspace =
             WorkspaceState::new(options.workspace_id.clone(), "local-workspace".to_owned(), None);
@@ -341,8 +351,11 @@ impl State {
                 tokens_enabled: true,
                 can_use_tokens: true,
                 on_behalf_of_enabled: true,
+                secret_limit: SecretLimit::default(),
             },
             principals: vec![user],
+            next_principal_id: FIRST_PRINCIPAL_ID + 1,
+            secrets: Vec::new(),
             workspaces: BTreeMap::from([(options.workspace_id.clone(), workspace)]),
             default_workspace: options.workspace_id.clone(),
             account_id: options.account_id.clone(),
@@ -359,8 +372,14 @@ impl State {
             requests: RequestLog::default(),
         };
         if let Some(client) = &options.service_principal {
-            let name = "Local Service Principal".to_owned();
-            state.add_service_principal(&client.client_id, &client.client_secret, name, false);
+            state.add_principal(Principal {
+                id: 0,
+                user_name: client.client_id.clone(),
+                display_name: "Local Service Principal".to_owned(),
+                kind: PrincipalKind::ServicePrincipal { secret_hash: sha256_hex(&client.client_secret) },
+                admin: false,
+                account_admin: false,
+            });
         }
         state
     }
@@ -370,30 +389,63 @@ impl State {
         FIRST_PRINCIPAL_ID
     }
 
-    /// Adds a service principal, or replaces the one with the same application id; returns its numeric id.
-    pub(crate) fn add_service_principal(
-        &mut self,
-        application_id: &str,
-        client_secret: &str,
-        display_name: String,
-        admin: bool,
-    ) -> u64 {
-        // The first principal is the admin user, whatever its name.
-        let known = self.principals.iter().skip(1).position(|known| known.user_name == application_id);
-        let at = known.map_or(self.principals.len(), |position| position + 1);
-        let principal = Principal {
-            id: FIRST_PRINCIPAL_ID + at as u64,
-            user_name: application_id.to_owned(),
-            display_name,
-            kind: PrincipalKind::ServicePrincipal { secret_hash: sha256_hex(client_secret) },
-            admin,
+    /// Adds a principal, or replaces the one of its kind and name; returns its numeric id, which stays the same.
+    pub(crate) fn add_principal(&mut self, mut principal: Principal) -> u64 {
+        let same_kind = |known: &Principal| {
+            std::mem::discriminant(&known.kind) == std::mem::discriminant(&principal.kind)
         };
-        let id = principal.id;
-        match self.principals.get_mut(at) {
-            Some(known) => *known = principal,
-            None => self.principals.push(principal),
+        let known = self
+            .principals
+            .iter_mut()
+            .find(|known| same_kind(known) && known.user_name == principal.user_name);
+        match known {
+            Some(known) => {
+                principal.id = known.id;
+                *known = principal;
+                known.id
+            }
+            None => {
+                principal.id = self.next_principal_id;
+                self.next_principal_id += 1;
+                let id = principal.id;
+                self.principals.push(principal);
+                id
+            }
         }
-        id
+    }
+
+    /// Removes a service principal; its secrets and tokens stop working.
+    pub(crate) fn delete_service_principal(&mut self, id: u64) {
+        let now_ms = self.now_ms();
+        let Some(at) = self.principals.iter().position(|principal| principal.id == id) else { return };
+        let principal = self.principals.remove(at);
+        for workspace in self.workspaces.values_mut() {
+            workspace.token_acl.remove(&("service_principal_name".to_owned(), principal.user_name.clone()));
+            for token in workspace.tokens.iter_mut().filter(|token| token.owner == id) {
+                token.revoked_at_ms.get_or_insert(now_ms);
+            }
+        }
+        for secret in self.secrets.iter_mut().filter(|secret| secret.principal == id) {
+            secret.deleted = true;
+        }
+        self.access_tokens.retain(|_, token| token.principal != id);
+    }
+
+    /// The service principal with this numeric id.
+    pub(crate) fn service_principal(&self, id: &str) -> Result<&Principal, ApiError> {
+        id.parse()
+            .ok()
+            .and_then(|id| self.principal(id))
+            .filter(|principal| matches!(principal.kind, PrincipalKind::ServicePrincipal { .. }))
+            .ok_or_else(|| ApiError::does_not_exist(format!("Service principal {id} does not exist.")))
+    }
+
+    /// The service principal with this application id.
+    pub(crate) fn service_principal_named(&self, application_id: &str) -> Option<&Principal> {
+        self.principals.iter().find(|principal| {
+            matches!(principal.kind, PrincipalKind::ServicePrincipal { .. })
+                && principal.user_name == application_id
+        })
     }
 
     /// The workspace's time, in milliseconds since the epoch.
@@ -555,6 +607,7 @@ impl State {
             given => given.or(max_seconds),
         };
         check_scope_names(&new.scopes)?;
+        check_comment(new.comment.as_deref())?;
         let quota = self.settings.quota;
         let quota_status = self.settings.quota_status;
         let workspace = self.workspace_mut(workspace_id)?;
@@ -599,6 +652,9 @@ pub(crate) fn patch_token(
         )));
     }
     let scopes = scopes.unwrap_or_default();
+    if fields.contains(&"comment") {
+        check_comment(comment.as_deref())?;
+    }
     if fields.contains(&"scopes") {
         check_scope_names(&scopes)?;
         token.scopes = scopes;
@@ -609,7 +665,16 @@ pub(crate) fn patch_token(
     Ok(())
 }
 
-fn check_scope_names(scopes: &[String]) -> Result<(), ApiError> {
+fn check_comment(comment: Option<&str>) -> Result<(), ApiError> {
+    if comment.is_some_and(|comment| comment.chars().count() > MAX_COMMENT_CHARS) {
+        return Err(ApiError::invalid_parameter(format!(
+            "comment: must not be longer than {MAX_COMMENT_CHARS} characters"
+        )));
+    }
+    Ok(())
+}
+
+pub(crate) fn check_scope_names(scopes: &[String]) -> Result<(), ApiError> {
     if scopes.iter().any(|scope| scope.trim().is_empty()) {
         return Err(ApiError::invalid_parameter("scopes: a scope must not be empty"));
     }
@@ -619,7 +684,8 @@ fn check_scope_names(scopes: &[String]) -> Result<(), ApiError> {
 /// The API scope that a request needs, for the APIs served here.
 fn scope_of(path: &str) -> Option<&'static str> {
     let path = path.strip_prefix("/api/2.0/")?;
-    if path.starts_with("token") || path.starts_with("permissions/authorization") {
+    let secrets = path.starts_with("accounts/") && path.contains("/credentials/secrets");
+    if secrets || path.starts_with("token") || path.starts_with("permissions/authorization") {
         Some("authentication")
     } else if path.starts_with("preview/scim") {
         Some("scim")
@@ -628,7 +694,7 @@ fn scope_of(path: &str) -> Option<&'static str> {
     }
 }
 
-/// Only the token APIs check scopes: theirs is documented, that of the others isn't.
+/// Only the APIs of tokens and secrets check scopes: theirs is documented, that of the others isn't.
 fn check_scope(held: &[impl AsRef<str>], needed: Option<&str>) -> Result<(), ApiError> {
     let refused = needed == Some("authentication")
         && !held.is_empty()

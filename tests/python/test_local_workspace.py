@@ -5,9 +5,11 @@ LOCAL_WORKSPACE_BIN names the program.
 
 import json
 import os
+import re
 import subprocess
 import time
 import urllib.request
+from datetime import datetime
 
 import pytest
 from databricks.sdk import AccountClient, WorkspaceClient, errors
@@ -286,8 +288,121 @@ def test_token_management(local):
     assert updated.comment == "renamed"
     management.delete(robots)
     assert [info.token_id for info in management.list()] == [own]
+    for wrong in ["nobody", str(info.owner_id)]:
+        with pytest.raises(errors.InvalidParameterValue, match="expected to have application id of the service"):
+            management.create_obo_token(wrong)
+
+
+def test_tokens_on_behalf_of_a_principal(local):
+    management = local.client().token_management
+    robot = local.variables["DATABRICKS_CLIENT_ID"]
+    made = management.create_obo_token(robot, comment="c", lifetime_seconds=60, scopes=["scim"])
+    token_id = made.token_info.token_id
+    assert (made.token_info.comment, made.token_info.scopes) == ("c", ["scim"])
+    assert made.token_info.expiry_time - made.token_info.creation_time == 60_000
+    with pytest.raises(errors.InvalidParameterValue, match="requirement failed: Invalid timeout: 0"):
+        management.create_obo_token(robot, lifetime_seconds=0)
+    with pytest.raises(errors.PermissionDenied):
+        local.machine_client().token_management.create_obo_token(robot)
+
+    # An expired token is still found by its id, a deleted one is not.
+    local.control("/clock", {"advance_ms": 60_000})
+    with pytest.raises(errors.PermissionDenied, match="Invalid access token"):
+        local.client(token=made.token_value).current_user.me()
+    assert management.get(token_id).token_info.comment == "c"
+    assert list(management.list()) == []
+    management.delete(token_id)
     with pytest.raises(errors.ResourceDoesNotExist):
-        management.create_obo_token("nobody")
+        management.get(token_id)
+
+
+def test_a_second_user(local):
+    second = local.client(token=local.control("/users", {"user_name": "second@example.com"})["token"])
+    assert second.current_user.me().user_name == "second@example.com"
+    token_id = second.tokens.create(comment="second's").token_info.token_id
+    admin = local.client()
+    assert list(admin.tokens.list()) == []
+    with pytest.raises(errors.ResourceDoesNotExist):
+        admin.tokens.delete(token_id)
+    assert admin.token_management.get(token_id).token_info.created_by_username == "second@example.com"
+    admin.token_management.delete(token_id)
+    assert list(second.tokens.list()) == []
+
+
+def robot_id(local):
+    """Numeric id of the service principal that the program was started with."""
+    robot = local.variables["DATABRICKS_CLIENT_ID"]
+    (found,) = [one["id"] for one in local.control("/state")["principals"] if one["user_name"] == robot]
+    return str(found)
+
+
+def check_secrets(local, api):
+    """Creates, lists, uses and deletes secrets through one of the two APIs."""
+    robot = local.variables["DATABRICKS_CLIENT_ID"]
+    principal = robot_id(local)
+    assert list(api.list(principal)) == []
+    made = api.create(principal, lifetime="3600s")
+    assert re.fullmatch("dose[0-9a-f]{32}", made.secret)
+    assert re.fullmatch("[0-9a-f]{64}", made.id)
+    created, expires = (
+        datetime.strptime(text, "%Y-%m-%dT%H:%M:%S.%f%z") for text in (made.create_time, made.expire_time)
+    )
+    assert (expires - created).total_seconds() == 3600
+    assert abs(created.timestamp() - time.time()) < 60
+    (info,) = api.list(principal)
+    listed = (info.id, info.secret_hash, info.create_time, info.expire_time, info.status)
+    assert listed == (made.id, made.secret_hash, made.create_time, made.expire_time, "ACTIVE")
+
+    client = local.client(client_id=robot, client_secret=made.secret)
+    assert client.current_user.me().user_name == robot
+    scoped = api.create(principal, scopes=["scim"])
+    assert scoped.scopes == ["scim"]
+    client = local.client(client_id=robot, client_secret=scoped.secret)
+    assert client.current_user.me().user_name == robot
+    with pytest.raises(errors.PermissionDenied, match="authentication"):
+        list(client.tokens.list())
+
+    for _ in range(3):
+        api.create(principal)
+    assert len(list(api.list(principal, page_size=2))) == 5
+    with pytest.raises(errors.BadRequest) as caught:
+        api.create(principal)
+    assert caught.value.error_code == "QUOTA_EXCEEDED"
+    api.delete(principal, made.id)
+    assert made.id not in [info.id for info in api.list(principal)]
+    with pytest.raises(ValueError, match="invalid_client"):
+        local.client(client_id=robot, client_secret=made.secret).current_user.me()
+    with pytest.raises(errors.ResourceDoesNotExist, match=made.id):
+        api.delete(principal, made.id)
+    with pytest.raises(errors.ResourceDoesNotExist, match="principal 1 does not exist"):
+        api.create("1")
+    # The secret that it was started with is none of those.
+    assert local.machine_client().current_user.me().user_name == robot
+
+
+def account_client(local):
+    local.control("/host-metadata", {"host_type": "account"})
+    return AccountClient(
+        host=local.host,
+        account_id=local.control("/state")["account_id"],
+        client_id=local.variables["DATABRICKS_CLIENT_ID"],
+        client_secret=local.variables["DATABRICKS_CLIENT_SECRET"],
+    )
+
+
+def test_secrets_of_the_account(local):
+    api = account_client(local).service_principal_secrets
+    with pytest.raises(errors.PermissionDenied, match="users without account admin status"):
+        list(api.list(robot_id(local)))
+    local.control("/principals/" + robot_id(local), {"account_admin": True})
+    local.control("/host-metadata", {})
+    check_secrets(local, api)
+
+
+def test_secrets_through_the_workspace(local):
+    check_secrets(local, local.client().service_principal_secrets_proxy)
+    with pytest.raises(errors.PermissionDenied):
+        list(local.machine_client().service_principal_secrets_proxy.list(robot_id(local)))
 
 
 def test_only_admins_manage_tokens(local):
@@ -321,18 +436,11 @@ def test_permissions(local):
 
 def test_accounts(local):
     local.control("/workspaces", {"workspace_id": "42", "deployment_name": "dep"})
-    local.control("/host-metadata", {"host_type": "account"})
-    account_id = local.control("/state")["account_id"]
-    account = AccountClient(
-        host=local.host,
-        account_id=account_id,
-        client_id=local.variables["DATABRICKS_CLIENT_ID"],
-        client_secret=local.variables["DATABRICKS_CLIENT_SECRET"],
-    )
+    account = account_client(local)
     workspace = account.workspaces.get(42)
     assert (workspace.workspace_id, workspace.deployment_name) == (42, "dep")
     assert {workspace.workspace_id for workspace in account.workspaces.list()} == {42, 1234567890123456}
-    assert local.requests(f"/oidc/accounts/{account_id}/v1/token")
+    assert local.requests(f"/oidc/accounts/{account.config.account_id}/v1/token")
 
 
 def test_a_workspace_behind_a_unified_host(local):

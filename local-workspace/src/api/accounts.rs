@@ -1,4 +1,4 @@
-//! `/api/2.0/accounts`: the workspaces of the account.
+//! `/api/2.0/accounts/{account_id}/workspaces`: the workspaces of the account.
 
 use std::sync::Arc;
 
@@ -20,7 +20,7 @@ pub(super) fn router() -> Router<Arc<App>> {
 }
 
 /// Personal access tokens belong to one workspace, so account APIs don't take them.
-fn check(state: &state::State, caller: &Caller, account_id: &str) -> Result<(), ApiError> {
+pub(super) fn check(state: &state::State, caller: &Caller, account_id: &str) -> Result<(), ApiError> {
     if caller.by_personal_token {
         return Err(ApiError::missing_credential());
     }

@@ -4,6 +4,7 @@ mod accounts;
 mod oidc;
 mod permissions;
 mod scim;
+mod secrets;
 mod stand_ins;
 mod token_management;
 mod tokens;
@@ -34,10 +35,12 @@ pub(crate) fn router(app: Arc<App>) -> Router {
         .merge(token_management::router())
         .merge(permissions::router())
         .merge(scim::router())
+        .merge(secrets::proxy_router())
         .route_layer(middleware::from_fn_with_state(app.clone(), well_known::login_redirect));
     Router::new()
         .merge(workspace_apis)
         .merge(accounts::router())
+        .merge(secrets::account_router())
         .merge(well_known::router())
         .merge(oidc::router())
         .merge(stand_ins::router())

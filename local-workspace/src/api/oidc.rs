@@ -18,9 +18,7 @@ use super::ok;
 use super::well_known::host_document;
 use crate::error::{ApiError, json_response};
 use crate::server::{App, BaseUrl};
-use crate::state::{
-    self, Audience, Credential, Principal, PrincipalKind, SubjectToken, credential, random_hex, sha256_hex,
-};
+use crate::state::{self, Audience, Credential, Principal, SubjectToken, credential, random_hex, sha256_hex};
 
 const CLIENT_CREDENTIALS: &str = "client_credentials";
 const TOKEN_EXCHANGE: &str = "urn:ietf:params:oauth:grant-type:token-exchange";
@@ -119,18 +117,22 @@ fn token(app: &App, base: &str, path: &str, headers: &HeaderMap, body: &[u8]) ->
     let form: Form = form_urlencoded::parse(body).into_owned().collect();
     let mut state = app.state();
     let principal = match form.get("grant_type").map(String::as_str) {
-        Some(CLIENT_CREDENTIALS) => client(&state, headers, &form).cloned(),
-        Some(TOKEN_EXCHANGE) => subject(&state, base, path, &form).cloned(),
+        Some(CLIENT_CREDENTIALS) => client(&state, headers, &form),
+        Some(TOKEN_EXCHANGE) => {
+            subject(&state, base, path, &form).map(|principal| (principal.clone(), Vec::new()))
+        }
         Some(_) => refuse("unsupported_grant_type", "The grant type is not supported"),
         None => refuse("invalid_request", "The parameter grant_type is missing"),
     };
-    let principal = match principal {
-        Ok(principal) => principal,
+    let asked = form.get("scope").filter(|scope| !scope.is_empty()).map_or("all-apis", String::as_str);
+    let (principal, scope) = match principal
+        .and_then(|(principal, allowed)| granted(asked, &allowed).map(|scope| (principal, scope)))
+    {
+        Ok(granted) => granted,
         Err(error) => return error.into_response(),
     };
-    let scope = form.get("scope").filter(|scope| !scope.is_empty()).map_or("all-apis", String::as_str);
     let group = form.get("assume_group").cloned();
-    let access_token = issue(&mut state, base, &principal, scope, group);
+    let access_token = issue(&mut state, base, &principal, &scope, group);
     let mut response = ok(&json!({
         "access_token": access_token,
         "token_type": "Bearer",
@@ -178,12 +180,30 @@ pub(super) fn claims(jwt: &str) -> Option<Value> {
     serde_json::from_slice(&URL_SAFE_NO_PAD.decode(payload).ok()?).ok()
 }
 
-/// The service principal that the client credentials name.
-fn client<'a>(
-    state: &'a state::State,
+/// The scopes of an access token: what is asked for, as far as the secret allows it. All APIs are all that it
+/// allows, since that is what clients ask for who choose nothing.
+fn granted(asked: &str, allowed: &[String]) -> Result<String, OAuthError> {
+    const ALL: &str = "all-apis";
+    if allowed.is_empty() || allowed.iter().any(|scope| scope == ALL) {
+        return Ok(asked.to_owned());
+    }
+    if asked.split_whitespace().any(|scope| scope == ALL) {
+        return Ok(allowed.join(" "));
+    }
+    let kept: Vec<&str> =
+        asked.split_whitespace().filter(|scope| allowed.iter().any(|allowed| allowed == scope)).collect();
+    if kept.is_empty() {
+        return refuse("invalid_scope", "The client secret does not allow the requested scopes");
+    }
+    Ok(kept.join(" "))
+}
+
+/// The service principal that the client credentials name, and the scopes of its secret.
+fn client(
+    state: &state::State,
     headers: &HeaderMap,
     form: &Form,
-) -> Result<&'a Principal, OAuthError> {
+) -> Result<(Principal, Vec<String>), OAuthError> {
     let (id, secret) = match credential(headers) {
         Some(Credential::Basic { user, password }) => (user, password),
         _ => match (form.get("client_id"), form.get("client_secret")) {
@@ -194,14 +214,9 @@ fn client<'a>(
     // RFC 6749 has id and secret form-encoded before they become Basic credentials; not every client does it.
     let found = [(id.clone(), secret.clone()), (form_decoded(&id), form_decoded(&secret))]
         .into_iter()
-        .find_map(|(id, secret)| {
-            state.principal_named(&id).filter(|principal| match &principal.kind {
-                PrincipalKind::ServicePrincipal { secret_hash } => *secret_hash == sha256_hex(&secret),
-                PrincipalKind::User => false,
-            })
-        });
+        .find_map(|(id, secret)| state.client(&id, &secret));
     match found {
-        Some(principal) => Ok(principal),
+        Some((principal, scopes)) => Ok((principal.clone(), scopes.to_vec())),
         None => refuse("invalid_client", "Client authentication failed"),
     }
 }

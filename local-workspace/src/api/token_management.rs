@@ -13,7 +13,7 @@ use super::tokens::{CreateFields, UpdateFields};
 use super::{CreatedToken, Payload, TokenList, empty, ok};
 use crate::error::ApiError;
 use crate::server::App;
-use crate::state::{self, Caller, PrincipalKind, PublicTokenInfo, Token};
+use crate::state::{self, Caller, PublicTokenInfo, Token};
 
 pub(super) fn router() -> Router<Arc<App>> {
     Router::new()
@@ -49,6 +49,7 @@ fn info<'a>(state: &'a state::State, workspace_id: &str, token: &'a Token) -> To
     }
 }
 
+/// An expired token is still found by its id, a revoked one isn't.
 fn unknown(token_id: &str) -> ApiError {
     ApiError::does_not_exist(format!("Token with id {token_id} does not exist."))
 }
@@ -92,7 +93,7 @@ async fn get_one(
     let token = state
         .workspace(&caller.workspace_id)?
         .token(&token_id)
-        .filter(|token| token.is_live(state.now_ms()))
+        .filter(|token| token.revoked_at_ms.is_none())
         .ok_or_else(|| unknown(&token_id))?;
     Ok(ok(&json!({"token_info": info(&state, &caller.workspace_id, token)})))
 }
@@ -108,7 +109,7 @@ async fn delete(
     state
         .workspace_mut(&caller.workspace_id)?
         .token_mut(&token_id)
-        .filter(|token| token.is_live(now_ms))
+        .filter(|token| token.revoked_at_ms.is_none())
         .ok_or_else(|| unknown(&token_id))?
         .revoked_at_ms = Some(now_ms);
     Ok(empty())
@@ -122,11 +123,10 @@ async fn update(
 ) -> Result<Response, ApiError> {
     caller.check_admin()?;
     let mut state = app.state();
-    let now_ms = state.now_ms();
     let token = state
         .workspace_mut(&caller.workspace_id)?
         .token_mut(&token_id)
-        .filter(|token| token.is_live(now_ms))
+        .filter(|token| token.revoked_at_ms.is_none())
         .ok_or_else(|| unknown(&token_id))?;
     fields.apply(token)?;
     let token = token.clone();
@@ -154,19 +154,10 @@ async fn create_on_behalf(
             "On-behalf-of token creation for service principals is not enabled for this workspace",
         ));
     }
-    if fields.application_id.is_empty() {
-        return Err(ApiError::invalid_parameter("application_id must be given"));
-    }
-    let owner = state
-        .principal_named(&fields.application_id)
-        .filter(|principal| matches!(principal.kind, PrincipalKind::ServicePrincipal { .. }))
-        .map(|principal| principal.id)
-        .ok_or_else(|| {
-            ApiError::does_not_exist(format!(
-                "Service principal with application id {} does not exist.",
-                fields.application_id
-            ))
-        })?;
+    let owner =
+        state.service_principal_named(&fields.application_id).map(|principal| principal.id).ok_or_else(
+            || ApiError::invalid_parameter("expected to have application id of the service principal"),
+        )?;
     let (value, token) =
         state.create_token(&caller.workspace_id, owner, caller.principal.id, fields.token.into())?;
     let token_info = info(&state, &caller.workspace_id, &token);

@@ -1,9 +1,11 @@
 //! Behaviour of the local workspace, seen through HTTP.
 
 mod faults;
+mod identities;
 mod log;
 mod oauth;
 mod program;
+mod secrets;
 mod tokens;
 mod workspaces;
 

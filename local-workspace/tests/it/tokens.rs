@@ -288,8 +288,15 @@ async fn admins_manage_everybodys_tokens() {
     assert_error(local.get_as(&robots_value, LIST).await, 403, 403);
     let gone = local.get(&format!("{tokens}/{robots}")).await;
     assert_error(gone, 404, "RESOURCE_DOES_NOT_EXIST");
-    let unknown = local.post(path, json!({"application_id": "nobody"})).await;
-    assert_error(unknown, 404, "RESOURCE_DOES_NOT_EXIST");
+    // Neither an unknown id nor the numeric one, nor a user's name.
+    for wrong in [json!("nobody"), json!(info["owner_id"].to_string()), json!("admin@example.com"), json!("")]
+    {
+        let refused = local.post(path, json!({"application_id": wrong})).await;
+        assert_eq!(
+            assert_error(refused, 400, "INVALID_PARAMETER_VALUE"),
+            "expected to have application id of the service principal"
+        );
+    }
     assert_error(local.post(path, json!({})).await, 400, "INVALID_PARAMETER_VALUE");
 
     // A service principal that is no admin has nothing to manage.
