@@ -149,7 +149,7 @@ impl Request {
     }
 
     /// Asks the account, not one of its workspaces.
-    pub(crate) fn to_account(mut self) -> Self {
+    pub(crate) fn at_account(mut self) -> Self {
         self.to_account = true;
         self
     }
@@ -523,7 +523,7 @@ impl Client {
         let zone =
             url.strip_prefix("https://accounts-dod.").or_else(|| url.strip_prefix("https://accounts."))?;
         let path = format!("/api/2.0/accounts/{account}/workspaces/{number}");
-        let request = Request::new(Method::GET, path, None, Repeat::Always).to_account();
+        let request = Request::new(Method::GET, path, None, Repeat::Always).at_account();
         match self.send::<WorkspaceReply>(ctx, &request).await {
             Ok(Reply { body: workspace, .. }) => {
                 let host = Host::parse(&format!("https://{}.{zone}", workspace.deployment_name)).ok()?;

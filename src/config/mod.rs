@@ -253,7 +253,10 @@ pub fn same(name: &str, old: Option<&Value>, new: Option<&Value>) -> bool {
         return false;
     }
     let Some(attribute) = ATTRIBUTES.iter().find(|attribute| attribute.name == name) else {
-        return old == new;
+        return match (old, new) {
+            (Some(old), Some(new)) => crate::property::same(old, new),
+            (old, new) => old.is_none() && new.is_none(),
+        };
     };
     let read = |value: Option<&Value>| {
         let mut attributes = Attributes::default();

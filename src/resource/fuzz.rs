@@ -11,7 +11,7 @@ use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::runtime::Runtime;
 
-use super::{ALL, Diff, Known, State};
+use super::{ALL, Diff, Known, Resource, State};
 use crate::client::Client;
 use crate::config::Config;
 use crate::context::{BoxFuture, Clock, Context, Reporter, Severity};
@@ -92,7 +92,7 @@ fn reply<D: Driver>(driver: &mut D) -> Reply {
     let status = pick(driver, STATUSES);
     let name = pick(driver, &[None, Some("retry-after"), Some("location"), Some("x-databricks-org-id")]);
     let header = name.map(|name| (name, pick(driver, TEXTS)));
-    let body = match byte(driver) % 6 {
+    let body = match byte(driver) % 8 {
         0 => (0..byte(driver)).map(|_| byte(driver)).collect(),
         1 => pick(driver, TEXTS).into(),
         2 => json!({ "error_code": json(driver, 2), "message": json(driver, 2), "error": json(driver, 2) })
@@ -101,6 +101,13 @@ fn reply<D: Driver>(driver: &mut D) -> Reply {
         3 => json!({ "token_infos": (0..byte(driver) % 4).map(|_| info(driver)).collect::<Json>() })
             .to_string()
             .into_bytes(),
+        4 => json!({
+            "secrets": (0..byte(driver) % 7).map(|_| secret(driver, false)).collect::<Json>(),
+            "next_page_token": if byte(driver) > 200 { pick(driver, TEXTS) } else { "" },
+        })
+        .to_string()
+        .into_bytes(),
+        5 => secret(driver, status == 200).to_string().into_bytes(),
         _ => {
             // Only a good answer holds a token.
             let value = if status == 200 && byte(driver) > 0 { json!(HUSH) } else { json(driver, 1) };
@@ -108,6 +115,19 @@ fn reply<D: Driver>(driver: &mut D) -> Reply {
         }
     };
     Reply { status, header, body }
+}
+
+fn secret<D: Driver>(driver: &mut D, with_value: bool) -> Json {
+    let mut secret = json!({ "id": pick(driver, TEXTS), "create_time": pick(driver, TEXTS) });
+    secret["expire_time"] =
+        json!(pick(driver, &["", "2020-01-01T00:00:00.000Z", "9999-12-31T23:59:59Z", "x"]));
+    if byte(driver) > 200 {
+        secret["scopes"] = json(driver, 2);
+    }
+    if with_value && byte(driver) > 0 {
+        secret["secret"] = json!(HUSH);
+    }
+    secret
 }
 
 fn info<D: Driver>(driver: &mut D) -> Json {
@@ -269,48 +289,69 @@ fn inputs(which: u8) -> Map {
 
 /// A state that the engine may keep: its token is secret, and nothing prints it.
 #[track_caller]
-fn sound(outputs: &Map) {
-    assert!(matches!(&outputs["tokenValue"], Value::Secret(_)));
+fn sound(outputs: &Map, value: &str) {
+    assert!(matches!(&outputs[value], Value::Secret(_)));
     assert!(!outputs.values().any(Value::has_unknown));
     assert!(!format!("{outputs:?}").contains(HUSH), "a secret in the clear");
 }
 
+/// A type of resource, what its inputs need, and the output that holds the credential.
+fn kind(which: u8) -> (&'static dyn Resource, Option<(&'static str, &'static str)>, &'static str) {
+    let (name, needed, value) = match which >> 6 {
+        2 => ("databricks:index/oboToken:OboToken", Some(("applicationId", "a")), "tokenValue"),
+        3 => (
+            "databricks:index/servicePrincipalSecret:ServicePrincipalSecret",
+            Some(("servicePrincipalId", "12345")),
+            "secret",
+        ),
+        _ => ("databricks:index/token:Token", None, "tokenValue"),
+    };
+    let resource = ALL.iter().find(|resource| resource.type_token() == name).expect("a known type");
+    (*resource, needed, value)
+}
+
 #[test]
 fn answers() {
+    assert_eq!(ALL.len(), 3, "each resource has its turn below");
     let world = World::new();
     bolero::check!(name = "answers").with_generator(Cases).with_iterations(0).for_each(|case| {
         let World { runtime, script, client, ctx } = &*world;
-        let [token] = ALL else { panic!("a target for each resource") };
+        let (resource, needed, value) = kind(case.inputs);
         script.set(&case.replies);
+        let inputs = |which: u8| {
+            let mut inputs = inputs(which);
+            inputs.extend(needed.map(|(name, text)| (name.to_owned(), text.into())));
+            inputs
+        };
         let news = inputs(case.inputs);
         let known = || {
             let inputs = inputs(case.inputs.rotate_left(3));
             let mut outputs = inputs.clone();
-            outputs.insert("tokenValue".into(), Value::secret(HUSH.into()));
+            outputs.insert(value.into(), Value::secret(HUSH.into()));
             State { inputs, outputs }
         };
         let outcome = runtime.block_on(async {
             let outputs = match case.operation % 6 {
                 0 | 1 => {
-                    let created = token.create(client, ctx, news.clone()).await?;
+                    let created = resource.create(client, ctx, news.clone()).await?;
                     assert!(!created.id.is_empty(), "a resource without an id");
                     created.outputs
                 }
-                2 => token.update(client, ctx, "i", known(), news.clone()).await?,
-                3 => match token.read(client, ctx, "i", Known::State(known())).await? {
+                2 => resource.update(client, ctx, "i", known(), news.clone()).await?,
+                3 => match resource.read(client, ctx, "i", Known::State(known())).await? {
                     Some(found) => found.state.outputs,
                     None => return Ok(()),
                 },
-                4 => match token.read(client, ctx, "i", Known::Nothing).await? {
+                4 => match resource.read(client, ctx, "i", Known::Nothing).await? {
                     Some(found) => found.state.outputs,
                     None => return Ok(()),
                 },
                 _ => {
-                    token.list(client, ctx, &Map::new()).await?;
-                    return token.delete(client, ctx, "i", &known().outputs).await;
+                    resource.list(client, ctx, &known().inputs).await?;
+                    return resource.delete(client, ctx, "i", &known().outputs).await;
                 }
             };
-            sound(&outputs);
+            sound(&outputs, value);
             let diff = Diff {
                 id: "t",
                 old_inputs: &known().inputs,
@@ -319,7 +360,7 @@ fn answers() {
                 ignore: &[],
                 refresh: false,
             };
-            token.diff(client, ctx, diff).await.map(drop)
+            resource.diff(client, ctx, diff).await.map(drop)
         });
         if let Err(error) = outcome {
             assert!(!error.to_string().contains(HUSH), "a secret in an error: {error}");

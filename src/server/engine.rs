@@ -10,7 +10,7 @@ use super::proto::pulumirpc::engine_client::EngineClient;
 use crate::context::{BoxFuture, Reporter, Severity};
 
 /// How long the engine may take for a message; nothing waits longer for it.
-const PATIENCE: Duration = Duration::from_secs(1);
+const LOG_TIMEOUT: Duration = Duration::from_secs(1);
 
 /// The engine's log. Silent until the engine has said where it is, and when it is gone.
 #[derive(Default)]
@@ -20,7 +20,7 @@ impl EngineLog {
     /// Sends messages to the engine at `address` (host:port) from now on. Connects with the first one.
     pub(super) fn connect(&self, address: &str) {
         let Ok(endpoint) = Endpoint::from_shared(format!("http://{address}")) else { return };
-        let channel = endpoint.connect_timeout(PATIENCE).timeout(PATIENCE).connect_lazy();
+        let channel = endpoint.connect_timeout(LOG_TIMEOUT).timeout(LOG_TIMEOUT).connect_lazy();
         *self.0.lock().unwrap_or_else(PoisonError::into_inner) = Some(EngineClient::new(channel));
     }
 }
@@ -43,7 +43,7 @@ impl Reporter for EngineLog {
                 ephemeral: severity == Severity::Status,
             };
             // The engine may be gone, and no operation depends on its log.
-            let _ = tokio::time::timeout(PATIENCE, client.log(request)).await;
+            let _ = tokio::time::timeout(LOG_TIMEOUT, client.log(request)).await;
         })
     }
 }

@@ -15,7 +15,7 @@ use crate::client::Client;
 use crate::config::{self, Config};
 use crate::context::{Clock, Context, Severity};
 use crate::env::Env;
-use crate::property::{Change, Changes, Failure, Kind, Map, Row, normalized};
+use crate::property::{Change, Changes, Failure, Kind, Map, Row, is_internal, stated};
 use crate::resource::{self, Created, Found, Known, Resource, State, Verdict, date};
 use crate::schema;
 
@@ -162,18 +162,20 @@ fn diff_response(changes: &Changes, input_diff: bool) -> Response<pb::DiffRespon
 /// Changes of a provider's own configuration: updates, never a replacement. The same workspace has several host
 /// names, and a replaced provider would replace every token.
 fn config_changes(old: &Map, new: &Map) -> Changes {
-    let (old, new) = (normalized(old), normalized(new));
     let mut changes: Changes = old
         .keys()
         .chain(new.keys())
-        .filter(|name| !config::same(name, old.get(*name), new.get(*name)))
-        .map(|name| {
-            let kind = match (old.get(name), new.get(name)) {
-                (None, _) => Kind::Added,
-                (_, None) => Kind::Removed,
-                _ => Kind::Changed,
+        .filter(|name| !is_internal(name))
+        .filter_map(|name| {
+            let (old, new) = (stated(old, name), stated(new, name));
+            let kind = match (old, new) {
+                (None, None) => return None,
+                _ if config::same(name, old, new) => return None,
+                (None, Some(_)) => Kind::Added,
+                (Some(_), None) => Kind::Removed,
+                (Some(_), Some(_)) => Kind::Changed,
             };
-            (name.clone(), (kind, Change::Update))
+            Some((name.clone(), (kind, Change::Update)))
         })
         .collect();
     // Another version of the plugin alone, or another place that it comes from, is no change to what it manages.
