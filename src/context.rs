@@ -2,43 +2,11 @@
 //! reasons to give up waiting.
 
 use std::fmt;
-use std::future::Future;
-use std::pin::Pin;
 use std::sync::Arc;
-use std::time::{Duration, SystemTime};
+use std::time::SystemTime;
 
+pub use databricks_auth::clock::{BoxFuture, Clock, SystemClock};
 use tokio_util::sync::CancellationToken;
-
-/// A future that may be boxed behind `dyn`.
-pub type BoxFuture<'a, T> = Pin<Box<dyn Future<Output = T> + Send + 'a>>;
-
-/// The time of day and the passing of time. Tests have a clock of their own.
-pub trait Clock: Send + Sync + 'static {
-    /// The time of day.
-    fn now(&self) -> SystemTime;
-    /// Waits.
-    fn sleep(&self, duration: Duration) -> BoxFuture<'static, ()>;
-
-    /// The time of day in milliseconds since 1970, as Databricks counts it.
-    fn now_ms(&self) -> i64 {
-        let since = self.now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
-        i64::try_from(since.as_millis()).unwrap_or(i64::MAX)
-    }
-}
-
-/// The clock of the machine.
-#[derive(Clone, Copy, Debug)]
-pub struct SystemClock;
-
-impl Clock for SystemClock {
-    fn now(&self) -> SystemTime {
-        SystemTime::now()
-    }
-
-    fn sleep(&self, duration: Duration) -> BoxFuture<'static, ()> {
-        Box::pin(tokio::time::sleep(duration))
-    }
-}
 
 /// How a message to the user is shown.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

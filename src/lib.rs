@@ -1,17 +1,19 @@
 //! A Pulumi native resource provider for Databricks credentials.
 //!
 //! One direction through the program: an rpc of the engine arrives at [`server`], which turns the wire's structs into
-//! [`property`] values and calls a [`resource`]; the resource reads its typed inputs and calls the [`databricks`]
-//! client; typed outputs go back the same way. [`config`] says where the workspace is and how to sign in.
+//! [`property`] values and calls a [`resource`]; the resource reads its typed inputs and makes the calls of an [`api`],
+//! which the [`client`] sends; typed outputs go back the same way. [`config`] says where the workspace is and how to
+//! sign in, which the crate [`databricks_auth`] does.
 //!
-//! Protobuf types live only in `server`, HTTP types only in `databricks`.
+//! Protobuf types live only in `server`, and the HTTP library only in `databricks_auth`.
 
 pub mod api;
 pub mod client;
 pub mod config;
 pub mod context;
-pub mod env;
 pub mod property;
 pub mod resource;
 pub mod schema;
 pub mod server;
+
+pub use databricks_auth::env;

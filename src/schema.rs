@@ -2,7 +2,7 @@
 
 use serde_json::{Map as Object, Value as Json, json};
 
-use crate::config::{ATTRIBUTES, Attribute};
+use crate::config::{ATTRIBUTES, Attribute, AttributeKind};
 use crate::property::Row;
 use crate::resource::{self, Definition};
 
@@ -23,7 +23,7 @@ pub fn package() -> Json {
         ATTRIBUTES.iter().map(|attribute| (attribute.name.to_owned(), config_property(attribute))).collect();
     let strings: Object<String, Json> = ATTRIBUTES
         .iter()
-        .filter(|attribute| (attribute.schema)()["type"] == "string")
+        .filter(|attribute| matches!(attribute.kind, AttributeKind::Text | AttributeKind::Credential))
         .map(|attribute| (attribute.name.to_owned(), config_property(attribute)))
         .collect();
     let mut types = Object::new();
@@ -78,11 +78,20 @@ pub fn package() -> Json {
 }
 
 fn config_property(attribute: &Attribute) -> Json {
-    let mut property = described((attribute.schema)(), attribute.doc);
+    let mut property = described(config_type(attribute.kind), attribute.doc);
     if attribute.secret && !PUBLIC_IN_SCHEMA.contains(&attribute.name) {
         property["secret"] = json!(true);
     }
     property
+}
+
+fn config_type(kind: AttributeKind) -> Json {
+    match kind {
+        AttributeKind::Text | AttributeKind::Credential => json!({ "type": "string" }),
+        AttributeKind::Flag => json!({ "type": "boolean" }),
+        AttributeKind::Number => json!({ "type": "integer" }),
+        AttributeKind::List => json!({ "type": "array", "items": { "type": "string" } }),
+    }
 }
 
 fn resource_type(definition: &Definition) -> Json {

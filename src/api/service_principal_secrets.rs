@@ -7,10 +7,10 @@ use http::Method;
 use secrecy::SecretString;
 use serde::de::IgnoredAny;
 use serde::{Deserialize, Serialize};
-use serde_json::json;
+use serde_json::{Value as Json, json};
 
 use super::{Minted, not_the_api};
-use crate::client::{Client, Error, Repeat, Request, segment};
+use crate::client::{Client, Error, Repeat, Request};
 use crate::context::Context;
 
 /// How many secrets a service principal may have at a time.
@@ -57,29 +57,17 @@ pub struct Owner {
 }
 
 impl Owner {
-    fn request(
-        &self,
-        method: Method,
-        rest: &str,
-        body: Option<serde_json::Value>,
-        repeat: Repeat,
-    ) -> Request {
-        let principal = segment(&self.service_principal_id);
-        match &self.account_id {
-            Some(account) => {
-                let account = segment(account);
-                let path = format!(
-                    "/api/2.0/accounts/{account}/servicePrincipals/{principal}/credentials/secrets{rest}"
-                );
-                Request::new(method, path, body, repeat).at_account()
-            }
-            None => {
-                let path =
-                    format!("/api/2.0/accounts/servicePrincipals/{principal}/credentials/secrets{rest}");
-                Request::new(method, path, body, repeat)
-            }
-        }
-        .secret_fields(&["secret"])
+    fn request(&self, method: Method, body: Option<Json>, repeat: Repeat) -> Request {
+        let request = Request::new(method, "/api/2.0/accounts", body, repeat);
+        let request = match &self.account_id {
+            Some(account) => request.at_account().segment(account),
+            None => request,
+        };
+        request
+            .then("/servicePrincipals")
+            .segment(&self.service_principal_id)
+            .then("/credentials/secrets")
+            .hiding_fields(&["secret"])
     }
 }
 
@@ -107,7 +95,7 @@ pub async fn create(
     owner: &Owner,
     new: &NewSecret<'_>,
 ) -> Result<Minted<SecretInfo>, Error> {
-    let request = owner.request(Method::POST, "", Some(json!(new)), Repeat::Never);
+    let request = owner.request(Method::POST, Some(json!(new)), Repeat::Never);
     let reply = client.send::<CreateReply>(ctx, &request).await?;
     if reply.body.info.id.is_empty() {
         return Err(not_the_api(client, &request, "the answer names no id of a secret"));
@@ -117,7 +105,7 @@ pub async fn create(
 
 /// Lists the secrets of a service principal, for all who ask at the same time together.
 pub async fn list(client: &Client, ctx: &Context, owner: &Owner) -> Result<Arc<Vec<SecretInfo>>, Error> {
-    let name = owner.request(Method::GET, "", None, Repeat::Always).to_string();
+    let name = owner.request(Method::GET, None, Repeat::Always).to_string();
     let owner = owner.clone();
     client.read_shared(ctx, &name, |client, ctx| async move { fetch(&client, &ctx, &owner).await }).await
 }
@@ -125,8 +113,8 @@ pub async fn list(client: &Client, ctx: &Context, owner: &Owner) -> Result<Arc<V
 async fn fetch(client: &Client, ctx: &Context, owner: &Owner) -> Result<Vec<SecretInfo>, Error> {
     let (mut secrets, mut page) = (Vec::new(), String::new());
     loop {
-        let rest = if page.is_empty() { String::new() } else { format!("?page_token={}", segment(&page)) };
-        let request = owner.request(Method::GET, &rest, None, Repeat::Always);
+        let request = owner.request(Method::GET, None, Repeat::Always);
+        let request = if page.is_empty() { request } else { request.query("page_token", &page) };
         let reply = client.send::<ListReply>(ctx, &request).await?.body;
         // Some other object is not an empty list: every secret would look gone.
         if reply.secrets.is_none() && !reply.other.is_empty() {
@@ -145,7 +133,7 @@ async fn fetch(client: &Client, ctx: &Context, owner: &Owner) -> Result<Vec<Secr
 
 /// Deletes a secret.
 pub async fn delete(client: &Client, ctx: &Context, owner: &Owner, id: &str) -> Result<(), Error> {
-    let request = owner.request(Method::DELETE, &format!("/{}", segment(id)), None, Repeat::Always);
+    let request = owner.request(Method::DELETE, None, Repeat::Always).segment(id);
     client.send::<IgnoredAny>(ctx, &request).await?;
     Ok(())
 }

@@ -6,7 +6,7 @@ use serde::de::IgnoredAny;
 
 use super::tokens::{NewToken, TokenChange, TokenInfo, create_at, list_at};
 use super::{Minted, is_gone, not_the_api};
-use crate::client::{Client, Error, Repeat, Request, segment};
+use crate::client::{Client, Error, Repeat, Request};
 use crate::context::Context;
 
 const TOKENS: &str = "/api/2.0/token-management/tokens";
@@ -28,7 +28,7 @@ pub async fn create_on_behalf_of(
 
 /// Looks a token up by its id; `None` if it does not exist or has expired. Databricks knows expired ones for a while.
 pub async fn get(client: &Client, ctx: &Context, id: &str) -> Result<Option<TokenInfo>, Error> {
-    let request = Request::new(Method::GET, token(id), None, Repeat::Always);
+    let request = Request::new(Method::GET, TOKENS, None, Repeat::Always).segment(id);
     match client.send::<GetReply>(ctx, &request).await {
         Ok(reply) if reply.body.token_info.token_id != id => {
             Err(not_the_api(client, &request, "the answer is about another token"))
@@ -46,19 +46,16 @@ pub async fn list(client: &Client, ctx: &Context) -> Result<Vec<TokenInfo>, Erro
 
 /// Changes the comment or the scopes of a token in place.
 pub async fn update(client: &Client, ctx: &Context, id: &str, change: &TokenChange<'_>) -> Result<(), Error> {
-    let request =
-        Request::new(Method::PATCH, token(id), Some(change.body()), Repeat::Always).hiding(&change.secrets);
+    let request = Request::new(Method::PATCH, TOKENS, Some(change.body()), Repeat::Always)
+        .segment(id)
+        .hiding(&change.secrets);
     client.send::<IgnoredAny>(ctx, &request).await?;
     Ok(())
 }
 
 /// Revokes a token.
 pub async fn delete(client: &Client, ctx: &Context, id: &str) -> Result<(), Error> {
-    let request = Request::new(Method::DELETE, token(id), None, Repeat::Always);
+    let request = Request::new(Method::DELETE, TOKENS, None, Repeat::Always).segment(id);
     client.send::<IgnoredAny>(ctx, &request).await?;
     Ok(())
-}
-
-fn token(id: &str) -> String {
-    format!("{TOKENS}/{}", segment(id))
 }

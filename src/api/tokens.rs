@@ -11,7 +11,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Value as Json, json};
 
 use super::{Minted, not_the_api};
-use crate::client::{Client, Error, Repeat, Request, segment};
+use crate::client::{Client, Error, Repeat, Request};
 use crate::context::Context;
 
 /// A token as Databricks lists it. Times are in milliseconds since 1970.
@@ -181,9 +181,9 @@ impl TokenInfo {
 
 /// Changes the comment or the scopes of a token of the caller in place.
 pub async fn update(client: &Client, ctx: &Context, id: &str, change: &TokenChange<'_>) -> Result<(), Error> {
-    let path = format!("/api/2.0/token/{}", segment(id));
-    let request =
-        Request::new(Method::PATCH, path, Some(change.body()), Repeat::Always).hiding(&change.secrets);
+    let request = Request::new(Method::PATCH, "/api/2.0/token", Some(change.body()), Repeat::Always)
+        .segment(id)
+        .hiding(&change.secrets);
     client.send::<Json>(ctx, &request).await?;
     Ok(())
 }

@@ -3,13 +3,13 @@
 
 use std::time::Instant;
 
-use reqwest::StatusCode;
-use reqwest::header::{HeaderMap, HeaderValue};
+use databricks_auth::redact::{HIDDEN, Redactor};
+use http::StatusCode;
+use http::header::{HeaderMap, HeaderValue};
 use secrecy::SecretString;
 use serde_json::{Map, Value as Json};
 
 use super::Request;
-use super::redact::{HIDDEN, Mask};
 use crate::config::Config;
 
 /// Bytes of a text that are shown where the configuration does not say: as many as Databricks' own tools show.
@@ -17,7 +17,8 @@ const TEXT_BYTES: usize = 96;
 /// Items of a list that are shown.
 const LIST_ITEMS: usize = 20;
 
-/// Properties of requests and answers that are never shown. A comment may be secret in the program that set it.
+/// Properties of requests and answers that are never shown. A request can add to them. A comment may be secret in the
+/// program that set it.
 const SECRET_PROPERTIES: &[&str] = &[
     "access_token",
     "comment",
@@ -34,28 +35,29 @@ const SECRET_HEADERS: &[&str] = &["authorization", "cookie", "proxy-authorizatio
 
 /// Writes one request and its answer to the log.
 pub(super) struct DebugLog<'a> {
-    mask: &'a Mask,
+    redactor: &'a Redactor,
     secrets: &'a [SecretString],
-    secret_fields: &'static [&'static str],
+    secret_fields: &'a [&'static str],
     headers: bool,
     text_bytes: usize,
     started: Instant,
 }
 
 impl<'a> DebugLog<'a> {
-    /// `None` where nobody reads it, so that it costs nothing then. `secrets` are those of this request.
+    /// `None` where nobody reads it, so that it costs nothing then. `secrets` are those of this
+    /// request, and `secret_fields` the names of its secret JSON fields.
     pub(super) fn new(
         config: &Config,
-        mask: &'a Mask,
+        redactor: &'a Redactor,
         secrets: &'a [SecretString],
-        secret_fields: &'static [&'static str],
+        secret_fields: &'a [&'static str],
     ) -> Option<Self> {
         if !tracing::enabled!(tracing::Level::DEBUG) {
             return None;
         }
         let stated = usize::try_from(config.attributes.debug_truncate_bytes).ok().filter(|bytes| *bytes > 0);
         Some(DebugLog {
-            mask,
+            redactor,
             secrets,
             secret_fields,
             headers: config.attributes.debug_headers,
@@ -104,8 +106,9 @@ impl<'a> DebugLog<'a> {
         match value {
             Json::Object(object) => {
                 let property = |(name, value): (&String, &Json)| {
-                    let known = [SECRET_PROPERTIES, self.secret_fields].concat();
-                    let secret = known.contains(&name.as_str()) && !value.is_null();
+                    let name_is_secret =
+                        SECRET_PROPERTIES.iter().chain(self.secret_fields).any(|it| it == name);
+                    let secret = name_is_secret && !value.is_null();
                     (self.hide(name), if secret { HIDDEN.into() } else { self.json(value) })
                 };
                 Json::Object(object.iter().map(property).collect::<Map<_, _>>())
@@ -123,7 +126,7 @@ impl<'a> DebugLog<'a> {
     }
 
     fn hide(&self, text: &str) -> String {
-        self.mask.hide(text, self.secrets)
+        self.redactor.hide(text, self.secrets)
     }
 
     /// A text without credentials, shortened after that, since a part of a credential is not known as one.
@@ -143,11 +146,11 @@ mod tests {
     use std::io;
     use std::sync::{Arc, Mutex};
 
-    use reqwest::Method;
+    use http::Method;
     use serde_json::json;
 
     use super::*;
-    use crate::client::auth::testing::{self, Answer, Clock, Server};
+    use crate::client::testing::{self, Answer, Clock, Server};
     use crate::client::{Client, Repeat};
     use crate::env::Env;
 
@@ -181,12 +184,12 @@ mod tests {
         let _guard = tracing::subscriber::set_default(subscriber);
         let stated = [&[("host", server.url.as_str()), ("token", "pat-in-config")], more].concat();
         let stated = stated.iter().map(|(name, value)| ((*name).to_owned(), (*value).into())).collect();
-        let mut config = Config::resolve(&stated, &Env::default()).unwrap();
+        let mut config = crate::config::resolve(&stated, &Env::default()).unwrap();
         config.attributes.skip_verify = true;
         let clock = Arc::new(Clock::hasty());
         let context = testing::context(clock.clone());
         let request = Request::new(Method::POST, "/api/2.0/x", Some(body), Repeat::IfItDidNotRun);
-        let request = request.hiding(&["secret-of-request"]);
+        let request = request.hiding(&["secret-of-request"]).hiding_fields(&["client_key"]);
         let _ = Client::new(config, Env::default(), clock).send::<Json>(&context, &request).await;
         String::from_utf8(output.0.lock().unwrap().clone()).unwrap()
     }
@@ -203,6 +206,7 @@ mod tests {
             "echo": "you sent pat-in-config",
             "pat-in-config": 1,
             "token": null,
+            "client_key": "hidden-key",
         }));
         let log = log(DEBUG, &[], body, answer).await;
         for shown in [
@@ -217,6 +221,7 @@ mod tests {
             r#"\"echo\":\"you sent ***\""#,
             r#"\"***\":1"#,
             r#"\"token\":null"#,
+            r#"\"client_key\":\"***\""#,
         ] {
             assert!(log.contains(shown), "{shown} is not in {log}");
         }

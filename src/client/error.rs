@@ -4,7 +4,8 @@ use std::time::Duration;
 use serde::Deserialize;
 use serde_json::Value as Json;
 
-use super::auth::AuthError;
+use databricks_auth::AuthError;
+
 use crate::config::ConfigError;
 
 /// Why a request to Databricks has no good answer. No text holds a credential.

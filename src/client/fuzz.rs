@@ -1,13 +1,12 @@
 //! Fuzz targets: what a workspace, or whatever answers in its place, can send. `docs/fuzzing.md` says how to fuzz on.
 
 use std::collections::HashMap;
-use std::time::{Duration, SystemTime};
 
 use secrecy::SecretString;
 use serde_json::Value as Json;
 
-use super::{ApiError, Mask, read_answer, retry};
-use crate::config::Config;
+use super::ApiError;
+use super::send::read_answer;
 
 /// An answer as those that hold a credential are.
 #[derive(serde::Deserialize)]
@@ -47,32 +46,6 @@ fn answer_body() {
         ];
         for error in errors.into_iter().flatten() {
             assert!(!error.contains(HUSH) && error.len() < 300, "the error quotes the answer: {error}");
-        }
-    });
-}
-
-/// Whatever a text quotes, what is known to be a credential or looks like one is not shown.
-#[test]
-fn mask() {
-    const HEX: &str = "0123456789abcdef0123456789abcdef";
-    let known = [SecretString::from("hush-hush")];
-    let mask = Mask::of(&Config::default());
-    bolero::check!(name = "mask").with_iterations(0).for_each(|bytes: &[u8]| {
-        let text = String::from_utf8_lossy(bytes);
-        let hidden = mask.hide(&text, &known);
-        assert!(!hidden.contains("hush-hush"), "{hidden}");
-        assert_eq!(mask.hide(&hidden, &known), hidden);
-        let around = mask.hide(&format!("{text}dapi{HEX}{text}"), &known);
-        assert!(!around.contains(&format!("dapi{HEX}")), "{around}");
-    });
-}
-
-#[test]
-fn retry_after() {
-    bolero::check!(name = "retry_after").with_iterations(0).for_each(|bytes: &[u8]| {
-        let now = SystemTime::UNIX_EPOCH + Duration::from_secs(1_700_000_000);
-        if let Some(wait) = retry::retry_after(&String::from_utf8_lossy(bytes), now) {
-            assert!(now.checked_add(wait).is_some(), "waiting {wait:?} ends after all time");
         }
     });
 }

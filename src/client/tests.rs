@@ -3,14 +3,19 @@
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
+use databricks_auth::transport::LONGEST_BODY;
 use futures_util::future::join_all;
+use http::Method;
+use serde_json::Value as Json;
 use serde_json::json;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpListener;
 
-use crate::context::Clock as _;
+use crate::config;
+use crate::context::{Clock as _, Context};
 
-use super::auth::testing::{Answer, Clock, Seen, Server, context};
+use super::testing::{Answer, Clock, Seen, Server, context};
+use super::workspaces::WorkspaceReply;
 use super::*;
 
 const DESCRIPTION: &str = "/.well-known/databricks-config";
@@ -19,7 +24,7 @@ const DESCRIPTION: &str = "/.well-known/databricks-config";
 fn client(url: &str, more: &[(&str, &str)], clock: &Clock) -> Client {
     let stated = [&[("host", url), ("token", "pat")], more].concat();
     let stated = stated.iter().map(|(name, value)| ((*name).to_owned(), (*value).into())).collect();
-    let mut config = Config::resolve(&stated, &Env::default()).unwrap();
+    let mut config = config::resolve(&stated, &Env::default()).unwrap();
     config.attributes.skip_verify = true;
     Client::new(config, Env::default(), Arc::new(clock.clone()))
 }
@@ -288,9 +293,9 @@ fn a_workspace_on_azure_has_a_resource_id() {
 #[tokio::test]
 async fn an_answer_is_read_up_to_a_bound() {
     let text = |length: usize| Answer::json(format!("\"{}\"", "x".repeat(length - 2)));
-    let (outcome, ..) = ask(Repeat::IfItDidNotRun, &[], vec![text(LONGEST_ANSWER)]).await;
+    let (outcome, ..) = ask(Repeat::IfItDidNotRun, &[], vec![text(LONGEST_BODY)]).await;
     assert!(outcome.is_ok());
-    let (outcome, seen, _) = ask(Repeat::IfItDidNotRun, &[], vec![text(LONGEST_ANSWER + 1)]).await;
+    let (outcome, seen, _) = ask(Repeat::IfItDidNotRun, &[], vec![text(LONGEST_BODY + 1)]).await;
     let error = outcome.unwrap_err();
     assert!(matches!(error, Error::Interrupted { .. }), "{error:?}");
     let text = error.to_string();

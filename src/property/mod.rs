@@ -3,6 +3,9 @@
 //! [`Value`] is what the wire carries. A [`record!`](crate::record) gives it a typed form: each row of a record is a
 //! property, and from the rows come the decoder, the encoder and the schema.
 
+/// The key that tells Pulumi's signed objects, such as secrets, from ordinary ones.
+pub(crate) const SIGNATURE_KEY: &str = "4dabf18193072939515e22adb298388d";
+
 mod diff;
 mod record;
 mod typed;

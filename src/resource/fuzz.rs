@@ -13,7 +13,7 @@ use tokio::runtime::Runtime;
 
 use super::{ALL, Diff, Known, Resource, State};
 use crate::client::Client;
-use crate::config::Config;
+use crate::config;
 use crate::context::{BoxFuture, Clock, Context, Reporter, Severity};
 use crate::env::Env;
 use crate::property::{Map, Value};
@@ -260,7 +260,7 @@ impl World {
         let script = Script::default();
         runtime.spawn(script.clone().serve(listener));
         let clock = Arc::new(Waits(AtomicU64::new(1_700_000_000_000)));
-        let config = Config::resolve(&stated, &Env::default()).unwrap();
+        let config = config::resolve(&stated, &Env::default()).unwrap();
         let client = Client::new(config, Env::default(), clock.clone());
         let ctx = Context {
             urn: String::new(),

@@ -22,9 +22,9 @@ use super::wire;
 use crate::config::ATTRIBUTES;
 use crate::context::SystemClock;
 use crate::env::Env;
+use crate::property::SIGNATURE_KEY as SIGNATURE;
 use crate::property::{Map, Value};
 
-const SIGNATURE: &str = "4dabf18193072939515e22adb298388d";
 const SECRET: &str = "1b47061264138c4ac30d75fd1eb44270";
 const OUTPUT: &str = "d0e6a833031e9bbcd3f4e8bde6ca49a4";
 const RESOURCE: &str = "5cf8f73096256a8f31e491e813e4eb8e";

@@ -12,7 +12,7 @@ use super::proto::pulumirpc as pb;
 use super::proto::pulumirpc::resource_provider_server::ResourceProvider;
 use super::{status, wire};
 use crate::client::Client;
-use crate::config::{self, Config};
+use crate::config;
 use crate::context::{Clock, Context, Severity};
 use crate::env::Env;
 use crate::property::{Change, Changes, Failure, Kind, Map, Row, is_internal, stated};
@@ -246,7 +246,7 @@ impl ResourceProvider for Provider {
             instance.engine.connect(engine);
         }
         let stated = wire::decode_known(request.into_inner().args)?;
-        let config = Config::resolve(&stated, &self.env).map_err(|error| {
+        let config = config::resolve(&stated, &self.env).map_err(|error| {
             Status::invalid_argument(format!("cannot configure the databricks provider: {error}"))
         })?;
         if let Some(warning) = config.warning() {
@@ -640,7 +640,7 @@ mod tests {
     async fn a_bug_in_a_create_names_what_may_exist() {
         let clock: Arc<dyn Clock> = Arc::new(SystemClock);
         let provider = Provider::new(Env::default(), Arc::clone(&clock), None);
-        let config = Config::resolve(&Map::new(), &Env::default()).unwrap();
+        let config = config::resolve(&Map::new(), &Env::default()).unwrap();
         let ctx = Context {
             urn: String::new(),
             resource: "token",

@@ -5,10 +5,9 @@ use prost_types::value::Kind;
 use prost_types::{ListValue, Struct, Value as Wire};
 use tonic::Status;
 
-use crate::property::{Map, Value};
+use crate::property::{Map, SIGNATURE_KEY as SIGNATURE, Value};
 
-/// The key that tells signed objects from ordinary ones, and what it may say.
-const SIGNATURE: &str = "4dabf18193072939515e22adb298388d";
+/// What the key of signed objects may say.
 const SECRET: &str = "1b47061264138c4ac30d75fd1eb44270";
 const OUTPUT: &str = "d0e6a833031e9bbcd3f4e8bde6ca49a4";
 const RESOURCE: &str = "5cf8f73096256a8f31e491e813e4eb8e";

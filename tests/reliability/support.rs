@@ -5,7 +5,7 @@ use std::time::{Duration, SystemTime};
 
 use databricks_local_workspace::{Options, Running, Workspace};
 use pulumi_resource_databricks::client::Client;
-use pulumi_resource_databricks::config::Config;
+use pulumi_resource_databricks::config;
 use pulumi_resource_databricks::context::{BoxFuture, Clock, Context, Reporter, Severity};
 use pulumi_resource_databricks::env::Env;
 use pulumi_resource_databricks::property::{Map, Value};
@@ -46,7 +46,7 @@ impl Local {
             ("token".into(), Value::secret(Value::String(self.running.options().token.clone()))),
             ("rateLimit".into(), Value::Number(1_000_000.0)),
         ]);
-        let config = Config::resolve(&stated, &Env::default()).unwrap();
+        let config = config::resolve(&stated, &Env::default()).unwrap();
         Client::new(config, Env::default(), clock)
     }
 

@@ -1,0 +1,12 @@
+use crate::config::ConfigError;
+
+/// Why there are no credentials. No text holds one.
+#[derive(Clone, Debug, thiserror::Error)]
+#[error("{0}")]
+pub struct AuthError(pub String);
+
+impl From<ConfigError> for AuthError {
+    fn from(error: ConfigError) -> Self {
+        AuthError(error.to_string())
+    }
+}

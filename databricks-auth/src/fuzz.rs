@@ -1,0 +1,35 @@
+//! Fuzz targets: texts that may quote a credential, and waits that a server asks for. `docs/fuzzing.md` says more.
+
+use std::time::{Duration, SystemTime};
+
+use secrecy::SecretString;
+
+use crate::backoff;
+use crate::config::Config;
+use crate::redact::Redactor;
+
+/// Whatever a text quotes, what is known to be a credential or looks like one is not shown.
+#[test]
+fn mask() {
+    const HEX: &str = "0123456789abcdef0123456789abcdef";
+    let known = [SecretString::from("hush-hush")];
+    let redactor = Redactor::of(&Config::default());
+    bolero::check!(name = "mask").with_iterations(0).for_each(|bytes: &[u8]| {
+        let text = String::from_utf8_lossy(bytes);
+        let hidden = redactor.hide(&text, &known);
+        assert!(!hidden.contains("hush-hush"), "{hidden}");
+        assert_eq!(redactor.hide(&hidden, &known), hidden);
+        let around = redactor.hide(&format!("{text}dapi{HEX}{text}"), &known);
+        assert!(!around.contains(&format!("dapi{HEX}")), "{around}");
+    });
+}
+
+#[test]
+fn retry_after() {
+    bolero::check!(name = "retry_after").with_iterations(0).for_each(|bytes: &[u8]| {
+        let now = SystemTime::UNIX_EPOCH + Duration::from_secs(1_700_000_000);
+        if let Some(wait) = backoff::retry_after(&String::from_utf8_lossy(bytes), now) {
+            assert!(now.checked_add(wait).is_some(), "waiting {wait:?} ends after all time");
+        }
+    });
+}

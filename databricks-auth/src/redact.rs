@@ -1,0 +1,135 @@
+//! Hides credentials in what others say: an error body may echo what was sent to it.
+
+use secrecy::{ExposeSecret, SecretString};
+
+use crate::config::Config;
+
+/// What stands in place of a credential.
+pub const HIDDEN: &str = "***";
+
+/// Shorter texts are not hidden: they stand in ordinary words, and no credential is that short.
+const SHORTEST: usize = 4;
+
+/// Shorter paths of secret URLs are not hidden where they stand alone: what makes such a URL secret is a long random part.
+const SHORTEST_PATH: usize = 16;
+
+/// How a personal access token and an OAuth secret of Databricks begin; 32 hexadecimal digits follow.
+const PREFIXES: &[&str] = &["dapi", "dose", "dkea"];
+const DIGITS: usize = 32;
+
+/// The credentials that a client knows.
+#[derive(Debug)]
+pub struct Redactor(Vec<SecretString>);
+
+impl Redactor {
+    /// Every credential of a configuration. Of a URL, its path too, since that is what the server at it sees.
+    pub fn of(config: &Config) -> Self {
+        let credentials = config.attributes.credentials();
+        Redactor(
+            credentials
+                .flat_map(|credential| [Some(credential.clone()), path(credential)])
+                .flatten()
+                .collect(),
+        )
+    }
+
+    /// The text without these credentials, without `more` of them, and without anything that looks like one.
+    pub fn hide(&self, text: &str, more: &[SecretString]) -> String {
+        let mut known: Vec<&str> = self.0.iter().chain(more).map(ExposeSecret::expose_secret).collect();
+        // A credential that is a part of another must not leave the rest of it standing.
+        known.sort_by_key(|credential| std::cmp::Reverse(credential.len()));
+        let mut text = text.to_owned();
+        for credential in known.into_iter().filter(|credential| credential.len() >= SHORTEST) {
+            text = text.replace(credential, HIDDEN);
+        }
+        hide_alike(&text)
+    }
+}
+
+/// Path and query of a URL that is a credential.
+fn path(credential: &SecretString) -> Option<SecretString> {
+    let (_, rest) = credential.expose_secret().split_once("://")?;
+    let path = &rest[rest.find('/')?..];
+    (path.len() >= SHORTEST_PATH).then(|| path.into())
+}
+
+/// Hides what looks like a credential, whoever it belongs to: an answer may quote somebody else's.
+fn hide_alike(text: &str) -> String {
+    let mut shown = String::with_capacity(text.len());
+    let mut rest = text;
+    while let Some(next) = rest.chars().next() {
+        let length = alike(rest);
+        if length > 0 {
+            shown.push_str(HIDDEN);
+            rest = &rest[length..];
+        } else {
+            shown.push(next);
+            rest = &rest[next.len_utf8()..];
+        }
+    }
+    shown
+}
+
+/// Length of the credential that a text begins with; 0 if it begins with none.
+fn alike(text: &str) -> usize {
+    let hexadecimal = |text: &str| text.bytes().take_while(u8::is_ascii_hexdigit).count();
+    for prefix in PREFIXES {
+        if let Some(rest) = text.strip_prefix(prefix) {
+            let digits = hexadecimal(rest);
+            if digits >= DIGITS {
+                // Some tokens end in the number of a region or a key.
+                let tail = rest[digits..].strip_prefix('-').map_or(0, |tail| {
+                    let length = tail.bytes().take_while(u8::is_ascii_digit).count();
+                    if length > 0 { length + 1 } else { 0 }
+                });
+                return prefix.len() + digits + tail;
+            }
+        }
+    }
+    // A JWT: a JSON object, which base64 begins so, and two more parts.
+    if text.starts_with("eyJ") {
+        let of_jwt = |byte: &u8| byte.is_ascii_alphanumeric() || b"-_.".contains(byte);
+        let length = text.bytes().take_while(of_jwt).count();
+        if text[..length].trim_end_matches('.').matches('.').count() >= 2 {
+            return length;
+        }
+    }
+    0
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::env::Env;
+
+    #[test]
+    fn the_path_of_a_secret_url_is_hidden() {
+        let url = "http://localhost:1/0123456789abcdef?x=1";
+        let stated = [("metadataServiceUrl".to_owned(), url.into())].into();
+        let redactor = Redactor::of(&Config::resolve(&stated, &Env::default()).unwrap());
+        assert_eq!(
+            redactor.hide(&format!("{url}: GET /0123456789abcdef?x=1 HTTP/1.1"), &[]),
+            "***: GET *** HTTP/1.1"
+        );
+        assert!(path(&"http://localhost:1/token".into()).is_none(), "a word that stands in every log");
+    }
+
+    #[test]
+    fn known_credentials_and_their_like_are_hidden() {
+        let redactor = Redactor(vec!["pass-word".into(), "pass-word-2".into(), "abc".into()]);
+        let hex = "0123456789abcdef0123456789abcdef";
+        for (text, expected) in [
+            ("user pass-word, pass-word-2!", "user ***, ***!"),
+            ("abc stays, it is too short", "abc stays, it is too short"),
+            (&format!("token=dapi{hex}-2&x"), "token=***&x"),
+            (&format!("xdose{hex}."), "x***."),
+            ("dapi0123 is no token", "dapi0123 is no token"),
+            ("Bearer eyJhbGciOi.eyJzdWIi.c2ln-_x expired", "Bearer *** expired"),
+            ("eyJhbGciOi alone. Well.", "eyJhbGciOi alone. Well."),
+            ("header 'Basic bW9yZQ=='", "header 'Basic ***'"),
+            ("größer", "größer"),
+        ] {
+            assert_eq!(redactor.hide(text, &["bW9yZQ==".into()]), expected);
+        }
+    }
+}

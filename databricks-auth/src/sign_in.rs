@@ -1,0 +1,133 @@
+use std::fmt;
+use std::sync::Arc;
+
+use http::HeaderMap;
+
+use crate::clock::Clock;
+use crate::config::{Config, Host};
+use crate::env::Env;
+use crate::error::AuthError;
+use crate::metadata::Metadata;
+use crate::services::Services;
+use crate::settings::Settings;
+use crate::strategies::{self, Credentials};
+use crate::transport::HttpClient;
+
+/// Who answers at the configured host.
+#[derive(Clone, Debug)]
+pub struct Endpoint {
+    /// The host. Where the configuration names only a resource of Azure, this is what Azure says.
+    pub host: Host,
+    /// The HTTP client for it.
+    pub http: HttpClient,
+    /// What the host says of itself.
+    pub metadata: Metadata,
+}
+
+/// A configuration, and what signing in with it needs. Nothing is sent before [`UnifiedAuth::endpoint`].
+#[derive(Clone)]
+pub struct UnifiedAuth {
+    config: Config,
+    env: Env,
+    clock: Arc<dyn Clock>,
+    services: Services,
+}
+
+impl UnifiedAuth {
+    /// Signing in with a configuration.
+    pub fn new(config: Config, env: Env, clock: Arc<dyn Clock>) -> Self {
+        UnifiedAuth { config, env, clock, services: Services::default() }
+    }
+
+    /// The same with another configuration.
+    pub fn with_config(&self, config: Config) -> Self {
+        UnifiedAuth { config, ..self.clone() }
+    }
+
+    #[cfg(test)]
+    pub(crate) fn with_services(self, services: Services) -> Self {
+        UnifiedAuth { services, ..self }
+    }
+
+    /// The configuration.
+    pub fn config(&self) -> &Config {
+        &self.config
+    }
+
+    /// The environment.
+    pub fn env(&self) -> &Env {
+        &self.env
+    }
+
+    /// Time.
+    pub fn clock(&self) -> &Arc<dyn Clock> {
+        &self.clock
+    }
+
+    /// Finds out which host is meant, and asks it to describe itself.
+    pub async fn endpoint(&self) -> Result<Endpoint, AuthError> {
+        let config = &self.config;
+        config.check_host()?;
+        let host = match &config.host {
+            Some(host) => host.clone(),
+            None => {
+                let http = HttpClient::new(config)?;
+                strategies::find_host(&self.settings(config.clone(), Metadata::default(), http)).await?
+            }
+        };
+        // No proxy leads to this machine.
+        let http = if host.is_loopback() { HttpClient::direct(config) } else { HttpClient::new(config) }?;
+        let metadata = Metadata::fetch(&http, config, &host).await;
+        Ok(Endpoint { host, http, metadata })
+    }
+
+    /// Chooses how to sign in at a host, and does so: with the strategy that `databricks:authType` names, or else with
+    /// the first one that can.
+    pub async fn sign_in(&self, endpoint: &Endpoint) -> Result<SignIn, AuthError> {
+        let config = self.config.at(endpoint.host.clone());
+        strategies::choose(&self.settings(config, endpoint.metadata.clone(), endpoint.http.clone())).await
+    }
+
+    fn settings(&self, config: Config, metadata: Metadata, http: HttpClient) -> Arc<Settings> {
+        Arc::new(Settings {
+            config,
+            env: self.env.clone(),
+            metadata,
+            http,
+            clock: Arc::clone(&self.clock),
+            services: self.services.clone(),
+        })
+    }
+}
+
+impl fmt::Debug for UnifiedAuth {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("UnifiedAuth").field("config", &self.config).finish_non_exhaustive()
+    }
+}
+
+/// The strategy that was chosen, and its credentials. Cheap to clone.
+#[derive(Clone)]
+pub struct SignIn {
+    pub(crate) name: &'static str,
+    pub(crate) credentials: Arc<dyn Credentials>,
+}
+
+impl SignIn {
+    /// Name of the strategy, as `databricks:authType` has it.
+    pub fn auth_type(&self) -> &'static str {
+        self.name
+    }
+
+    /// Headers for a request that is sent now. A token that has expired is renewed first. Their values are marked as
+    /// sensitive.
+    pub async fn headers(&self) -> Result<HeaderMap, AuthError> {
+        self.credentials.headers().await
+    }
+}
+
+impl fmt::Debug for SignIn {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.name)
+    }
+}

@@ -1,0 +1,206 @@
+//! What tests share: a server that records what it is asked, and a clock in the hands of the test.
+
+// This is part of tests, also where those are in another crate.
+#![allow(clippy::unwrap_used)]
+
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex};
+use std::time::{Duration, SystemTime};
+
+use tokio::io::{AsyncBufReadExt as _, AsyncReadExt as _, AsyncWriteExt as _, BufReader};
+use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::watch;
+
+use crate::clock::{self, BoxFuture};
+
+/// When every test begins.
+pub fn start() -> SystemTime {
+    SystemTime::UNIX_EPOCH + Duration::from_secs(1_800_000_000)
+}
+
+/// A clock that only moves when it is told to.
+#[derive(Clone, Debug)]
+pub struct Clock(Arc<Time>);
+
+#[derive(Debug)]
+struct Time {
+    now: watch::Sender<SystemTime>,
+    slept: watch::Sender<Vec<Duration>>,
+    /// Whether whoever sleeps moves the clock, and wakes at once.
+    hasty: bool,
+}
+
+impl Clock {
+    /// A clock on which sleepers wait for [`Clock::advance`].
+    pub fn still() -> Self {
+        Clock::new(false)
+    }
+
+    /// A clock that jumps ahead whenever somebody sleeps.
+    pub fn hasty() -> Self {
+        Clock::new(true)
+    }
+
+    fn new(hasty: bool) -> Self {
+        Clock(Arc::new(Time { now: watch::Sender::new(start()), slept: watch::Sender::default(), hasty }))
+    }
+
+    /// Moves the clock.
+    pub fn advance(&self, duration: Duration) {
+        self.0.now.send_modify(|now| *now += duration);
+    }
+
+    /// How long each sleep was to be, from the first on.
+    pub fn slept(&self) -> Vec<Duration> {
+        self.0.slept.borrow().clone()
+    }
+
+    /// Waits until `count` sleeps have begun.
+    pub async fn until_asleep(&self, count: usize) {
+        let mut slept = self.0.slept.subscribe();
+        slept.wait_for(|slept| slept.len() >= count).await.unwrap();
+    }
+}
+
+impl clock::Clock for Clock {
+    fn now(&self) -> SystemTime {
+        *self.0.now.borrow()
+    }
+
+    fn sleep(&self, duration: Duration) -> BoxFuture<'static, ()> {
+        let mut now = self.0.now.subscribe();
+        let until = *now.borrow() + duration;
+        if self.0.hasty {
+            self.advance(duration);
+        }
+        self.0.slept.send_modify(|slept| slept.push(duration));
+        Box::pin(async move {
+            now.wait_for(|now| *now >= until).await.unwrap();
+        })
+    }
+}
+
+/// A request as the server saw it.
+#[derive(Clone, Debug, Default)]
+pub struct Seen {
+    /// HTTP method.
+    pub method: String,
+    /// Path and query.
+    pub path: String,
+    /// By name in lower case.
+    pub headers: HashMap<String, String>,
+    /// Body.
+    pub body: String,
+}
+
+impl Seen {
+    /// A header, or "" where it was not sent.
+    pub fn header(&self, name: &str) -> &str {
+        self.headers.get(name).map_or("", String::as_str)
+    }
+}
+
+/// An answer of the server.
+#[derive(Clone, Debug)]
+pub struct Answer {
+    /// HTTP status; 0 closes the connection without an answer.
+    pub status: u16,
+    /// Headers.
+    pub headers: Vec<(&'static str, String)>,
+    /// Body.
+    pub body: String,
+}
+
+impl Answer {
+    /// An answer with no body.
+    pub fn status(status: u16) -> Self {
+        Answer { status, headers: Vec::new(), body: String::new() }
+    }
+
+    /// A good answer with this body.
+    pub fn json(body: impl ToString) -> Self {
+        Answer { status: 200, headers: Vec::new(), body: body.to_string() }
+    }
+
+    /// Adds a header.
+    pub fn with_header(mut self, name: &'static str, value: impl ToString) -> Self {
+        self.headers.push((name, value.to_string()));
+        self
+    }
+}
+
+/// A server on this machine that records what it is asked. It ends with the test.
+#[derive(Debug)]
+pub struct Server {
+    /// Address, without a trailing slash.
+    pub url: String,
+    seen: Arc<Mutex<Vec<Seen>>>,
+    task: tokio::task::JoinHandle<()>,
+}
+
+impl Server {
+    /// Answers by a function of the request and of the address of the server.
+    pub async fn start(answer: impl Fn(&Seen, &str) -> Answer + Send + Sync + 'static) -> Self {
+        let listener = TcpListener::bind(("127.0.0.1", 0)).await.unwrap();
+        let url = format!("http://{}", listener.local_addr().unwrap());
+        let seen = Arc::<Mutex<Vec<Seen>>>::default();
+        let answer: Arc<dyn Fn(&Seen) -> Answer + Send + Sync> = Arc::new({
+            let url = url.clone();
+            move |seen| answer(seen, &url)
+        });
+        let log = Arc::clone(&seen);
+        let task = tokio::spawn(async move {
+            loop {
+                let (stream, _) = listener.accept().await.unwrap();
+                tokio::spawn(serve(stream, Arc::clone(&answer), Arc::clone(&log)));
+            }
+        });
+        Server { url, seen, task }
+    }
+
+    /// The requests so far, but for those in which the client asks who the host is.
+    pub fn seen(&self) -> Vec<Seen> {
+        let seen = self.seen.lock().unwrap();
+        seen.iter().filter(|seen| seen.path != "/.well-known/databricks-config").cloned().collect()
+    }
+}
+
+impl Drop for Server {
+    fn drop(&mut self) {
+        self.task.abort();
+    }
+}
+
+async fn serve(
+    stream: TcpStream,
+    answer: Arc<dyn Fn(&Seen) -> Answer + Send + Sync>,
+    log: Arc<Mutex<Vec<Seen>>>,
+) {
+    let mut stream = BufReader::new(stream);
+    let mut line = String::new();
+    stream.read_line(&mut line).await.unwrap();
+    let mut words = line.split_whitespace().map(str::to_owned);
+    let (Some(method), Some(path)) = (words.next(), words.next()) else { return };
+    let mut seen = Seen { method, path, ..Seen::default() };
+    loop {
+        let mut line = String::new();
+        stream.read_line(&mut line).await.unwrap();
+        let Some((name, value)) = line.split_once(':') else { break };
+        seen.headers.insert(name.to_ascii_lowercase(), value.trim().to_owned());
+    }
+    let mut body = vec![0; seen.header("content-length").parse().unwrap_or_default()];
+    stream.read_exact(&mut body).await.unwrap();
+    seen.body = String::from_utf8(body).unwrap();
+    log.lock().unwrap().push(seen.clone());
+    let Answer { status, headers, body } = answer(&seen);
+    if status == 0 {
+        return;
+    }
+    let mut text = format!("HTTP/1.1 {status} -\r\nconnection: close\r\ncontent-length: {}\r\n", body.len());
+    for (name, value) in headers {
+        text.push_str(&format!("{name}: {value}\r\n"));
+    }
+    text.push_str(&format!("\r\n{body}"));
+    // The client may have given up.
+    let _ = stream.write_all(text.as_bytes()).await;
+}

@@ -1,0 +1,100 @@
+use std::fmt;
+use std::time::SystemTime;
+
+use http::Method;
+use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
+use secrecy::SecretString;
+use serde_json::Value as Json;
+
+use super::Repeat;
+
+/// What is encoded in a segment of a path: all but the unreserved characters of RFC 3986.
+const SEGMENT: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'_').remove(b'.').remove(b'~');
+
+/// A request to the REST API.
+pub(crate) struct Request {
+    pub(super) method: Method,
+    pub(super) path: String,
+    pub(super) body: Option<Json>,
+    pub(super) repeat: Repeat,
+    /// Secret parts of the request, which no message about it repeats.
+    pub(super) secrets: Vec<SecretString>,
+    /// Names of JSON fields of the request and its answer that no log shows.
+    pub(super) secret_fields: Vec<&'static str>,
+    /// Whether the account answers, whose API acts on no workspace.
+    pub(super) to_account: bool,
+}
+
+/// A good answer.
+pub(crate) struct Reply<T> {
+    pub(crate) body: T,
+    /// Workspace that answered, if it said so.
+    pub(crate) workspace_id: Option<String>,
+    /// What time it was for the one who answered.
+    pub(crate) date: SystemTime,
+}
+
+impl Request {
+    pub(crate) fn new(method: Method, path: impl Into<String>, body: Option<Json>, repeat: Repeat) -> Self {
+        let (path, secrets, secret_fields) = (path.into(), Vec::new(), Vec::new());
+        Request { method, path, body, repeat, secrets, secret_fields, to_account: false }
+    }
+
+    /// Asks the account, not one of its workspaces.
+    pub(crate) fn at_account(mut self) -> Self {
+        self.to_account = true;
+        self
+    }
+
+    /// Adds a segment to the path. Whatever the text holds, it stays one segment.
+    pub(crate) fn segment(mut self, text: &str) -> Self {
+        self.path.push('/');
+        self.path.extend(utf8_percent_encode(text, SEGMENT));
+        self
+    }
+
+    /// Adds fixed text to the path.
+    pub(crate) fn then(mut self, path: &'static str) -> Self {
+        self.path.push_str(path);
+        self
+    }
+
+    /// Adds the first parameter of the query.
+    pub(crate) fn query(mut self, name: &'static str, value: &str) -> Self {
+        self.path.push('?');
+        self.path.push_str(name);
+        self.path.push('=');
+        self.path.extend(utf8_percent_encode(value, SEGMENT));
+        self
+    }
+
+    /// Keeps parts of the request out of every message about it.
+    pub(crate) fn hiding(mut self, secrets: &[&str]) -> Self {
+        self.secrets.extend(secrets.iter().map(|secret| SecretString::from(*secret)));
+        self
+    }
+
+    /// Keeps the values of JSON fields with these names out of the log, in the request and in its answer.
+    pub(crate) fn hiding_fields(mut self, names: &[&'static str]) -> Self {
+        self.secret_fields.extend(names);
+        self
+    }
+}
+
+impl fmt::Display for Request {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} {}", self.method, self.path)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_added_to_the_path_stays_one_segment() {
+        let path = |id| Request::new(Method::GET, "/api/x", None, Repeat::Always).segment(id).path;
+        assert_eq!(path("ab-12"), "/api/x/ab-12");
+        assert_eq!(path("../x?y"), "/api/x/..%2Fx%3Fy");
+    }
+}

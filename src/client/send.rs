@@ -1,0 +1,234 @@
+//! Sending one request: sign, pace, send, read the answer, and again where that is safe.
+
+use std::fmt;
+use std::future::Future;
+use std::time::Duration;
+
+use databricks_auth::backoff::retry_after;
+use databricks_auth::redirect::known_redirect;
+use databricks_auth::transport::{Failure, FailureKind, Response, credentials_in};
+use http::HeaderMap;
+use ring::rand::{SecureRandom as _, SystemRandom};
+use serde::de::DeserializeOwned;
+
+use super::debug_log::DebugLog;
+use super::retry::{self, Retry};
+use super::{ApiError, Client, Endpoint, Error, Repeat, Reply, Request, user_agent};
+use crate::config::Host;
+use crate::context::Context;
+
+/// The header that routes a request where one host serves several workspaces.
+const WORKSPACE_HEADER: &str = "x-databricks-workspace-id";
+/// The header in which a workspace names itself.
+const ORG_HEADER: &str = "x-databricks-org-id";
+
+impl Client {
+    /// Sends a request, again where that is safe and may help, and reads the answer.
+    pub(crate) async fn send<T: DeserializeOwned>(
+        &self,
+        ctx: &Context,
+        request: &Request,
+    ) -> Result<Reply<T>, Error> {
+        let mut retry = self.retry(ctx);
+        loop {
+            let prepared = async {
+                let endpoint = self.endpoint().await?;
+                let credentials = self.credentials(endpoint).await?;
+                endpoint.rate_limit.wait(ctx).await;
+                let headers = credentials.headers().await?;
+                Ok((endpoint, credentials.auth_type(), headers))
+            };
+            let sent = async {
+                let (endpoint, auth, headers) = unless_too_late(ctx, request, prepared).await?;
+                self.attempt(ctx, endpoint, auth, headers, request).await
+            };
+            let outcome = match request.repeat {
+                // What may be sent again may be given up at once when the engine asks.
+                Repeat::Always => tokio::select! {
+                    biased;
+                    outcome = unless_cancelled(ctx, request, sent) => outcome,
+                    () = ctx.time_is_up() => Err(Error::TimedOut { request: request.to_string() }),
+                },
+                // Anything else is not sent any more then; once it is sent, its answer is waited for.
+                Repeat::IfItDidNotRun | Repeat::Never => sent.await,
+            };
+            match outcome {
+                Ok(reply) => return Ok(reply),
+                Err(error) => retry.wait(ctx, request.repeat, error).await?,
+            }
+        }
+    }
+
+    /// The attempts of a request that begin now.
+    pub(crate) fn retry(&self, ctx: &Context) -> Retry {
+        Retry::new(ctx, self.retry_total())
+    }
+
+    fn retry_total(&self) -> Duration {
+        match self.config().attributes.retry_timeout_seconds {
+            seconds if seconds > 0 => Duration::from_secs(seconds.unsigned_abs()),
+            _ => retry::DEFAULT_TIMEOUT,
+        }
+    }
+
+    pub(super) async fn attempt<T: DeserializeOwned>(
+        &self,
+        ctx: &Context,
+        endpoint: &Endpoint,
+        auth: &str,
+        headers: HeaderMap,
+        request: &Request,
+    ) -> Result<Reply<T>, Error> {
+        let host = &endpoint.found.host;
+        // An answer may echo what it was asked with.
+        let secrets = [credentials_in(&headers), request.secrets.clone()].concat();
+        let log = DebugLog::new(self.config(), &self.0.redactor, &secrets, &request.secret_fields);
+        let mut builder = endpoint
+            .found
+            .http
+            .request(request.method.clone(), &format!("{}{}", host.url, request.path))
+            .headers(headers)
+            .header("accept", "application/json")
+            .header("traceparent", &traceparent())
+            .header("user-agent", &user_agent::user_agent(self.0.auth.env(), ctx.resource, auth));
+        let workspace_id = endpoint.found.metadata.workspace_id.as_ref();
+        if let Some(id) = workspace_id.filter(|_| !request.to_account) {
+            builder = builder.header(WORKSPACE_HEADER, id);
+        }
+        if let Some(body) = &request.body {
+            builder = builder.header("content-type", "application/json").body(body.to_string());
+        }
+        let send = async {
+            let signed = builder.ready()?;
+            if let Some(log) = &log {
+                log.request(request, signed.headers());
+            }
+            signed.send().await
+        };
+        let response = send.await.map_err(|failure| transport_error(host, request, failure))?;
+        let reply = self.read(ctx, endpoint, request, response, log.as_ref()).await;
+        reply.map_err(|error| error.map_texts(|text| self.0.redactor.hide(text, &secrets)))
+    }
+
+    async fn read<T: DeserializeOwned>(
+        &self,
+        ctx: &Context,
+        endpoint: &Endpoint,
+        request: &Request,
+        response: Response,
+        log: Option<&DebugLog<'_>>,
+    ) -> Result<Reply<T>, Error> {
+        let status = response.status();
+        let headers = response.headers().clone();
+        let header = |name: &str| {
+            let value = headers.get(name)?.to_str().ok()?;
+            Some(value.to_owned())
+        };
+        if status.is_redirection() {
+            if let Some(log) = log {
+                log.answer(status, &headers, b"");
+            }
+            let location = header("location").unwrap_or_default();
+            return Err(Error::NotAnApi {
+                host: endpoint.found.host.url.clone(),
+                request: request.to_string(),
+                reason: known_redirect(endpoint.found.metadata.cloud, &location).unwrap_or_else(|| {
+                    let target = location.split(['?', '#']).next().unwrap_or_default();
+                    format!("redirected to {target:?}, which is not followed. Check databricks:host")
+                }),
+                turned_away: true,
+            });
+        }
+        let workspace_id = header(ORG_HEADER);
+        let date = header("date").and_then(|text| httpdate::parse_http_date(&text).ok());
+        let retry_after = header("retry-after").and_then(|text| retry_after(&text, ctx.clock.now()));
+        let body = response.body().await.map_err(|reason| Error::Interrupted {
+            host: endpoint.found.host.url.clone(),
+            request: request.to_string(),
+            reason,
+        })?;
+        if let Some(log) = log {
+            log.answer(status, &headers, &body);
+        }
+        if status.is_success() {
+            let body = read_answer(&body).map_err(|reason| Error::NotAnApi {
+                host: endpoint.found.host.url.clone(),
+                request: request.to_string(),
+                reason,
+                turned_away: false,
+            })?;
+            let date = date.unwrap_or_else(|| ctx.clock.now());
+            return Ok(Reply { body, workspace_id, date });
+        }
+        let reason = status.canonical_reason().unwrap_or("unknown status");
+        Err(Error::Api(ApiError::parse(request.to_string(), status.as_u16(), reason, &body, retry_after)))
+    }
+}
+
+/// What an error calls the request that is given up while it is not even clear which host it goes to.
+pub(super) const ANY_REQUEST: &str = "any request";
+
+/// Does what comes before a request, which the end of the resource's time limit ends too.
+pub(super) async fn unless_too_late<T>(
+    ctx: &Context,
+    request: &impl fmt::Display,
+    work: impl Future<Output = Result<T, Error>>,
+) -> Result<T, Error> {
+    tokio::select! {
+        biased;
+        outcome = unless_cancelled(ctx, request, work) => outcome,
+        () = ctx.time_is_up() => Err(Error::TooLate { request: request.to_string() }),
+    }
+}
+
+/// Does what is not worth doing, or not to be done, once the engine asks to give up.
+async fn unless_cancelled<T>(
+    ctx: &Context,
+    request: &impl fmt::Display,
+    work: impl Future<Output = Result<T, Error>>,
+) -> Result<T, Error> {
+    tokio::select! {
+        biased;
+        () = ctx.cancel.cancelled() => Err(Error::Cancelled { request: request.to_string() }),
+        outcome = work => outcome,
+    }
+}
+
+/// An id of W3C Trace Context, new for every attempt, by which Databricks can find it in its logs.
+fn traceparent() -> String {
+    let mut id = [0; 24];
+    // A machine without random numbers could not have set up TLS before.
+    let _ = SystemRandom::new().fill(&mut id);
+    let digits: String = id.iter().map(|byte| format!("{byte:02x}")).collect();
+    format!("00-{}-{}-01", &digits[..32], &digits[32..])
+}
+
+/// Whether a failure happened before anything could have been carried out, or leaves that open.
+fn transport_error(host: &Host, request: &Request, failure: Failure) -> Error {
+    let (host, reason) = (host.url.clone(), failure.reason);
+    match failure.kind {
+        FailureKind::Untrusted => Error::Untrusted { host, reason },
+        FailureKind::Invalid | FailureKind::Unreachable => Error::Unreachable { host, reason },
+        FailureKind::Interrupted => Error::Interrupted { host, request: request.to_string(), reason },
+    }
+}
+
+/// Reads a good answer. No error quotes the body, which may hold a token.
+pub(super) fn read_answer<T: DeserializeOwned>(body: &[u8]) -> Result<T, String> {
+    // An empty body is a good answer only for a caller who expects none: it is read as `null`, which is no list.
+    let body = if body.iter().all(u8::is_ascii_whitespace) { b"null" } else { body };
+    serde_json::from_slice(body).map_err(|error| {
+        if body.trim_ascii_start().starts_with(b"<") {
+            "received HTML response instead of JSON: the host is not the URL of a Databricks workspace, or a proxy or \
+             login page stands before it. Check databricks:host"
+                .to_owned()
+        } else {
+            format!(
+                "the answer is not what the Databricks API promises (line {}, column {}). Check that databricks:host \
+                 is the URL of a workspace",
+                error.line(),
+                error.column()
+            )
+        }
+    })
+}
