@@ -100,7 +100,8 @@ const LAYERS: &[Layers] = &[
     (
         "src",
         &[
-            ("server", &["resource", "schema", "property", "config", "client", "context", "env"]),
+            // `api` is for the form of a date alone, and `client` for the one of each provider and for its errors.
+            ("server", &["resource", "schema", "api", "client", "property", "config", "context", "env"]),
             ("schema", &["resource", "property", "config"]),
             ("resource", &["api", "client", "property", "context"]),
             ("api", &["client", "context"]),
