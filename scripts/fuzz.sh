@@ -28,14 +28,17 @@ export RUSTFLAGS="--cfg fuzzing --cfg fuzzing_libfuzzer -Cpasses=sancov-module \
 step "Building the targets"
 # With a --target, build scripts and macros stay free of these flags.
 host=$(rustc -vV | sed -n 's/^host: //p')
-program=$(cargo test --lib --no-run --locked --profile fuzz --target "$host" --target-dir "$fuzz_target" \
-    --message-format json-render-diagnostics | sed -n 's/.*"executable":"\([^"]*\)".*/\1/p' | tail -n 1)
-[ -x "$program" ] || die "cargo named no test program"
+mapfile -t programs < <(cargo test --workspace --lib --no-run --locked --profile fuzz --target "$host" --target-dir "$fuzz_target" \
+    --message-format json-render-diagnostics | sed -n 's/.*"executable":"\([^"]*\)".*/\1/p')
+[ -x "${programs[0]-}" ] || die "cargo named no test program"
 
-# targets: each target as "folder of its corpus, name of its test".
+# targets: each target as "test program, folder of its corpus, name of its test".
 targets() {
-    CARGO_BOLERO_SELECT=all "$program" --nocapture --test-threads 1 fuzz:: |
-        sed -n 's/.*"work_dir":"\([^"]*\)".*"test_name":"\([^"]*\)".*/\1 \2/p'
+    local program
+    for program in "${programs[@]}"; do
+        CARGO_BOLERO_SELECT=all "$program" --nocapture --test-threads 1 fuzz:: |
+            sed -n "s|.*\"work_dir\":\"\([^\"]*\)\".*\"test_name\":\"\([^\"]*\)\".*|$program \1 \2|p"
+    done
 }
 
 # merge FOLDER WORK NAME: of the inputs, old and new, the 48 that add most to what is reached. Those are the start for
@@ -73,7 +76,7 @@ PYTHON
 }
 
 found='' findings=''
-while read -r folder name; do
+while read -r program folder name; do
     case $name in *"$only"*) ;; *) continue ;; esac
     found=1
     work=$fuzz_target/${name//::/-}

@@ -19,7 +19,6 @@ pub mod redact;
 pub mod redirect;
 mod services;
 mod settings;
-mod sign_in;
 pub mod single_flight;
 mod strategies;
 #[cfg(any(test, feature = "testing"))]
@@ -27,6 +26,8 @@ pub mod testing;
 mod token_cache;
 mod token_request;
 pub mod transport;
+mod unified_auth;
 
 pub use error::AuthError;
-pub use sign_in::{Endpoint, SignIn, UnifiedAuth};
+pub use strategies::SignIn;
+pub use unified_auth::{Endpoint, UnifiedAuth};

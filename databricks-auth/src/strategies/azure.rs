@@ -260,8 +260,8 @@ mod tests {
     use super::*;
     use crate::config::{Config, Statements};
     use crate::env::Env;
-    use crate::sign_in::UnifiedAuth;
     use crate::strategies::testing::{self, Answer, Clock, Seen, Server};
+    use crate::unified_auth::UnifiedAuth;
 
     const ID: &str = "/subscriptions/s/resourceGroups/g/providers/Microsoft.Databricks/workspaces/w";
 

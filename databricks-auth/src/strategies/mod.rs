@@ -29,6 +29,7 @@ mod pat;
 pub(crate) mod testing;
 mod workload_identity;
 
+use std::fmt;
 use std::sync::Arc;
 
 use async_trait::async_trait;
@@ -38,7 +39,6 @@ use secrecy::ExposeSecret;
 use crate::config::Config;
 use crate::error::AuthError;
 use crate::settings::Settings;
-use crate::sign_in::SignIn;
 use crate::token_cache::{Cache, Source};
 use crate::transport::authorization;
 pub(crate) use azure::find_host;
@@ -100,6 +100,32 @@ enum Outcome<T = Arc<dyn Credentials>> {
 pub(crate) trait Credentials: Send + Sync {
     /// Headers for a request that is sent now.
     async fn headers(&self) -> Result<HeaderMap, AuthError>;
+}
+
+/// The strategy that was chosen, and its credentials. Cheap to clone.
+#[derive(Clone)]
+pub struct SignIn {
+    pub(crate) name: &'static str,
+    pub(crate) credentials: Arc<dyn Credentials>,
+}
+
+impl SignIn {
+    /// Name of the strategy, as `databricks:authType` has it.
+    pub fn auth_type(&self) -> &'static str {
+        self.name
+    }
+
+    /// Headers for a request that is sent now. A token that has expired is renewed first. Their values are marked as
+    /// sensitive.
+    pub async fn headers(&self) -> Result<HeaderMap, AuthError> {
+        self.credentials.headers().await
+    }
+}
+
+impl fmt::Debug for SignIn {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.name)
+    }
 }
 
 /// Chooses a strategy: the one that `databricks:authType` names, or the first that can sign in.

@@ -1,8 +1,6 @@
 use std::fmt;
 use std::sync::Arc;
 
-use http::HeaderMap;
-
 use crate::clock::Clock;
 use crate::config::{Config, Host};
 use crate::env::Env;
@@ -10,7 +8,7 @@ use crate::error::AuthError;
 use crate::metadata::Metadata;
 use crate::services::Services;
 use crate::settings::Settings;
-use crate::strategies::{self, Credentials};
+use crate::strategies::{self, SignIn};
 use crate::transport::HttpClient;
 
 /// Who answers at the configured host.
@@ -103,31 +101,5 @@ impl UnifiedAuth {
 impl fmt::Debug for UnifiedAuth {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("UnifiedAuth").field("config", &self.config).finish_non_exhaustive()
-    }
-}
-
-/// The strategy that was chosen, and its credentials. Cheap to clone.
-#[derive(Clone)]
-pub struct SignIn {
-    pub(crate) name: &'static str,
-    pub(crate) credentials: Arc<dyn Credentials>,
-}
-
-impl SignIn {
-    /// Name of the strategy, as `databricks:authType` has it.
-    pub fn auth_type(&self) -> &'static str {
-        self.name
-    }
-
-    /// Headers for a request that is sent now. A token that has expired is renewed first. Their values are marked as
-    /// sensitive.
-    pub async fn headers(&self) -> Result<HeaderMap, AuthError> {
-        self.credentials.headers().await
-    }
-}
-
-impl fmt::Debug for SignIn {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(self.name)
     }
 }
