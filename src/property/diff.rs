@@ -86,3 +86,37 @@ pub fn same(old: &Value, new: &Value) -> bool {
         (old, new) => old == new,
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn values_are_compared_without_marks_nulls_and_bookkeeping() {
+        let object = |fields: &[(&str, Value)]| {
+            Value::Object(fields.iter().map(|(key, value)| ((*key).to_owned(), value.clone())).collect())
+        };
+        let plain = object(&[("workspaceId", "1".into())]);
+        for (old, new, expected) in [
+            ("c".into(), Value::secret("c".into()), true),
+            (Value::secret("c".into()), Value::secret("d".into()), false),
+            (Value::Number(60.0), "60".into(), true),
+            (
+                object(&[("__defaults", Value::Array(vec![])), ("workspaceId", "1".into())]),
+                plain.clone(),
+                true,
+            ),
+            (
+                object(&[("other", Value::Null), ("workspaceId", Value::secret("1".into()))]),
+                plain.clone(),
+                true,
+            ),
+            (object(&[]), plain.clone(), false),
+            (plain, object(&[("other", "1".into())]), false),
+            (Value::Array(vec!["a".into()]), Value::Array(vec!["a".into(), "b".into()]), false),
+        ] {
+            assert_eq!(same(&old, &new), expected, "{old:?} {new:?}");
+            assert_eq!(same(&new, &old), expected, "{new:?} {old:?}");
+        }
+    }
+}

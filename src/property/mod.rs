@@ -14,4 +14,4 @@ mod value;
 pub use diff::{Change, Changes, Kind, changes, same, stated};
 pub use record::{Failure, Record, Row, check_keys, probably_meant};
 pub use typed::{Field, Input, Mismatch, Needed, Property, Scopes, Text};
-pub use value::{Map, Secret, Value, cleaned, is_internal, normalized};
+pub use value::{Map, Secret, Value, cleaned, is_internal};

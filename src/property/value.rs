@@ -88,6 +88,15 @@ impl Value {
         matches!(self.plain(), Value::Null)
     }
 
+    /// Whether the value is absent, or an empty text.
+    pub fn is_blank(&self) -> bool {
+        match self.plain() {
+            Value::Null => true,
+            Value::String(text) => text.is_empty(),
+            _ => false,
+        }
+    }
+
     /// Whether the value, or a part of it, is not known yet.
     pub fn has_unknown(&self) -> bool {
         match self.plain() {
@@ -122,15 +131,6 @@ impl Value {
         }
     }
 
-    /// The value as comparisons see it: no secret marks, nulls or keys of the engine's bookkeeping (`__*`).
-    pub fn normalized(&self) -> Value {
-        match self.plain() {
-            Value::Array(items) => Value::Array(items.iter().map(Value::normalized).collect()),
-            Value::Object(map) => Value::Object(normalized(map)),
-            value => value.clone(),
-        }
-    }
-
     fn wipe(&mut self) {
         match self {
             Value::String(text) => text.zeroize(),
@@ -156,14 +156,6 @@ impl From<&str> for Value {
 /// Whether a key belongs to the engine's or the bridge's bookkeeping, which no property of ours does.
 pub fn is_internal(key: &str) -> bool {
     key.starts_with("__")
-}
-
-/// [`Value::normalized`] for a whole map.
-pub fn normalized(map: &Map) -> Map {
-    map.iter()
-        .filter(|(key, value)| !is_internal(key) && !value.is_null())
-        .map(|(key, value)| (key.clone(), value.normalized()))
-        .collect()
 }
 
 /// The map without bookkeeping keys and nulls at any depth, its secret marks kept.
@@ -242,26 +234,5 @@ mod tests {
         let map = dirty(&[("plain", inside.clone()), ("secret", Value::secret(inside))]);
         let expected = Map::from([("plain".into(), clean.clone()), ("secret".into(), Value::secret(clean))]);
         assert_eq!(cleaned(map), expected);
-    }
-
-    #[test]
-    fn normalization_drops_what_no_comparison_should_see() {
-        let map = Map::from([
-            ("__defaults".into(), Value::Array(vec![])),
-            ("comment".into(), Value::secret("c".into())),
-            ("lifetimeSeconds".into(), Value::Null),
-            (
-                "providerConfig".into(),
-                Value::Object(Map::from([
-                    ("__defaults".into(), Value::Null),
-                    ("workspaceId".into(), "1".into()),
-                ])),
-            ),
-        ]);
-        let expected = Map::from([
-            ("comment".into(), "c".into()),
-            ("providerConfig".into(), Value::Object(Map::from([("workspaceId".into(), "1".into())]))),
-        ]);
-        assert_eq!(normalized(&map), expected);
     }
 }

@@ -530,9 +530,7 @@ fn value<C: Credential>(outputs: &Map) -> SecretString {
 
 /// Whether the credential itself is not known, as after an import.
 pub(super) fn is_imported(outputs: &Map, value: &str) -> bool {
-    use secrecy::ExposeSecret as _;
-    let value = stated(outputs, value).and_then(|value| SecretString::decode(value).ok());
-    value.is_none_or(|value| value.expose_secret().is_empty())
+    outputs.get(value).is_none_or(Value::is_blank)
 }
 
 /// Inputs of the state, those that are stated brought up to date. Others stay out, or the next preview would show

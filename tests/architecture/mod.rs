@@ -30,12 +30,19 @@ const RULES: &[(&[&str], &[&str], &str)] = &[
             "databricks-auth/src/config/mod.rs",
             // What is taken out of answers before they are shown.
             "databricks-auth/src/redact.rs",
+            // The comment of a token, into a request.
+            "src/resource/token.rs",
             // Secret properties, as the wire has them.
             "src/property/typed.rs",
             "src/property/value.rs",
             "src/server/wire.rs",
         ],
         "a credential leaves its type only to be sent; a new place is looked at before it is listed here",
+    ),
+    (
+        &["plain"],
+        &["src/property/", "src/config.rs"],
+        "what is under a secret mark is looked at where values are read and compared, and nowhere else",
     ),
     (&["unsafe"], &[], "the compiler proves what it can"),
 ];
@@ -100,8 +107,8 @@ const LAYERS: &[Layers] = &[
     (
         "src",
         &[
-            // `api` is for the form of a date alone, and `client` for the one of each provider and for its errors.
-            ("server", &["resource", "schema", "api", "client", "property", "config", "context", "env"]),
+            // `client` is for the one of each provider and for its errors.
+            ("server", &["resource", "schema", "client", "property", "config", "context", "env"]),
             ("schema", &["resource", "property", "config"]),
             ("resource", &["api", "client", "property", "context"]),
             ("api", &["client", "context"]),
