@@ -22,9 +22,8 @@ const HUSH: &str = "hush";
 
 #[test]
 fn error_body() {
-    bolero::check!(name = "error_body")
+    fuzz::target("error_body")
         .with_generator((bolero::produce::<u16>(), bolero::produce::<Vec<u8>>()))
-        .with_iterations(0)
         .for_each(|(status, body)| {
             let error = ApiError::parse("GET /x".into(), *status, "Reason", body, None);
             let text = error.to_string();
@@ -39,7 +38,7 @@ fn error_body() {
 
 #[test]
 fn answer_body() {
-    bolero::check!(name = "answer_body").with_iterations(0).for_each(|body: &[u8]| {
+    fuzz::target("answer_body").for_each(|body: &[u8]| {
         let errors = [
             read_answer::<Json>(body).err(),
             read_answer::<Secrets>(body).err(),
@@ -57,7 +56,7 @@ fn mask() {
     const HEX: &str = "0123456789abcdef0123456789abcdef";
     let known = [SecretString::from("hush-hush")];
     let mask = Mask::of(&Config::default());
-    bolero::check!(name = "mask").with_iterations(0).for_each(|bytes: &[u8]| {
+    fuzz::target("mask").for_each(|bytes: &[u8]| {
         let text = String::from_utf8_lossy(bytes);
         let hidden = mask.hide(&text, &known);
         assert!(!hidden.contains("hush-hush"), "{hidden}");
@@ -69,7 +68,7 @@ fn mask() {
 
 #[test]
 fn retry_after() {
-    bolero::check!(name = "retry_after").with_iterations(0).for_each(|bytes: &[u8]| {
+    fuzz::target("retry_after").for_each(|bytes: &[u8]| {
         let now = SystemTime::UNIX_EPOCH + Duration::from_secs(1_700_000_000);
         if let Some(wait) = retry::retry_after(&String::from_utf8_lossy(bytes), now) {
             assert!(now.checked_add(wait).is_some(), "waiting {wait:?} ends after all time");

@@ -278,7 +278,7 @@ fn sound(outputs: &Map) {
 #[test]
 fn answers() {
     let world = World::new();
-    bolero::check!(name = "answers").with_generator(Cases).with_iterations(0).for_each(|case| {
+    fuzz::target("answers").with_generator(Cases).for_each(|case| {
         let World { runtime, script, client, ctx } = &*world;
         let [token] = ALL else { panic!("a target for each resource") };
         script.set(&case.replies);

@@ -785,11 +785,24 @@ def python_program(pulumi, monkeypatch):
     assert not leaks, f"token values in the clear: {leaks}"
 
 
+def pytest_configure(config):
+    config.addinivalue_line("markers", "slow: takes long, though it needs no engine")
+    config.addinivalue_line("markers", "quick: needs neither an engine nor a language (set by itself); what `make check` runs")
+
+
+# Who uses one of these needs an engine, a language or what others published.
+_ENGINE_FIXTURES = {"pulumi", "python_program", "example", "worker"}
+_ENGINE_NAMES = {"Pulumi", "engine_bin_dir", "copy_example"}
+
+
 def pytest_collection_modifyitems(items):
     """A test that hangs fails; the slowest ones take some 20 s on a small machine."""
     for item in items:
         if not item.get_closest_marker("timeout"):
             item.add_marker(pytest.mark.timeout(240))
+        needs = _ENGINE_FIXTURES & set(item.fixturenames) or _ENGINE_NAMES & set(vars(item.module))
+        if not needs and not item.get_closest_marker("slow"):
+            item.add_marker(pytest.mark.quick)
 
 
 def pytest_terminal_summary(terminalreporter):
