@@ -23,8 +23,11 @@ done
 cd "$root"
 
 # A target is `fuzz::target("NAME")` in the test of that name, in the sources of any crate.
-targets=$(find . \( -name target -o -name node_modules -o -name '.?*' -o -path ./tests \) -prune -o -name '*.rs' -exec \
-    sed -n 's/.*fuzz::target("\([a-z0-9_]*\)").*/\1/p' {} + | LC_ALL=C sort)
+sources=$(find . \( -name target -o -name node_modules -o -name '.?*' -o -path ./tests \) -prune -o -name '*.rs' -exec \
+    grep -l 'fuzz::target("' {} +)
+# No name of a source has a blank.
+# shellcheck disable=SC2086
+targets=$(sed -n 's/.*fuzz::target("\([a-z0-9_]*\)").*/\1/p' $sources | LC_ALL=C sort)
 [ -n "$targets" ] || die "no source has a fuzz target"
 if [ -n "$list" ]; then
     echo "$targets"
@@ -50,7 +53,14 @@ export RUSTFLAGS="--cfg fuzzing --cfg fuzzing_libfuzzer -Cpasses=sancov-module \
 step "Building the targets"
 # With a --target, build scripts and macros stay free of these flags.
 host=$(rustc -vV | sed -n 's/^host: //p')
-programs=$(cargo test --workspace --lib --no-run --locked --profile fuzz --target "$host" --target-dir "$fuzz_target" \
+# Only crates with a target: others do not link without one.
+packages=()
+for source in $sources; do
+    folder=$(dirname "$source")
+    until [ -f "$folder/Cargo.toml" ]; do folder=$(dirname "$folder"); done
+    packages+=(--package "$(sed -n '/^\[package\]/,$ s/^name *= *"\(.*\)"/\1/p' "$folder/Cargo.toml" | head -n 1)")
+done
+programs=$(cargo test "${packages[@]}" --lib --no-run --locked --profile fuzz --target "$host" --target-dir "$fuzz_target" \
     --message-format json-render-diagnostics | sed -n 's/.*"executable":"\([^"]*\)".*/\1/p')
 [ -n "$programs" ] || die "cargo named no test program"
 

@@ -4,7 +4,6 @@ A recorder stands in place of every host, as in the tests of agreement: it is th
 in the name of whichever host is asked for.
 """
 
-
 import conftest
 import pytest
 from support_agreement import LIST, Authority, Recorder
