@@ -129,6 +129,8 @@ fi
 for name in "${wanted[@]}"; do
     began=$SECONDS
     step "$(title "$name")"
+    # If that failed, the stage does it again and shows why.
+    if [ "$name" = engine ] && [ -n "$engine_build" ]; then wait "$engine_build" || true; fi
     "stage_$name" 2>&1 | tee "$logs/$name.log"
     code=${PIPESTATUS[0]}
     passed=$((passed + $(count "$logs/$name.log" passed)))

@@ -103,7 +103,7 @@ def clean_environment(home):
     return variables | {"HOME": str(home), "PATH": "/usr/bin:/bin", "NO_PROXY": "127.0.0.1,localhost"}
 
 
-def wait_for(condition, seconds=10.0, what="the condition"):
+def wait_for(condition, seconds=60.0, what="the condition"):
     """Waits until `condition()` is true and returns its value."""
     deadline = time.monotonic() + seconds
     while not (value := condition()):
@@ -142,7 +142,7 @@ class LocalWorkspace:
         with contextlib.suppress(BrokenPipeError):
             self.process.stdin.close()
         try:
-            self.process.wait(timeout=10)
+            self.process.wait(timeout=60)
         finally:
             self.process.kill()
             self.process.stdout.close()
@@ -316,7 +316,7 @@ class Plugin:
             reader.start()
             self.readers.append(reader)
         try:
-            first = lines.get(timeout=20)
+            first = lines.get(timeout=60)
             self.port = int(first)
         except (queue.Empty, ValueError) as error:
             self.stop()
@@ -354,12 +354,12 @@ class Plugin:
         for channel in self.channels:
             channel.close()
         self.process.kill()
-        self.process.wait(timeout=10)
+        self.process.wait(timeout=60)
         if self.process.stdin:
             with contextlib.suppress(BrokenPipeError):
                 self.process.stdin.close()
         for reader in self.readers:
-            reader.join(timeout=10)
+            reader.join(timeout=60)
         self.process.stdout.close()
         self.process.stderr.close()
 

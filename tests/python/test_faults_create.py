@@ -353,7 +353,7 @@ def asked_to_end(number):
         case.asked(CREATE)
         case.plugin.process.send_signal(number)
         end = finish(call)
-        assert case.plugin.process.wait(timeout=10) == 0
+        assert case.plugin.process.wait(timeout=60) == 0
         return case.fate(end)
 
     return run
@@ -366,7 +366,7 @@ def stdin_ends(case):
     case.asked(CREATE)
     case.plugin.process.stdin.close()
     end = finish(call)
-    assert case.plugin.process.wait(timeout=10) == 0
+    assert case.plugin.process.wait(timeout=60) == 0
     return case.fate(end)
 
 
@@ -377,7 +377,7 @@ def stdin_and_connection_end(case):
     case.plugin.process.stdin.close()
     case.plugin.channels[0].close()
     end = finish(call)
-    assert case.plugin.process.wait(timeout=10) == 0
+    assert case.plugin.process.wait(timeout=60) == 0
     return revoked(case, end)
 
 
