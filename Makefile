@@ -9,7 +9,7 @@ OS := $(shell uname -s | tr A-Z a-z)
 ARCH := $(shell uname -m | sed 's/x86_64/amd64/; s/aarch64/arm64/')
 
 .DEFAULT_GOAL := help
-.PHONY: help build demo test engine sdk sdk-check lint fuzz install have-pulumi dist bench
+.PHONY: help build demo check test engine sdk sdk-check lint fuzz install have-pulumi dist bench
 
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -20,8 +20,11 @@ build: ## Build the plugin and the local workspace (target/release)
 demo: ## Run `pulumi up` against a local workspace; LANGUAGE=yaml, python, typescript, go or java
 	@scripts/demo.sh --language $(LANGUAGE)
 
-test: ## Run all tests and checks
-	@scripts/test.sh
+check: ## Run the checks and tests that take two minutes: Rust, and the plugin over raw gRPC
+	@scripts/test.sh check
+
+test: ## Run all tests and checks; STAGES="rust slow" for some of them, `scripts/test.sh --list` names them
+	@scripts/test.sh $(STAGES)
 
 engine: ## Build the Pulumi engine that the tests use (target/engine/bin)
 	@scripts/engine.sh
@@ -33,11 +36,9 @@ sdk-check: ## Check that sdk/ is what schema.json generates
 	@scripts/sdk.sh --check
 
 lint: ## Check formatting, lints and documentation of the Rust code
-	cargo fmt --all --check
-	cargo clippy --workspace --all-targets --locked -- -D warnings
-	RUSTDOCFLAGS=-Dwarnings cargo doc --workspace --no-deps --document-private-items --locked
+	@scripts/test.sh lint
 
-fuzz: ## Fuzz every target for a minute; ARGS="--seconds N TEXT" for longer, or for some of them
+fuzz: ## Fuzz every target for a minute; ARGS="--seconds N TARGET" for longer, or for some of them
 	@scripts/fuzz.sh $(ARGS)
 
 install: have-pulumi build ## Build the plugin and install it for the `pulumi` on PATH

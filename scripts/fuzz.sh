@@ -1,25 +1,50 @@
 #!/usr/bin/env bash
-# Fuzzes with libFuzzer, on stable Rust and with nothing to install but a C++ compiler: every target in turn, or those
-# whose names hold TEXT. New inputs go to target/fuzz; `--merge` takes those that reach new code into the corpora.
+# Fuzzes with libFuzzer, on stable Rust and with nothing to install but a C++ compiler: every target of every crate in
+# turn, or those that are named. New inputs go to target/fuzz; `--merge` takes those that reach most into tests/fuzz/inputs.
 set -euo pipefail
 . "$(dirname "${BASH_SOURCE[0]}")/lib.sh"
 
-usage="scripts/fuzz.sh [--seconds N] [--merge] [TEXT]"
-seconds=60 merge='' only=''
+usage="usage: scripts/fuzz.sh [--list] [--seconds N] [--merge] [TARGET...]"
+seconds=60 merge='' list='' names=()
 while [ $# -gt 0 ]; do
     case $1 in
-    --seconds) seconds=${2:?$usage} && shift ;;
+    --seconds)
+        case ${2:-} in '' | *[!0-9]*) die "--seconds needs a number; $usage" ;; esac
+        seconds=$2
+        shift
+        ;;
     --merge) merge=1 ;;
-    -*) die "$usage" ;;
-    *) only=$1 ;;
+    --list) list=1 ;;
+    -*) die "unknown argument $1; $usage" ;;
+    *) names+=("$1") ;;
     esac
     shift
 done
-need_rust
-need c++ "install a C++ compiler; libFuzzer is built from source"
 cd "$root"
 
-fuzz_target=${CARGO_TARGET_DIR:-$root/target}/fuzz
+# A target is `fuzz::target("NAME")` in the test of that name, in the sources of any crate.
+sources=$(find . \( -name target -o -name node_modules -o -name '.?*' -o -path ./tests \) -prune -o -name '*.rs' -exec \
+    grep -l 'fuzz::target("' {} +)
+# No name of a source has a blank.
+# shellcheck disable=SC2086
+targets=$(sed -n 's/.*fuzz::target("\([a-z0-9_]*\)").*/\1/p' $sources | LC_ALL=C sort)
+[ -n "$targets" ] || die "no source has a fuzz target"
+if [ -n "$list" ]; then
+    echo "$targets"
+    exit
+fi
+# Before anything that takes minutes.
+for name in ${names[@]+"${names[@]}"}; do
+    grep -qxF -- "$name" <<<"$targets" || die "there is no fuzz target $name; there are:"$'\n'"$targets"
+done
+if [ ${#names[@]} -eq 0 ]; then
+    while read -r name; do names+=("$name"); done <<<"$targets"
+fi
+need_rust
+need_python
+need c++ "install a C++ compiler; libFuzzer is built from source"
+
+fuzz_target=$cargo_target/fuzz
 # What libFuzzer wants: each edge counted, each comparison seen. The standard library is not instrumented.
 export RUSTFLAGS="--cfg fuzzing --cfg fuzzing_libfuzzer -Cpasses=sancov-module \
 -Cllvm-args=-sanitizer-coverage-level=4 -Cllvm-args=-sanitizer-coverage-inline-8bit-counters \
@@ -28,74 +53,59 @@ export RUSTFLAGS="--cfg fuzzing --cfg fuzzing_libfuzzer -Cpasses=sancov-module \
 step "Building the targets"
 # With a --target, build scripts and macros stay free of these flags.
 host=$(rustc -vV | sed -n 's/^host: //p')
-mapfile -t programs < <(cargo test --workspace --lib --no-run --locked --profile fuzz --target "$host" --target-dir "$fuzz_target" \
+# Only crates with a target: others do not link without one.
+packages=()
+for source in $sources; do
+    folder=$(dirname "$source")
+    until [ -f "$folder/Cargo.toml" ]; do folder=$(dirname "$folder"); done
+    packages+=(--package "$(sed -n '/^\[package\]/,$ s/^name *= *"\(.*\)"/\1/p' "$folder/Cargo.toml" | head -n 1)")
+done
+programs=$(cargo test "${packages[@]}" --lib --no-run --locked --profile fuzz --target "$host" --target-dir "$fuzz_target" \
     --message-format json-render-diagnostics | sed -n 's/.*"executable":"\([^"]*\)".*/\1/p')
-[ -x "${programs[0]-}" ] || die "cargo named no test program"
+[ -n "$programs" ] || die "cargo named no test program"
 
-# targets: each target as "test program, folder of its corpus, name of its test".
-targets() {
-    local program
-    for program in "${programs[@]}"; do
-        CARGO_BOLERO_SELECT=all "$program" --nocapture --test-threads 1 fuzz:: |
-            sed -n "s|.*\"work_dir\":\"\([^\"]*\)\".*\"test_name\":\"\([^\"]*\)\".*|$program \1 \2|p"
-    done
+# find_target NAME: sets `program` and `test` to those of the target.
+find_target() {
+    while read -r program; do
+        test=$("$program" --list 2>/dev/null | sed -n "s/^\(.*fuzz::$1\): test\$/\1/p")
+        if [ -n "$test" ]; then return; fi
+    done <<<"$programs"
+    die "no crate has a test fuzz::$1, though a target is called so"
 }
 
-# merge FOLDER WORK NAME: of the inputs, old and new, the 48 that add most to what is reached. Those are the start for
-# the next one, who finds the rest again within a minute; a thousand files more would be no help to anybody.
+# merge_inputs NAME WORK: keeps the 12 that add most to what is reached of the inputs, old and new. Those are the start
+# for the next one, who finds the rest again within a minute; a hundred more would be no help to anybody.
 # libFuzzer's own -merge starts the program again without the name of the test, so its inner step is called directly.
-merge() {
-    local folder=$1 work=$2 name=$3 control=$2/control
+merge_inputs() {
+    local work=$2 control=$2/control
     # The shortest first, since what is short is quick and easy to read.
-    ls -Sr -- "$folder"/* "$work"/corpus/* >"$work/inputs"
+    find "$work/start" "$work/corpus" -type f -exec ls -Sr {} + >"$work/inputs"
     { wc -l <"$work/inputs" && echo 0 && cat "$work/inputs"; } >"$control"
     BOLERO_LIBFUZZER_ARGS="-merge_control_file=$control -merge_inner=1" \
-        "$program" --exact "$name" --nocapture >"$work/log.merge" 2>&1 ||
-        die "$name: the corpus could not be merged: see $work/log.merge"
-    python3 - "$control" "$folder" <<'PYTHON'
-import os, shutil, sys
-
-control, folder = sys.argv[1:]
-lines = open(control).read().split("\n")
-files, reached = lines[2:2 + int(lines[0])], {}
-for line in lines:
-    if line.startswith("COV "):
-        # The edges that no input before it reached.
-        number, *edges = line.split()[1:]
-        reached[files[int(number)]] = len(edges)
-chosen = sorted(reached, key=reached.get, reverse=True)[:48]
-new = folder + ".new"
-os.makedirs(new)
-for file in chosen:
-    shutil.copy(file, os.path.join(new, os.path.basename(file)))
-shutil.rmtree(folder)
-os.rename(new, folder)
-kept, found = sum(map(reached.get, chosen)), sum(reached.values())
-print(f"    corpus: {len(chosen)} inputs, which reach {kept} of the {found} edges that were found")
-PYTHON
+        "$program" --exact "$test" --nocapture >"$work/log.merge" 2>&1 ||
+        die "$1: the inputs could not be merged: see $work/log.merge"
+    python3 tests/fuzz/corpus.py merge "tests/fuzz/inputs/$1" "$control" 12
 }
 
-found='' findings=''
-while read -r program folder name; do
-    case $name in *"$only"*) ;; *) continue ;; esac
-    found=1
-    work=$fuzz_target/${name//::/-}
-    mkdir -p "$work/corpus" "$work/crashes" "$folder/corpus"
-    dictionary=$root/src/fuzz.dict
+findings=''
+for name in "${names[@]}"; do
+    find_target "$name"
+    work=$fuzz_target/$name
+    rm -rf "$work/start"
+    mkdir -p "$work/start" "$work/corpus" "$work/crashes"
+    python3 tests/fuzz/corpus.py unpack "tests/fuzz/inputs/$name" "$work/start"
     step "$name: ${seconds} s"
-    # libFuzzer has no words in its arguments: they are split at blanks.
-    if ! BOLERO_LIBFUZZER_ARGS="$work/corpus $folder/corpus -artifact_prefix=$work/crashes/ -max_total_time=$seconds \
--timeout=10 -rss_limit_mb=2048 -print_final_stats=1 -dict=$dictionary" \
-        "$program" --exact "$name" --nocapture >"$work/log" 2>&1; then
+    # libFuzzer has no words in its arguments: they are split at blanks. No time at all would be no limit to it.
+    if [ "$seconds" -eq 0 ]; then limit=-runs=0; else limit=-max_total_time=$seconds; fi
+    if ! BOLERO_LIBFUZZER_ARGS="$work/corpus $work/start -artifact_prefix=$work/crashes/ $limit \
+-timeout=10 -rss_limit_mb=2048 -print_final_stats=1 -dict=$root/tests/fuzz/dictionary" \
+        "$program" --exact "$test" --nocapture >"$work/log" 2>&1; then
         grep -E 'panicked at|^  *assertion|left:|right:' -A 2 "$work/log" | head -n 12 >&2
         printf "%s    FOUND: see %s; the input is in %s%s\n" "$red$bold" "$work/log" "$work/crashes" "$plain"
         findings=1
         continue
     fi
     note "$(sed -n 's/^stat::number_of_executed_units: */executions: /p' "$work/log")"
-    if [ -n "$merge" ]; then
-        merge "$folder/corpus" "$work" "$name"
-    fi
-done < <(targets)
-[ -n "$found" ] || die "no target is called $only"
+    if [ -n "$merge" ]; then merge_inputs "$name" "$work"; fi
+done
 [ -z "$findings" ] || die "some targets found something"

@@ -1,14 +1,59 @@
 #!/usr/bin/env bash
-# Runs every check and test, and stops at the first stage that fails.
+# Runs every check and test, or the stages that are named, and stops at the first one that fails.
+#
+# Usage: scripts/test.sh [--list] [STAGE...]
+#   `check` is those that take two minutes and need neither an engine nor a language but Rust and Python.
+#   WORKERS: how many processes run the tests of Python; 3 without it.
 set -uo pipefail
 . "$(dirname "${BASH_SOURCE[0]}")/lib.sh"
 
-[ $# -eq 0 ] || die "scripts/test.sh takes no arguments; run one part with cargo test or target/venv/bin/pytest"
+# Every stage and what it is, in order. The function stage_NAME runs it.
+stages="lint|Formatting, lints and documentation of the Rust code
+supply|Supply chain: licences, sources, advisories, the oldest Rust
+rust|Tests in Rust, with the inputs of every fuzz target
+build|Programs for the stages below
+engine|The Pulumi engine, built once
+schema|Schema and SDKs
+python|Python environment of the stages below
+quick|Tests of the plugin over raw gRPC
+slow|Tests against the real engine and real clients
+languages|Every language, from end to end
+demo|The demo in YAML and in TypeScript"
+check="lint rust build python quick"
+
+names() { cut -d '|' -f 1 <<<"$stages"; }
+title() { sed -n "s/^$1|//p" <<<"$stages"; }
+
+wanted=()
+for argument in "$@"; do
+    case $argument in
+    --list)
+        awk -F '|' '{ printf "  %-10s %s\n", $1, $2 }' <<<"$stages"
+        printf '  %-10s %s\n' check "short for: $check"
+        exit
+        ;;
+    # Split on the blanks on purpose.
+    # shellcheck disable=SC2206
+    check) wanted+=($check) ;;
+    *)
+        names | grep -qxF -- "$argument" || die "there is no stage $argument; there are: $(names | tr '\n' ' ')check"
+        wanted+=("$argument")
+        ;;
+    esac
+done
+if [ ${#wanted[@]} -eq 0 ]; then while read -r name; do wanted+=("$name"); done < <(names); fi
+selected() { printf '%s\n' "${wanted[@]}" | grep -qxF -- "$1"; }
+
 need_rust
-need_go
 need_python
-need_node
-need_java
+for name in "${wanted[@]}"; do
+    case $name in
+    engine | schema) need_go ;;
+    slow) need_go && need_node ;;
+    languages) need_go && need_node && need_java ;;
+    demo) need_go && need_node ;;
+    esac
+done
 cd "$root" || exit 1
 
 export CARGO_TARGET_DIR=$cargo_target
@@ -19,44 +64,84 @@ export ENGINE_BIN_DIR=$engine_bin
 # Output goes through tee, where cargo and pytest would not use colours by themselves.
 if [ -n "$green" ]; then export CARGO_TERM_COLOR=always PY_COLORS=1; fi
 
-log=$(mktemp)
-trap 'rm -f "$log"' EXIT
-passed=0
+logs=$(mktemp -d)
+engine_build=''
+# What was begun beside the others ends with this script.
+clean_up() {
+    if [ -n "$engine_build" ]; then kill "$engine_build" 2>/dev/null; fi
+    rm -rf "$logs"
+}
+trap clean_up EXIT
+passed=0 skipped=0
 started=$SECONDS
 
-# stage NAME COMMAND...: runs one stage, shows what it prints, and counts the tests that it reports.
-stage() {
-    local name=$1 began=$SECONDS count
-    shift
-    step "$name"
-    if ! "$@" 2>&1 | tee "$log"; then
-        printf '\n%sFAILED: %s, after %d s; %d tests passed before it%s\n' "$red$bold" "$name" $((SECONDS - began)) "$passed" "$plain" >&2
-        exit 1
-    fi
-    # cargo prints "test result: ok. 12 passed; ...", pytest "12 passed, 1 warning in 3.4s".
-    count=$(grep -E '^test result: ok\.|[0-9]+ passed.* in [0-9.]+s' "$log" | grep -oE '[0-9]+ passed' | awk '{ n += $1 } END { print n + 0 }')
-    passed=$((passed + count))
-    note "$((SECONDS - began)) s"
+# The tests of a file stay in one process and in order: they may share a workspace and what was prepared for them.
+pytest() {
+    target/venv/bin/python -m pytest tests/python --numprocesses "${WORKERS:-3}" --dist loadfile --durations 10 -rs "$@"
 }
 
-stage "Formatting" cargo fmt --all --check
-stage "Lints" cargo clippy --workspace --all-targets --locked -- -D warnings
-stage "Documentation" env RUSTDOCFLAGS=-Dwarnings cargo doc --workspace --no-deps --document-private-items --locked
-stage "Supply chain" scripts/supply-chain.sh --full
-stage "Rust tests" cargo test --workspace --locked
-stage "Programs for the tests below" cargo build --workspace --locked
-stage "Pulumi engine" scripts/engine.sh --java --codegen
-stage "Schema" "$engine_bin/pulumi" schema check schema.json
-stage "SDKs" scripts/sdk.sh --check
-stage "Python environment" scripts/python.sh
-stage "Tests against the real engine and real clients" target/venv/bin/python -m pytest tests/python \
-    --ignore tests/python/test_languages.py
-# In two processes, since these wait for compilers most of the time. It prints what each language took, and what could
-# not be tried here.
-stage "Every language" target/venv/bin/python -m pytest tests/python/test_languages.py \
-    --numprocesses 2 --durations 5 -rs
-for language in yaml python typescript go java; do
-    stage "Demo in $language" scripts/demo.sh --debug --language "$language"
-done
+stage_lint() {
+    cargo fmt --all --check &&
+        cargo clippy --workspace --all-targets --locked -- -D warnings &&
+        RUSTDOCFLAGS=-Dwarnings cargo doc --workspace --no-deps --document-private-items --locked
+}
+stage_supply() { scripts/supply-chain.sh --full; }
+stage_rust() { cargo test --workspace --locked; }
+stage_build() { cargo build --workspace --locked; }
+stage_engine() { scripts/engine.sh --java --codegen; }
+stage_schema() { "$engine_bin/pulumi" schema check schema.json && scripts/sdk.sh --check; }
+stage_python() { scripts/python.sh; }
+stage_quick() { pytest -m quick; }
+stage_slow() { pytest -m "not quick" --ignore tests/python/test_languages.py; }
+# Each test is on its own here, and most of its time it waits for compilers. It prints what each language took.
+stage_languages() { pytest tests/python/test_languages.py --dist worksteal; }
+# YAML has a language host and TypeScript has none: the two ways of the demo. The programs of all languages are tested above.
+stage_demo() { scripts/demo.sh --debug --language yaml && scripts/demo.sh --debug --language typescript; }
 
-printf '\n%s%d passed, 0 failed%s in %d s\n' "$green$bold" "$passed" "$plain" $((SECONDS - started))
+# unchecked: what the stages did not check: what scripts say so of, and tests that were skipped.
+unchecked() {
+    cat "$logs"/*.log 2>/dev/null | sed $'s/\033\\[[0-9;]*m//g' |
+        sed -n -e 's/^.*NOT CHECKED: /  NOT CHECKED: /p' -e 's/^SKIPPED \[[0-9]*\] /  NOT CHECKED: /p' | awk '!seen[$0]++'
+}
+
+# summary FAILED: ends with the line that counts, alone on its line.
+summary() {
+    local left
+    left=$(unchecked)
+    if [ -n "$left" ]; then printf '\n%sWhat this run did not check:%s\n%s\n' "$red$bold" "$plain" "$left"; fi
+    note "$((SECONDS - started)) s"
+    printf '\n%d passed, %d failed, %d skipped\n' "$passed" "$1" "$skipped"
+}
+
+# count LOG WORD: adds up what the tests of a stage report. cargo prints "test result: ok. 12 passed; 0 failed; 1 ignored",
+# pytest "12 passed, 1 skipped, 1 warning in 3.4s".
+count() {
+    sed $'s/\033\\[[0-9;]*m//g' "$1" | grep -E '^test result: |(passed|failed|skipped|errors?).* in [0-9.]+s' |
+        grep -oE "[0-9]+ ($2)" | awk '{ n += $1 } END { print n + 0 }'
+}
+
+# It takes long and only the compiler of Go, so it begins now; its stage waits for it.
+if selected engine && selected rust; then
+    nice scripts/engine.sh --java --codegen >/dev/null 2>&1 &
+    engine_build=$!
+fi
+
+for name in "${wanted[@]}"; do
+    began=$SECONDS
+    step "$(title "$name")"
+    # If that failed, the stage does it again and shows why.
+    if [ "$name" = engine ] && [ -n "$engine_build" ]; then wait "$engine_build" || true; fi
+    "stage_$name" 2>&1 | tee "$logs/$name.log"
+    code=${PIPESTATUS[0]}
+    passed=$((passed + $(count "$logs/$name.log" passed)))
+    skipped=$((skipped + $(count "$logs/$name.log" 'skipped|ignored')))
+    if [ "$code" -ne 0 ]; then
+        failed=$(count "$logs/$name.log" 'failed|errors?')
+        printf '\n%sFAILED: %s, after %d s%s\n' "$red$bold" "$(title "$name")" $((SECONDS - began)) "$plain" >&2
+        # A stage without tests that fails is one failure.
+        summary "$((failed > 0 ? failed : 1))"
+        exit 1
+    fi
+    note "$((SECONDS - began)) s"
+done
+summary 0

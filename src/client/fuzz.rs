@@ -21,9 +21,8 @@ const HUSH: &str = "hush";
 
 #[test]
 fn error_body() {
-    bolero::check!(name = "error_body")
+    fuzz::target("error_body")
         .with_generator((bolero::produce::<u16>(), bolero::produce::<Vec<u8>>()))
-        .with_iterations(0)
         .for_each(|(status, body)| {
             let error = ApiError::parse("GET /x".into(), *status, "Reason", body, None);
             let text = error.to_string();
@@ -38,7 +37,7 @@ fn error_body() {
 
 #[test]
 fn answer_body() {
-    bolero::check!(name = "answer_body").with_iterations(0).for_each(|body: &[u8]| {
+    fuzz::target("answer_body").for_each(|body: &[u8]| {
         let errors = [
             read_answer::<Json>(body).err(),
             read_answer::<Secrets>(body).err(),

@@ -382,7 +382,7 @@ fn coherent(reply: &pb::DiffResponse) {
 
 #[test]
 fn wire_values() {
-    bolero::check!(name = "wire_values").with_generator(token()).with_iterations(0).for_each(|sent| {
+    fuzz::target("wire_values").with_generator(token()).for_each(|sent| {
         let map = wire::decode(Some(sent.clone()));
         let written = wire::encode(&map);
         same(&sound(&written), &map);
@@ -397,7 +397,7 @@ fn wire_values() {
 
 #[test]
 fn wire_bytes() {
-    bolero::check!(name = "wire_bytes").with_iterations(0).for_each(|bytes: &[u8]| {
+    fuzz::target("wire_bytes").for_each(|bytes: &[u8]| {
         let Ok(sent) = Struct::decode(bytes) else { return };
         let map = wire::decode(Some(sent));
         same(&wire::decode(wire::encode(&map)), &map);
@@ -407,7 +407,7 @@ fn wire_bytes() {
 #[test]
 fn check() {
     let world = World::new(None);
-    bolero::check!(name = "check").with_generator(token()).with_iterations(0).for_each(|news| {
+    fuzz::target("check").with_generator(token()).for_each(|news| {
         let (first, inputs) = world.check(news.clone());
         let (second, again) = world.check(first.inputs.clone().unwrap());
         same(&again, &inputs);
@@ -418,93 +418,87 @@ fn check() {
 #[test]
 fn diff_of_the_same_is_nothing() {
     let world = World::new(None);
-    bolero::check!(name = "diff_of_the_same_is_nothing").with_generator(token()).with_iterations(0).for_each(
-        |news| {
-            let (checked, inputs) = world.check(news.clone());
-            let set_by_databricks = ["creationTime", "expiryTime", "tokenId"];
-            if !checked.failures.is_empty()
-                || inputs.values().any(Value::has_unknown)
-                || set_by_databricks.iter().any(|name| inputs.contains_key(*name))
-            {
-                return;
-            }
-            let mut outputs = inputs.clone();
-            outputs.extend([
-                ("creationTime".to_owned(), Value::Number(1.7e12)),
-                ("expiryTime".to_owned(), Value::Number(-1.0)),
-                ("tokenId".to_owned(), "i".into()),
-                ("tokenValue".to_owned(), Value::secret("t".into())),
-            ]);
-            let request = pb::DiffRequest {
-                old_inputs: wire::encode(&inputs),
-                olds: wire::encode(&outputs),
-                news: checked.inputs,
-                ..Default::default()
-            };
-            let reply = world.diff(request).unwrap();
-            assert!(reply.diffs.is_empty(), "{:?}: {inputs:?}", reply.diffs);
-        },
-    );
+    fuzz::target("diff_of_the_same_is_nothing").with_generator(token()).for_each(|news| {
+        let (checked, inputs) = world.check(news.clone());
+        let set_by_databricks = ["creationTime", "expiryTime", "tokenId"];
+        if !checked.failures.is_empty()
+            || inputs.values().any(Value::has_unknown)
+            || set_by_databricks.iter().any(|name| inputs.contains_key(*name))
+        {
+            return;
+        }
+        let mut outputs = inputs.clone();
+        outputs.extend([
+            ("creationTime".to_owned(), Value::Number(1.7e12)),
+            ("expiryTime".to_owned(), Value::Number(-1.0)),
+            ("tokenId".to_owned(), "i".into()),
+            ("tokenValue".to_owned(), Value::secret("t".into())),
+        ]);
+        let request = pb::DiffRequest {
+            old_inputs: wire::encode(&inputs),
+            olds: wire::encode(&outputs),
+            news: checked.inputs,
+            ..Default::default()
+        };
+        let reply = world.diff(request).unwrap();
+        assert!(reply.diffs.is_empty(), "{:?}: {inputs:?}", reply.diffs);
+    });
 }
 
 #[test]
 fn diff() {
     let world = World::new(None);
     let generator = (token(), token(), token(), bolero::produce::<u8>());
-    bolero::check!(name = "diff").with_generator(generator).with_iterations(0).for_each(
-        |(old_inputs, olds, news, ignored)| {
-            let ignored = TOKEN_NAMES.get(usize::from(*ignored)).map(|name| (*name).to_owned());
-            let request = pb::DiffRequest {
-                old_inputs: Some(old_inputs.clone()),
-                olds: Some(olds.clone()),
-                news: Some(news.clone()),
-                ignore_changes: ignored.iter().cloned().collect(),
-                ..Default::default()
-            };
-            if let Ok(reply) = world.diff(request) {
-                assert!(!ignored.is_some_and(|ignored| reply.diffs.contains(&ignored)));
-            }
-        },
-    );
+    fuzz::target("diff").with_generator(generator).for_each(|(old_inputs, olds, news, ignored)| {
+        let ignored = TOKEN_NAMES.get(usize::from(*ignored)).map(|name| (*name).to_owned());
+        let request = pb::DiffRequest {
+            old_inputs: Some(old_inputs.clone()),
+            olds: Some(olds.clone()),
+            news: Some(news.clone()),
+            ignore_changes: ignored.iter().cloned().collect(),
+            ..Default::default()
+        };
+        if let Ok(reply) = world.diff(request) {
+            assert!(!ignored.is_some_and(|ignored| reply.diffs.contains(&ignored)));
+        }
+    });
 }
 
 #[test]
 fn previews() {
     let world = World::new(Some("https://a.b"));
-    bolero::check!(name = "previews").with_generator((token(), token())).with_iterations(0).for_each(
-        |(olds, news)| {
-            let (checked, inputs) = world.check(news.clone());
-            if !checked.failures.is_empty() {
-                return;
-            }
-            let create = pb::CreateRequest {
-                urn: URN.into(),
-                r#type: TOKEN.into(),
-                properties: checked.inputs.clone(),
-                preview: true,
-                ..Default::default()
-            };
-            let reply = world.call(create, async |provider, request| provider.create(request).await).unwrap();
-            let outputs = sound(&reply.properties);
-            assert_eq!(outputs["tokenValue"], Value::secret(Value::Unknown));
-            assert!(reply.id.is_empty());
-            let computed = ["creationTime", "expiryTime", "providerConfig", "tokenId", "tokenValue"];
-            for (name, value) in inputs.iter().filter(|(name, _)| !computed.contains(&name.as_str())) {
-                same(&&outputs[name], &value);
-            }
-            let update = pb::UpdateRequest {
-                id: "id".into(),
-                urn: URN.into(),
-                r#type: TOKEN.into(),
-                olds: Some(olds.clone()),
-                news: checked.inputs,
-                preview: true,
-                ..Default::default()
-            };
-            let reply = world.call(update, async |provider, request| provider.update(request).await).unwrap();
-            sound(&reply.properties);
-        },
-    );
+    fuzz::target("previews").with_generator((token(), token())).for_each(|(olds, news)| {
+        let (checked, inputs) = world.check(news.clone());
+        if !checked.failures.is_empty() {
+            return;
+        }
+        let create = pb::CreateRequest {
+            urn: URN.into(),
+            r#type: TOKEN.into(),
+            properties: checked.inputs.clone(),
+            preview: true,
+            ..Default::default()
+        };
+        let reply = world.call(create, async |provider, request| provider.create(request).await).unwrap();
+        let outputs = sound(&reply.properties);
+        assert_eq!(outputs["tokenValue"], Value::secret(Value::Unknown));
+        assert!(reply.id.is_empty());
+        let computed = ["creationTime", "expiryTime", "providerConfig", "tokenId", "tokenValue"];
+        for (name, value) in inputs.iter().filter(|(name, _)| !computed.contains(&name.as_str())) {
+            same(&&outputs[name], &value);
+        }
+        let update = pb::UpdateRequest {
+            id: "id".into(),
+            urn: URN.into(),
+            r#type: TOKEN.into(),
+            olds: Some(olds.clone()),
+            news: checked.inputs,
+            preview: true,
+            ..Default::default()
+        };
+        let reply = world.call(update, async |provider, request| provider.update(request).await).unwrap();
+        sound(&reply.properties);
+    });
 }
 
 /// Whatever the state holds, a token that lives is never reported as gone, and its value is not lost.
@@ -512,75 +506,66 @@ fn previews() {
 fn read() {
     let world = World::with_workspace();
     let generator = (token(), token(), bolero::produce::<bool>());
-    bolero::check!(name = "read").with_generator(generator).with_iterations(0).for_each(
-        |(inputs, outputs, import)| {
-            let request = pb::ReadRequest {
-                id: "id".into(),
-                urn: URN.into(),
-                r#type: TOKEN.into(),
-                inputs: (!import).then(|| inputs.clone()),
-                properties: (!import).then(|| outputs.clone()),
-                ..Default::default()
-            };
-            let read = world.call(request, async |provider, request| provider.read(request).await);
-            let Ok(reply) = read else { return assert!(!import, "{read:?}") };
-            assert_eq!(reply.id, "id");
-            sound(&reply.inputs);
-            let properties = sound(&reply.properties);
-            let kept = wire::decode(Some(outputs.clone())).remove("tokenValue").filter(|_| !import);
-            if let Some(Value::String(kept)) = kept {
-                assert_eq!(properties["tokenValue"], Value::secret(Value::String(kept)));
-            }
-        },
-    );
+    fuzz::target("read").with_generator(generator).for_each(|(inputs, outputs, import)| {
+        let request = pb::ReadRequest {
+            id: "id".into(),
+            urn: URN.into(),
+            r#type: TOKEN.into(),
+            inputs: (!import).then(|| inputs.clone()),
+            properties: (!import).then(|| outputs.clone()),
+            ..Default::default()
+        };
+        let read = world.call(request, async |provider, request| provider.read(request).await);
+        let Ok(reply) = read else { return assert!(!import, "{read:?}") };
+        assert_eq!(reply.id, "id");
+        sound(&reply.inputs);
+        let properties = sound(&reply.properties);
+        let kept = wire::decode(Some(outputs.clone())).remove("tokenValue").filter(|_| !import);
+        if let Some(Value::String(kept)) = kept {
+            assert_eq!(properties["tokenValue"], Value::secret(Value::String(kept)));
+        }
+    });
 }
 
 #[test]
 fn provider_configuration() {
     let world = World::new(None);
     let generator = (configuration(), configuration());
-    bolero::check!(name = "provider_configuration").with_generator(generator).with_iterations(0).for_each(
-        |(olds, news)| {
-            let request = pb::CheckRequest { news: Some(news.clone()), ..Default::default() };
-            let checked =
-                world.call(request, async |provider, request| provider.check_config(request).await).unwrap();
-            let inputs = sound(&checked.inputs);
-            for failure in &checked.failures {
-                assert!(failure.property.is_empty() && !tells(&failure.reason), "{failure:?}");
-            }
-            let unknown = inputs.values().any(Value::has_unknown);
-            let configured = world.configure(Some(news.clone()));
-            if !unknown {
-                // The whole is judged by CheckConfig only where every property is known; Configure knows no strangers.
-                let stranger =
-                    |failure: &pb::CheckFailure| failure.reason.contains("has no configuration property");
-                let refused = checked.failures.iter().any(|failure| !stranger(failure));
-                assert!(
-                    configured.is_err() == refused || checked.failures.iter().any(stranger),
-                    "{configured:?} {:?}",
-                    checked.failures
-                );
-            }
-            for (old, new) in [(olds, news), (news, news)] {
-                let request = pb::DiffRequest {
-                    old_inputs: Some(old.clone()),
-                    news: Some(new.clone()),
-                    ..Default::default()
-                };
-                let reply = world
-                    .call(request, async |provider, request| provider.diff_config(request).await)
-                    .unwrap();
-                coherent(&reply);
-                assert!(reply.replaces.is_empty());
-                let nan = format!("{new:?}").contains("NaN");
-                assert!(
-                    old != new || unknown || nan || reply.diffs.is_empty(),
-                    "{:?}: {inputs:?}",
-                    reply.diffs
-                );
-            }
-        },
-    );
+    fuzz::target("provider_configuration").with_generator(generator).for_each(|(olds, news)| {
+        let request = pb::CheckRequest { news: Some(news.clone()), ..Default::default() };
+        let checked =
+            world.call(request, async |provider, request| provider.check_config(request).await).unwrap();
+        let inputs = sound(&checked.inputs);
+        for failure in &checked.failures {
+            assert!(failure.property.is_empty() && !tells(&failure.reason), "{failure:?}");
+        }
+        let unknown = inputs.values().any(Value::has_unknown);
+        let configured = world.configure(Some(news.clone()));
+        if !unknown {
+            // The whole is judged by CheckConfig only where every property is known; Configure knows no strangers.
+            let stranger =
+                |failure: &pb::CheckFailure| failure.reason.contains("has no configuration property");
+            let refused = checked.failures.iter().any(|failure| !stranger(failure));
+            assert!(
+                configured.is_err() == refused || checked.failures.iter().any(stranger),
+                "{configured:?} {:?}",
+                checked.failures
+            );
+        }
+        for (old, new) in [(olds, news), (news, news)] {
+            let request = pb::DiffRequest {
+                old_inputs: Some(old.clone()),
+                news: Some(new.clone()),
+                ..Default::default()
+            };
+            let reply =
+                world.call(request, async |provider, request| provider.diff_config(request).await).unwrap();
+            coherent(&reply);
+            assert!(reply.replaces.is_empty());
+            let nan = format!("{new:?}").contains("NaN");
+            assert!(old != new || unknown || nan || reply.diffs.is_empty(), "{:?}: {inputs:?}", reply.diffs);
+        }
+    });
 }
 
 /// Values travel as protobuf, whose decoder stops at a depth of 100 messages, so that no request overflows the stack.

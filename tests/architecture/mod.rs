@@ -250,21 +250,32 @@ fn used_modules_are_found_in_every_form() {
     assert_eq!(used_modules(text), ["client", "api", "env", "config"]);
 }
 
-/// A target without a corpus would be a test of nothing.
+/// Targets of all crates and files of inputs belong together: a target without inputs would be a test of nothing, and
+/// one name for two would mix theirs.
 #[test]
 fn every_fuzz_target_has_a_corpus() {
-    let mut targets = 0;
-    for path in sources() {
-        let text = fs::read_to_string(&path).unwrap();
-        for rest in text.split("bolero::check!(name = \"").skip(1) {
-            let name = rest.split('"').next().unwrap();
-            let corpus = path.with_file_name("__fuzz__").join(name).join("corpus");
-            let inputs = fs::read_dir(&corpus).map_or(0, Iterator::count);
-            assert!(inputs > 0, "{} has no inputs", corpus.display());
-            targets += 1;
-        }
-    }
-    assert!(targets > 0);
+    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let entries = fs::read_dir(root).unwrap().map(|entry| entry.unwrap());
+    let folders = entries.filter(|entry| entry.path().is_dir()).map(|entry| entry.file_name());
+    let of_crates = folders.filter_map(|name| name.into_string().ok()).filter(|name| {
+        // What others made, and the tests, which name no target.
+        let crates = name == "src" || root.join(name).join("Cargo.toml").exists();
+        crates && !["target", "tests"].contains(&name.as_str())
+    });
+    let sources = of_crates.flat_map(|name| files(&name)).map(|path| fs::read_to_string(path).unwrap());
+    let mut targets: Vec<String> = sources
+        .flat_map(|text| {
+            let names = text.split("fuzz::target(\"").skip(1).map(|rest| rest.split('"').next().unwrap());
+            names.map(str::to_owned).collect::<Vec<_>>()
+        })
+        .collect();
+    let inputs = fs::read_dir(root.join("tests/fuzz/inputs")).unwrap();
+    let mut inputs: Vec<String> =
+        inputs.map(|entry| entry.unwrap().file_name().into_string().unwrap()).collect();
+    targets.sort();
+    inputs.sort();
+    assert!(!targets.is_empty());
+    assert_eq!(targets, inputs, "targets on the left, files of tests/fuzz/inputs on the right");
 }
 
 #[test]

@@ -103,7 +103,7 @@ def clean_environment(home):
     return variables | {"HOME": str(home), "PATH": "/usr/bin:/bin", "NO_PROXY": "127.0.0.1,localhost"}
 
 
-def wait_for(condition, seconds=10.0, what="the condition"):
+def wait_for(condition, seconds=60.0, what="the condition"):
     """Waits until `condition()` is true and returns its value."""
     deadline = time.monotonic() + seconds
     while not (value := condition()):
@@ -142,7 +142,7 @@ class LocalWorkspace:
         with contextlib.suppress(BrokenPipeError):
             self.process.stdin.close()
         try:
-            self.process.wait(timeout=10)
+            self.process.wait(timeout=60)
         finally:
             self.process.kill()
             self.process.stdout.close()
@@ -316,7 +316,7 @@ class Plugin:
             reader.start()
             self.readers.append(reader)
         try:
-            first = lines.get(timeout=20)
+            first = lines.get(timeout=60)
             self.port = int(first)
         except (queue.Empty, ValueError) as error:
             self.stop()
@@ -354,12 +354,12 @@ class Plugin:
         for channel in self.channels:
             channel.close()
         self.process.kill()
-        self.process.wait(timeout=10)
+        self.process.wait(timeout=60)
         if self.process.stdin:
             with contextlib.suppress(BrokenPipeError):
                 self.process.stdin.close()
         for reader in self.readers:
-            reader.join(timeout=10)
+            reader.join(timeout=60)
         self.process.stdout.close()
         self.process.stderr.close()
 
@@ -785,11 +785,24 @@ def python_program(pulumi, monkeypatch):
     assert not leaks, f"token values in the clear: {leaks}"
 
 
+def pytest_configure(config):
+    config.addinivalue_line("markers", "slow: takes long, though it needs no engine")
+    config.addinivalue_line("markers", "quick: needs neither an engine nor a language (set by itself); what `make check` runs")
+
+
+# Who uses one of these needs an engine, a language or what others published.
+_ENGINE_FIXTURES = {"pulumi", "python_program", "example", "worker"}
+_ENGINE_NAMES = {"Pulumi", "engine_bin_dir", "copy_example"}
+
+
 def pytest_collection_modifyitems(items):
     """A test that hangs fails; the slowest ones take some 20 s on a small machine."""
     for item in items:
         if not item.get_closest_marker("timeout"):
             item.add_marker(pytest.mark.timeout(240))
+        needs = _ENGINE_FIXTURES & set(item.fixturenames) or _ENGINE_NAMES & set(vars(item.module))
+        if not needs and not item.get_closest_marker("slow"):
+            item.add_marker(pytest.mark.quick)
 
 
 def pytest_terminal_summary(terminalreporter):

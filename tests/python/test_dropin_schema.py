@@ -130,6 +130,7 @@ def described(node, secrets=(), required=lambda returns: False):
     }
 
 
+@pytest.mark.slow
 def test_the_list_is_that_of_the_official_sdk():
     token, provider, inputs = classes("token.py"), classes("provider.py"), classes("_inputs.py")
     assert described(token["TokenArgs"]) == OFFICIAL["token"]["inputs"]

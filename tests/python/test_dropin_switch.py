@@ -106,6 +106,7 @@ def test_beside_the_official_plugin(worker, local, environment, tmp_path):
     it.destroy()
 
 
+@pytest.mark.slow
 def test_yaml_and_unknown_types(local, environment, tmp_path):
     """YAML programs ask for no version. A type that we lack is an error before anything happens."""
     folder = tmp_path / "yaml"

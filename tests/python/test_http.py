@@ -4,8 +4,6 @@ A recorder stands in place of every host, as in the tests of agreement: it is th
 in the name of whichever host is asked for.
 """
 
-import time
-
 import conftest
 import pytest
 from support_agreement import LIST, Authority, Recorder
@@ -63,20 +61,18 @@ def test_a_host_that_needs_no_proxy_is_asked_directly(recorder):
 
 
 def test_a_certificate_that_nobody_trusts_is_refused_at_once(recorder):
-    began = time.monotonic()
     error, asked = run(recorder, {"host": HOST, "token": "pat"}, trusted=False)
     assert f"the certificate of {HOST} is not trusted" in error and "SSL_CERT_FILE" in error
     assert asked == []
     # It does not get better by asking again.
-    assert time.monotonic() - began < 10
+    assert "attempts" not in error
 
 
 def test_signing_in_does_not_ask_again_where_nobody_is_trusted(recorder):
-    began = time.monotonic()
     stated = {"host": HOST, "clientId": "id", "clientSecret": "s", "authType": "oauth-m2m"}
     error, asked = run(recorder, stated, trusted=False)
     assert "certificate" in error and asked == []
-    assert time.monotonic() - began < 10
+    assert "attempts" not in error
 
 
 def test_any_certificate_will_do_where_the_configuration_says_so(recorder):

@@ -19,6 +19,9 @@ import pytest
 from support_agreement import AGREEMENT, ROOT, Laboratory
 from support_agreement_plugin import list_tokens
 
+# They build a program in Go.
+pytestmark = pytest.mark.slow
+
 DATA = json.loads((AGREEMENT / "cases.json").read_text())
 CASES, EXCEPTIONS = DATA["cases"], DATA["exceptions"]
 FIELDS = {

@@ -79,8 +79,10 @@ async fn no_reader_gets_a_list_that_started_before_it_asked() {
             |list: &&serde_json::Value| (asked..=answered).contains(&list["time_ms"].as_i64().unwrap());
         assert!(lists.iter().any(|list| started_between(&list)), "no list between {asked} and {answered}");
     }
-    // One after the other, and each shared: half a second has room for about ten.
-    assert!(lists.len() <= 20, "{} lists for 60 readers", lists.len());
+    // One after the other, and each shared: the next one begins when the last one is there, after its delay.
+    let began: Vec<_> = lists.iter().map(|list| list["time_ms"].as_i64().unwrap()).collect();
+    assert!(began.windows(2).all(|pair| pair[1] - pair[0] >= 39), "{began:?}");
+    assert!(lists.len() < 60, "{} lists for 60 readers", lists.len());
 }
 
 /// A listing is shared; the time that each reader has is its own.

@@ -9,7 +9,7 @@ const HUSH: &str = "dapi-hush";
 
 #[test]
 fn databrickscfg() {
-    bolero::check!(name = "databrickscfg").with_iterations(0).for_each(|bytes: &[u8]| {
+    fuzz::target("databrickscfg").for_each(|bytes: &[u8]| {
         let text = String::from_utf8_lossy(bytes).replace(HUSH, "");
         let text = format!("[DEFAULT]\ntoken = {HUSH}\n{text}");
         let mut config = Config::default();
@@ -33,7 +33,7 @@ fn databrickscfg() {
 
 #[test]
 fn host() {
-    bolero::check!(name = "host").with_iterations(0).for_each(|bytes: &[u8]| {
+    fuzz::target("host").for_each(|bytes: &[u8]| {
         let text = String::from_utf8_lossy(bytes);
         let Ok(host) = Host::parse(&text) else { return };
         // No user, path or query is left, and reading the normal form again changes nothing.

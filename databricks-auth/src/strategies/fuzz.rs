@@ -15,7 +15,7 @@ const HUSH: &str = "hush";
 
 #[test]
 fn token_endpoint_error() {
-    bolero::check!(name = "token_endpoint_error").with_iterations(0).for_each(|body: &[u8]| {
+    fuzz::target("token_endpoint_error").for_each(|body: &[u8]| {
         let text = token_request::describe(body);
         assert!(!text.is_empty());
         // What is no error of a known form may echo what was sent.
@@ -27,7 +27,7 @@ fn token_endpoint_error() {
 
 #[test]
 fn token_endpoint_answer() {
-    bolero::check!(name = "token_endpoint_answer").with_iterations(0).for_each(|body: &[u8]| {
+    fuzz::target("token_endpoint_answer").for_each(|body: &[u8]| {
         if let Ok(answer) = serde_json::from_slice::<token_request::TokenAnswer>(body) {
             let expires = SystemTime::now().checked_add(answer.expires_in.duration());
             assert!(expires.is_some(), "a token that lives beyond all time");
@@ -37,7 +37,7 @@ fn token_endpoint_answer() {
 
 #[test]
 fn databricks_cli_output() {
-    bolero::check!(name = "databricks_cli_output").with_iterations(0).for_each(|output: &[u8]| {
+    fuzz::target("databricks_cli_output").for_each(|output: &[u8]| {
         let text = String::from_utf8_lossy(output);
         if let Some(version) = databricks_cli::Version::parse(&text) {
             assert!(version >= version.clone());
@@ -51,7 +51,7 @@ fn databricks_cli_output() {
 
 #[test]
 fn azure_cli_output() {
-    bolero::check!(name = "azure_cli_output").with_iterations(0).for_each(|output: &[u8]| {
+    fuzz::target("azure_cli_output").for_each(|output: &[u8]| {
         if let Err(error) = azure_cli::token(output, &TimeZone::UTC) {
             assert!(!error.to_string().contains(HUSH), "the error quotes the answer: {error}");
         }
@@ -62,7 +62,7 @@ fn azure_cli_output() {
 fn google_key_and_id_token() {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
     let settings = AssertUnwindSafe(runtime.block_on(settings(&[], Env::default(), Clock::still())));
-    bolero::check!(name = "google_key_and_id_token").with_iterations(0).for_each(|bytes: &[u8]| {
+    fuzz::target("google_key_and_id_token").for_each(|bytes: &[u8]| {
         let text = String::from_utf8_lossy(bytes);
         let errors = [
             google::Key::parse(&settings, &text).err(),
