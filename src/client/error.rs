@@ -311,19 +311,19 @@ fn parse_body(text: &str, reason: &str) -> (String, String, bool) {
         return (String::new(), reason.to_owned(), false);
     }
     if let Ok(body) = serde_json::from_str::<Body>(text) {
-        let plain = |json: &Json| match json {
+        let shown = |json: &Json| match json {
             Json::Null => String::new(),
             Json::String(text) => text.clone(),
             other => other.to_string(),
         };
-        let code = plain(&body.error_code);
-        let error = body.error.as_ref().map(plain).filter(|error| !error.is_empty());
+        let code = shown(&body.error_code);
+        let error = body.error.as_ref().map(shown).filter(|error| !error.is_empty());
         let message =
-            error.or_else(|| body.message.as_ref().map(plain)).filter(|message| !message.is_empty());
+            error.or_else(|| body.message.as_ref().map(shown)).filter(|message| !message.is_empty());
         if let (None, Some(detail)) = (&message, &body.detail) {
             let detail = if detail == "null" { "SCIM API Internal Error" } else { detail };
             let message = format!("{} {detail}", body.scim_type.unwrap_or_default());
-            return (format!("SCIM_{}", plain(&body.status)), message.trim().to_owned(), true);
+            return (format!("SCIM_{}", shown(&body.status)), message.trim().to_owned(), true);
         }
         let structured = message.is_some() || !code.is_empty();
         return (code, message.unwrap_or_else(|| reason.to_owned()), structured);

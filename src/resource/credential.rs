@@ -51,8 +51,8 @@ pub(super) trait Credential: Send + Sync + 'static {
     const NEVER_SENT: &'static [&'static str];
     /// Inputs of `pulumi do … list`; `None` where there is no list.
     const LIST_INPUTS: Option<&'static [Row]> = Some(&[]);
-    /// Whether a preview of a create looks whether one more may be created.
-    const PREVIEW_PREPARES: bool = false;
+    /// Whether only so many may exist at a time: previews look whether there is room then.
+    const LIMITED: bool = false;
     /// Whether the official plugin keeps the id among the outputs.
     const ID_IS_OUTPUT: bool = true;
 
@@ -327,7 +327,7 @@ impl<C: Credential> Resource for C {
             ctx.report(Severity::Info, &reason).await;
         }
         let replaces = changes.values().any(|(_, change)| change.replaces());
-        let delete_before_replace = replaces && !request.refresh && {
+        let delete_before_replace = C::LIMITED && replaces && !request.refresh && {
             match C::owner(&[request.news, outputs, request.old_inputs]) {
                 Ok(owner) => {
                     let workspace = terms.workspace.known().copied();
@@ -345,7 +345,7 @@ impl<C: Credential> Resource for C {
         client.check_host()?;
         let typed = C::Inputs::decode(inputs)?;
         if let Ok(owner) = C::owner(&[inputs])
-            && C::PREVIEW_PREPARES
+            && C::LIMITED
         {
             let home = C::home(client, ctx, &owner, C::terms(&typed).workspace.known().copied()).await?;
             C::prepare(&home, ctx, &owner).await?;

@@ -172,7 +172,7 @@ impl Credential for ServicePrincipalSecret {
         "servicePrincipalSecretId",
     ];
     const LIST_INPUTS: Option<&'static [Row]> = Some(SecretQuery::ROWS);
-    const PREVIEW_PREPARES: bool = true;
+    const LIMITED: bool = true;
     const ID_IS_OUTPUT: bool = false;
 
     fn terms(inputs: &SecretInputs) -> Terms<'_> {
