@@ -72,6 +72,7 @@ def one_stack(process, workspace, number):
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(900)
 @pytest.mark.skipif(not pathlib.Path("/proc/self/status").exists(), reason="needs Linux to look at a process")
 def test_a_thousand_stacks(plugin, workspace, capsys):
     process = plugin()
