@@ -217,7 +217,7 @@ namespace Pulumi.Databricks
         public Input<string>? ExpireTime { get; set; }
 
         /// <summary>
-        /// Lifetime of the secret in seconds, followed by an `s`: `3600s` is an hour. If it is left out, Databricks decides: two years. A change replaces the secret; removing it does not.
+        /// Lifetime of the secret in seconds, followed by an `s`: `3600s` is an hour. If it is left out, Databricks decides: two years. A changed lifetime replaces the secret; removing it from the program does not.
         /// </summary>
         [Input("lifetime")]
         public Input<string>? Lifetime { get; set; }

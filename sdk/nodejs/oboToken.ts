@@ -37,8 +37,8 @@ import * as utilities from "./utilities";
  *
  * ## Import
  *
- * A token is imported by its id, without its value, which Databricks does not give again. Nor does it tell whose token it
- * is, so add `applicationId` to the program that the import writes:
+ * A token is imported by its id, without its value, which Databricks does not give again. Nor does it tell whose token it is.
+ * Pulumi therefore warns that `applicationId` is missing; fill it in in the program that the import writes:
  *
  * ```sh
  * pulumi import databricks:index/oboToken:OboToken ci <id of the token>

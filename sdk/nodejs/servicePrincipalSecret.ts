@@ -269,7 +269,7 @@ export interface ServicePrincipalSecretArgs {
      */
     expireTime?: pulumi.Input<string | undefined>;
     /**
-     * Lifetime of the secret in seconds, followed by an `s`: `3600s` is an hour. If it is left out, Databricks decides: two years. A change replaces the secret; removing it does not.
+     * Lifetime of the secret in seconds, followed by an `s`: `3600s` is an hour. If it is left out, Databricks decides: two years. A changed lifetime replaces the secret; removing it from the program does not.
      */
     lifetime?: pulumi.Input<string | undefined>;
     /**

@@ -31,7 +31,7 @@ record! {
         /// Numeric id of the service principal, not its application id. A change replaces the secret.
         service_principal_id: Needed<String> = "servicePrincipalId", Replace;
         /// Lifetime of the secret in seconds, followed by an `s`: `3600s` is an hour. If it is left out, Databricks
-        /// decides: two years. A change replaces the secret; removing it does not.
+        /// decides: two years. A changed lifetime replaces the secret; removing it from the program does not.
         lifetime: Input<Lifetime> = "lifetime", Replace;
         /// OAuth scopes that access tokens obtained with this secret are limited to. If left out, there is no limit. A
         /// change replaces the secret.

@@ -213,7 +213,7 @@ type servicePrincipalSecretArgs struct {
 	CreateTime *string `pulumi:"createTime"`
 	// Accepted for compatibility but never sent: Databricks sets it.
 	ExpireTime *string `pulumi:"expireTime"`
-	// Lifetime of the secret in seconds, followed by an `s`: `3600s` is an hour. If it is left out, Databricks decides: two years. A change replaces the secret; removing it does not.
+	// Lifetime of the secret in seconds, followed by an `s`: `3600s` is an hour. If it is left out, Databricks decides: two years. A changed lifetime replaces the secret; removing it from the program does not.
 	Lifetime *string `pulumi:"lifetime"`
 	// The workspace whose API manages the secret, if the provider's host serves several.
 	ProviderConfig *ServicePrincipalSecretProviderConfig `pulumi:"providerConfig"`
@@ -247,7 +247,7 @@ type ServicePrincipalSecretArgs struct {
 	CreateTime pulumi.StringPtrInput
 	// Accepted for compatibility but never sent: Databricks sets it.
 	ExpireTime pulumi.StringPtrInput
-	// Lifetime of the secret in seconds, followed by an `s`: `3600s` is an hour. If it is left out, Databricks decides: two years. A change replaces the secret; removing it does not.
+	// Lifetime of the secret in seconds, followed by an `s`: `3600s` is an hour. If it is left out, Databricks decides: two years. A changed lifetime replaces the secret; removing it from the program does not.
 	Lifetime pulumi.StringPtrInput
 	// The workspace whose API manages the secret, if the provider's host serves several.
 	ProviderConfig ServicePrincipalSecretProviderConfigPtrInput

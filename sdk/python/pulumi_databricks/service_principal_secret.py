@@ -43,7 +43,7 @@ class ServicePrincipalSecretArgs:
         :param pulumi.Input[_builtins.str] api: Whose API manages the secret: that of the `account` or that of the `workspace`. If it is left out, the provider's host decides. A change from one API to the other replaces the secret.
         :param pulumi.Input[_builtins.str] create_time: Accepted for compatibility but never sent: Databricks sets it.
         :param pulumi.Input[_builtins.str] expire_time: Accepted for compatibility but never sent: Databricks sets it.
-        :param pulumi.Input[_builtins.str] lifetime: Lifetime of the secret in seconds, followed by an `s`: `3600s` is an hour. If it is left out, Databricks decides: two years. A change replaces the secret; removing it does not.
+        :param pulumi.Input[_builtins.str] lifetime: Lifetime of the secret in seconds, followed by an `s`: `3600s` is an hour. If it is left out, Databricks decides: two years. A changed lifetime replaces the secret; removing it from the program does not.
         :param pulumi.Input['ServicePrincipalSecretProviderConfigArgs'] provider_config: The workspace whose API manages the secret, if the provider's host serves several.
         :param pulumi.Input[_builtins.int] rotate_before_seconds: How many seconds before its expiry the secret is due: from then on, an ordinary `pulumi up` replaces it. Must be less than `lifetime`. A change of this setting alone replaces the secret only if that makes it due.
         :param pulumi.Input[Mapping[str, pulumi.Input[_builtins.str]]] rotate_when_changed: Any values, such as a date. A change to them replaces the secret; adding the map, or removing all of it, does not.
@@ -137,7 +137,7 @@ class ServicePrincipalSecretArgs:
     @pulumi.getter
     def lifetime(self) -> pulumi.Input[Optional[_builtins.str]]:
         """
-        Lifetime of the secret in seconds, followed by an `s`: `3600s` is an hour. If it is left out, Databricks decides: two years. A change replaces the secret; removing it does not.
+        Lifetime of the secret in seconds, followed by an `s`: `3600s` is an hour. If it is left out, Databricks decides: two years. A changed lifetime replaces the secret; removing it from the program does not.
         """
         return pulumi.get(self, "lifetime")
 
@@ -581,7 +581,7 @@ class ServicePrincipalSecret(pulumi.CustomResource):
         :param pulumi.Input[_builtins.str] api: Whose API manages the secret: that of the `account` or that of the `workspace`. If it is left out, the provider's host decides. A change from one API to the other replaces the secret.
         :param pulumi.Input[_builtins.str] create_time: Accepted for compatibility but never sent: Databricks sets it.
         :param pulumi.Input[_builtins.str] expire_time: Accepted for compatibility but never sent: Databricks sets it.
-        :param pulumi.Input[_builtins.str] lifetime: Lifetime of the secret in seconds, followed by an `s`: `3600s` is an hour. If it is left out, Databricks decides: two years. A change replaces the secret; removing it does not.
+        :param pulumi.Input[_builtins.str] lifetime: Lifetime of the secret in seconds, followed by an `s`: `3600s` is an hour. If it is left out, Databricks decides: two years. A changed lifetime replaces the secret; removing it from the program does not.
         :param pulumi.Input[Union['ServicePrincipalSecretProviderConfigArgs', 'ServicePrincipalSecretProviderConfigArgsDict']] provider_config: The workspace whose API manages the secret, if the provider's host serves several.
         :param pulumi.Input[_builtins.int] rotate_before_seconds: How many seconds before its expiry the secret is due: from then on, an ordinary `pulumi up` replaces it. Must be less than `lifetime`. A change of this setting alone replaces the secret only if that makes it due.
         :param pulumi.Input[Mapping[str, pulumi.Input[_builtins.str]]] rotate_when_changed: Any values, such as a date. A change to them replaces the secret; adding the map, or removing all of it, does not.

@@ -66,14 +66,14 @@ public final class ServicePrincipalSecretArgs extends com.pulumi.resources.Resou
     }
 
     /**
-     * Lifetime of the secret in seconds, followed by an `s`: `3600s` is an hour. If it is left out, Databricks decides: two years. A change replaces the secret; removing it does not.
+     * Lifetime of the secret in seconds, followed by an `s`: `3600s` is an hour. If it is left out, Databricks decides: two years. A changed lifetime replaces the secret; removing it from the program does not.
      * 
      */
     @Import(name="lifetime")
     private @Nullable Output<String> lifetime;
 
     /**
-     * @return Lifetime of the secret in seconds, followed by an `s`: `3600s` is an hour. If it is left out, Databricks decides: two years. A change replaces the secret; removing it does not.
+     * @return Lifetime of the secret in seconds, followed by an `s`: `3600s` is an hour. If it is left out, Databricks decides: two years. A changed lifetime replaces the secret; removing it from the program does not.
      * 
      */
     public Optional<Output<String>> lifetime() {
@@ -347,7 +347,7 @@ public final class ServicePrincipalSecretArgs extends com.pulumi.resources.Resou
         }
 
         /**
-         * @param lifetime Lifetime of the secret in seconds, followed by an `s`: `3600s` is an hour. If it is left out, Databricks decides: two years. A change replaces the secret; removing it does not.
+         * @param lifetime Lifetime of the secret in seconds, followed by an `s`: `3600s` is an hour. If it is left out, Databricks decides: two years. A changed lifetime replaces the secret; removing it from the program does not.
          * 
          * @return builder
          * 
@@ -358,7 +358,7 @@ public final class ServicePrincipalSecretArgs extends com.pulumi.resources.Resou
         }
 
         /**
-         * @param lifetime Lifetime of the secret in seconds, followed by an `s`: `3600s` is an hour. If it is left out, Databricks decides: two years. A change replaces the secret; removing it does not.
+         * @param lifetime Lifetime of the secret in seconds, followed by an `s`: `3600s` is an hour. If it is left out, Databricks decides: two years. A changed lifetime replaces the secret; removing it from the program does not.
          * 
          * @return builder
          * 
