@@ -15,7 +15,7 @@ namespace Pulumi.Databricks
     /// Databricks gives the value of a token only once, when it is created. It is kept as the secret output `tokenValue`, which
     /// Pulumi encrypts in the state and masks in every display. Destroying the resource revokes the token.
     /// 
-    /// A token that has expired is replaced by the next `pulumi up`; for one that is about to expire, state
+    /// A token that has expired is replaced by the next `pulumi up`; for one that is about to expire, set
     /// `rotateBeforeSeconds`. The new token is created before the old one is revoked. One that was revoked by somebody else is
     /// replaced by `pulumi up --refresh`.
     /// 
@@ -64,31 +64,31 @@ namespace Pulumi.Databricks
         public Output<bool?> AutoscopeEnabled { get; private set; } = null!;
 
         /// <summary>
-        /// How far Databricks has got with narrowing the scopes, such as `AUTOSCOPE_STATE_RUNNING`.
+        /// How far Databricks has come in narrowing the scopes, such as `AUTOSCOPE_STATE_RUNNING`.
         /// </summary>
         [Output("autoscopeState")]
         public Output<string?> AutoscopeState { get; private set; } = null!;
 
         /// <summary>
-        /// Scopes that Databricks has added for use before it began to narrow them.
+        /// Scopes that Databricks has added for uses before it began to narrow them.
         /// </summary>
         [Output("backfillScopes")]
         public Output<ImmutableArray<string>> BackfillScopes { get; private set; } = null!;
 
         /// <summary>
-        /// Comment that is shown beside the token in the user's settings. A changed comment replaces the token, unless `rotateBeforeSeconds` or `rotateWhenChanged` is set: then rotation is stated there, and the comment is changed in place.
+        /// Comment that is shown beside the token in the user's settings. A change replaces the token, unless `rotateBeforeSeconds` or `rotateWhenChanged` is set: these say when to rotate, so the comment is then updated in place.
         /// </summary>
         [Output("comment")]
         public Output<string?> Comment { get; private set; } = null!;
 
         /// <summary>
-        /// When the token was created, in milliseconds since 1970.
+        /// When the token was created, in milliseconds since 1970-01-01 UTC.
         /// </summary>
         [Output("creationTime")]
         public Output<double> CreationTime { get; private set; } = null!;
 
         /// <summary>
-        /// When the token expires, in milliseconds since 1970; -1 is never.
+        /// When the token expires, in milliseconds since 1970-01-01 UTC; -1 means never.
         /// </summary>
         [Output("expiryTime")]
         public Output<double> ExpiryTime { get; private set; } = null!;
@@ -100,31 +100,31 @@ namespace Pulumi.Databricks
         public Output<ImmutableArray<string>> InferredScopes { get; private set; } = null!;
 
         /// <summary>
-        /// Lifetime of the token in seconds. Without one the workspace decides: two years, or the longest that it allows. A changed lifetime replaces the token.
+        /// Lifetime of the token in seconds. If it is left out, the workspace decides: two years, or the longest lifetime that it allows. A change replaces the token.
         /// </summary>
         [Output("lifetimeSeconds")]
         public Output<int?> LifetimeSeconds { get; private set; } = null!;
 
         /// <summary>
-        /// Workspace that the token belongs to.
+        /// The workspace that the token belongs to.
         /// </summary>
         [Output("providerConfig")]
         public Output<Outputs.TokenProviderConfig> ProviderConfig { get; private set; } = null!;
 
         /// <summary>
-        /// Seconds before its expiry from which on an ordinary `pulumi up` replaces the token. Must be less than `lifetimeSeconds`. A change of this setting alone changes nothing.
+        /// How many seconds before its expiry the token is due: from then on, an ordinary `pulumi up` replaces it. Must be less than `lifetimeSeconds`. A change of this setting alone replaces the token only if that makes it due.
         /// </summary>
         [Output("rotateBeforeSeconds")]
         public Output<int?> RotateBeforeSeconds { get; private set; } = null!;
 
         /// <summary>
-        /// Values of your choice, a date for example. The token is replaced when one of them changes; adding or removing the whole map replaces nothing.
+        /// Any values, such as a date. A change to them replaces the token; adding the map, or removing all of it, does not.
         /// </summary>
         [Output("rotateWhenChanged")]
         public Output<ImmutableDictionary<string, string>?> RotateWhenChanged { get; private set; } = null!;
 
         /// <summary>
-        /// API scopes that the token is limited to, such as `sql`. Changed in place.
+        /// API scopes that the token is limited to, such as `sql`. A change is made in place.
         /// </summary>
         [Output("scopes")]
         public Output<ImmutableArray<string>> Scopes { get; private set; } = null!;
@@ -198,37 +198,37 @@ namespace Pulumi.Databricks
         public Input<bool>? AutoscopeEnabled { get; set; }
 
         /// <summary>
-        /// Comment that is shown beside the token in the user's settings. A changed comment replaces the token, unless `rotateBeforeSeconds` or `rotateWhenChanged` is set: then rotation is stated there, and the comment is changed in place.
+        /// Comment that is shown beside the token in the user's settings. A change replaces the token, unless `rotateBeforeSeconds` or `rotateWhenChanged` is set: these say when to rotate, so the comment is then updated in place.
         /// </summary>
         [Input("comment")]
         public Input<string>? Comment { get; set; }
 
         /// <summary>
-        /// Accepted for compatibility and never sent: Databricks sets it.
+        /// Accepted for compatibility but never sent: Databricks sets it.
         /// </summary>
         [Input("creationTime")]
         public Input<double>? CreationTime { get; set; }
 
         /// <summary>
-        /// Accepted for compatibility and never sent: Databricks sets it.
+        /// Accepted for compatibility but never sent: Databricks sets it.
         /// </summary>
         [Input("expiryTime")]
         public Input<double>? ExpiryTime { get; set; }
 
         /// <summary>
-        /// Lifetime of the token in seconds. Without one the workspace decides: two years, or the longest that it allows. A changed lifetime replaces the token.
+        /// Lifetime of the token in seconds. If it is left out, the workspace decides: two years, or the longest lifetime that it allows. A change replaces the token.
         /// </summary>
         [Input("lifetimeSeconds")]
         public Input<int>? LifetimeSeconds { get; set; }
 
         /// <summary>
-        /// Workspace that the token belongs to, where the provider's host serves several.
+        /// The workspace that the token belongs to, if the provider's host serves several.
         /// </summary>
         [Input("providerConfig")]
         public Input<Inputs.TokenProviderConfigArgs>? ProviderConfig { get; set; }
 
         /// <summary>
-        /// Seconds before its expiry from which on an ordinary `pulumi up` replaces the token. Must be less than `lifetimeSeconds`. A change of this setting alone changes nothing.
+        /// How many seconds before its expiry the token is due: from then on, an ordinary `pulumi up` replaces it. Must be less than `lifetimeSeconds`. A change of this setting alone replaces the token only if that makes it due.
         /// </summary>
         [Input("rotateBeforeSeconds")]
         public Input<int>? RotateBeforeSeconds { get; set; }
@@ -237,7 +237,7 @@ namespace Pulumi.Databricks
         private InputMap<string>? _rotateWhenChanged;
 
         /// <summary>
-        /// Values of your choice, a date for example. The token is replaced when one of them changes; adding or removing the whole map replaces nothing.
+        /// Any values, such as a date. A change to them replaces the token; adding the map, or removing all of it, does not.
         /// </summary>
         public InputMap<string> RotateWhenChanged
         {
@@ -249,7 +249,7 @@ namespace Pulumi.Databricks
         private InputList<string>? _scopes;
 
         /// <summary>
-        /// API scopes that the token is limited to, such as `sql`. Changed in place.
+        /// API scopes that the token is limited to, such as `sql`. A change is made in place.
         /// </summary>
         public InputList<string> Scopes
         {
@@ -258,7 +258,7 @@ namespace Pulumi.Databricks
         }
 
         /// <summary>
-        /// Accepted for compatibility and never sent: Databricks sets it.
+        /// Accepted for compatibility but never sent: Databricks sets it.
         /// </summary>
         [Input("tokenId")]
         public Input<string>? TokenId { get; set; }
@@ -278,7 +278,7 @@ namespace Pulumi.Databricks
         public Input<bool>? AutoscopeEnabled { get; set; }
 
         /// <summary>
-        /// How far Databricks has got with narrowing the scopes, such as `AUTOSCOPE_STATE_RUNNING`.
+        /// How far Databricks has come in narrowing the scopes, such as `AUTOSCOPE_STATE_RUNNING`.
         /// </summary>
         [Input("autoscopeState")]
         public Input<string>? AutoscopeState { get; set; }
@@ -287,7 +287,7 @@ namespace Pulumi.Databricks
         private InputList<string>? _backfillScopes;
 
         /// <summary>
-        /// Scopes that Databricks has added for use before it began to narrow them.
+        /// Scopes that Databricks has added for uses before it began to narrow them.
         /// </summary>
         public InputList<string> BackfillScopes
         {
@@ -296,19 +296,19 @@ namespace Pulumi.Databricks
         }
 
         /// <summary>
-        /// Comment that is shown beside the token in the user's settings. A changed comment replaces the token, unless `rotateBeforeSeconds` or `rotateWhenChanged` is set: then rotation is stated there, and the comment is changed in place.
+        /// Comment that is shown beside the token in the user's settings. A change replaces the token, unless `rotateBeforeSeconds` or `rotateWhenChanged` is set: these say when to rotate, so the comment is then updated in place.
         /// </summary>
         [Input("comment")]
         public Input<string>? Comment { get; set; }
 
         /// <summary>
-        /// When the token was created, in milliseconds since 1970.
+        /// When the token was created, in milliseconds since 1970-01-01 UTC.
         /// </summary>
         [Input("creationTime")]
         public Input<double>? CreationTime { get; set; }
 
         /// <summary>
-        /// When the token expires, in milliseconds since 1970; -1 is never.
+        /// When the token expires, in milliseconds since 1970-01-01 UTC; -1 means never.
         /// </summary>
         [Input("expiryTime")]
         public Input<double>? ExpiryTime { get; set; }
@@ -326,19 +326,19 @@ namespace Pulumi.Databricks
         }
 
         /// <summary>
-        /// Lifetime of the token in seconds. Without one the workspace decides: two years, or the longest that it allows. A changed lifetime replaces the token.
+        /// Lifetime of the token in seconds. If it is left out, the workspace decides: two years, or the longest lifetime that it allows. A change replaces the token.
         /// </summary>
         [Input("lifetimeSeconds")]
         public Input<int>? LifetimeSeconds { get; set; }
 
         /// <summary>
-        /// Workspace that the token belongs to.
+        /// The workspace that the token belongs to.
         /// </summary>
         [Input("providerConfig")]
         public Input<Inputs.TokenProviderConfigGetArgs>? ProviderConfig { get; set; }
 
         /// <summary>
-        /// Seconds before its expiry from which on an ordinary `pulumi up` replaces the token. Must be less than `lifetimeSeconds`. A change of this setting alone changes nothing.
+        /// How many seconds before its expiry the token is due: from then on, an ordinary `pulumi up` replaces it. Must be less than `lifetimeSeconds`. A change of this setting alone replaces the token only if that makes it due.
         /// </summary>
         [Input("rotateBeforeSeconds")]
         public Input<int>? RotateBeforeSeconds { get; set; }
@@ -347,7 +347,7 @@ namespace Pulumi.Databricks
         private InputMap<string>? _rotateWhenChanged;
 
         /// <summary>
-        /// Values of your choice, a date for example. The token is replaced when one of them changes; adding or removing the whole map replaces nothing.
+        /// Any values, such as a date. A change to them replaces the token; adding the map, or removing all of it, does not.
         /// </summary>
         public InputMap<string> RotateWhenChanged
         {
@@ -359,7 +359,7 @@ namespace Pulumi.Databricks
         private InputList<string>? _scopes;
 
         /// <summary>
-        /// API scopes that the token is limited to, such as `sql`. Changed in place.
+        /// API scopes that the token is limited to, such as `sql`. A change is made in place.
         /// </summary>
         public InputList<string> Scopes
         {

@@ -5,10 +5,20 @@ import * as pulumi from "@pulumi/pulumi";
 import * as utilities from "./utilities";
 
 // Export members:
+export { OboTokenArgs, OboTokenState } from "./oboToken";
+export type OboToken = import("./oboToken").OboToken;
+export const OboToken: typeof import("./oboToken").OboToken = null as any;
+utilities.lazyLoad(exports, ["OboToken"], () => require("./oboToken"));
+
 export { ProviderArgs } from "./provider";
 export type Provider = import("./provider").Provider;
 export const Provider: typeof import("./provider").Provider = null as any;
 utilities.lazyLoad(exports, ["Provider"], () => require("./provider"));
+
+export { ServicePrincipalSecretArgs, ServicePrincipalSecretState } from "./servicePrincipalSecret";
+export type ServicePrincipalSecret = import("./servicePrincipalSecret").ServicePrincipalSecret;
+export const ServicePrincipalSecret: typeof import("./servicePrincipalSecret").ServicePrincipalSecret = null as any;
+utilities.lazyLoad(exports, ["ServicePrincipalSecret"], () => require("./servicePrincipalSecret"));
 
 export { TokenArgs, TokenState } from "./token";
 export type Token = import("./token").Token;
@@ -29,6 +39,10 @@ const _module = {
     version: utilities.getVersion(),
     construct: (name: string, type: string, urn: string): pulumi.Resource => {
         switch (type) {
+            case "databricks:index/oboToken:OboToken":
+                return new OboToken(name, <any>undefined, { urn })
+            case "databricks:index/servicePrincipalSecret:ServicePrincipalSecret":
+                return new ServicePrincipalSecret(name, <any>undefined, { urn })
             case "databricks:index/token:Token":
                 return new Token(name, <any>undefined, { urn })
             default:
@@ -36,6 +50,8 @@ const _module = {
         }
     },
 };
+pulumi.runtime.registerResourceModule("databricks", "index/oboToken", _module)
+pulumi.runtime.registerResourceModule("databricks", "index/servicePrincipalSecret", _module)
 pulumi.runtime.registerResourceModule("databricks", "index/token", _module)
 pulumi.runtime.registerResourcePackage("databricks", {
     version: utilities.getVersion(),

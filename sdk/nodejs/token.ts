@@ -12,7 +12,7 @@ import * as utilities from "./utilities";
  * Databricks gives the value of a token only once, when it is created. It is kept as the secret output `tokenValue`, which
  * Pulumi encrypts in the state and masks in every display. Destroying the resource revokes the token.
  *
- * A token that has expired is replaced by the next `pulumi up`; for one that is about to expire, state
+ * A token that has expired is replaced by the next `pulumi up`; for one that is about to expire, set
  * `rotateBeforeSeconds`. The new token is created before the old one is revoked. One that was revoked by somebody else is
  * replaced by `pulumi up --refresh`.
  *
@@ -76,23 +76,23 @@ export class Token extends pulumi.CustomResource {
      */
     declare public readonly autoscopeEnabled: pulumi.Output<boolean | undefined>;
     /**
-     * How far Databricks has got with narrowing the scopes, such as `AUTOSCOPE_STATE_RUNNING`.
+     * How far Databricks has come in narrowing the scopes, such as `AUTOSCOPE_STATE_RUNNING`.
      */
     declare public /*out*/ readonly autoscopeState: pulumi.Output<string | undefined>;
     /**
-     * Scopes that Databricks has added for use before it began to narrow them.
+     * Scopes that Databricks has added for uses before it began to narrow them.
      */
     declare public /*out*/ readonly backfillScopes: pulumi.Output<string[] | undefined>;
     /**
-     * Comment that is shown beside the token in the user's settings. A changed comment replaces the token, unless `rotateBeforeSeconds` or `rotateWhenChanged` is set: then rotation is stated there, and the comment is changed in place.
+     * Comment that is shown beside the token in the user's settings. A change replaces the token, unless `rotateBeforeSeconds` or `rotateWhenChanged` is set: these say when to rotate, so the comment is then updated in place.
      */
     declare public readonly comment: pulumi.Output<string | undefined>;
     /**
-     * When the token was created, in milliseconds since 1970.
+     * When the token was created, in milliseconds since 1970-01-01 UTC.
      */
     declare public readonly creationTime: pulumi.Output<number>;
     /**
-     * When the token expires, in milliseconds since 1970; -1 is never.
+     * When the token expires, in milliseconds since 1970-01-01 UTC; -1 means never.
      */
     declare public readonly expiryTime: pulumi.Output<number>;
     /**
@@ -100,23 +100,23 @@ export class Token extends pulumi.CustomResource {
      */
     declare public /*out*/ readonly inferredScopes: pulumi.Output<string[] | undefined>;
     /**
-     * Lifetime of the token in seconds. Without one the workspace decides: two years, or the longest that it allows. A changed lifetime replaces the token.
+     * Lifetime of the token in seconds. If it is left out, the workspace decides: two years, or the longest lifetime that it allows. A change replaces the token.
      */
     declare public readonly lifetimeSeconds: pulumi.Output<number | undefined>;
     /**
-     * Workspace that the token belongs to.
+     * The workspace that the token belongs to.
      */
     declare public readonly providerConfig: pulumi.Output<outputs.TokenProviderConfig>;
     /**
-     * Seconds before its expiry from which on an ordinary `pulumi up` replaces the token. Must be less than `lifetimeSeconds`. A change of this setting alone changes nothing.
+     * How many seconds before its expiry the token is due: from then on, an ordinary `pulumi up` replaces it. Must be less than `lifetimeSeconds`. A change of this setting alone replaces the token only if that makes it due.
      */
     declare public readonly rotateBeforeSeconds: pulumi.Output<number | undefined>;
     /**
-     * Values of your choice, a date for example. The token is replaced when one of them changes; adding or removing the whole map replaces nothing.
+     * Any values, such as a date. A change to them replaces the token; adding the map, or removing all of it, does not.
      */
     declare public readonly rotateWhenChanged: pulumi.Output<{[key: string]: string} | undefined>;
     /**
-     * API scopes that the token is limited to, such as `sql`. Changed in place.
+     * API scopes that the token is limited to, such as `sql`. A change is made in place.
      */
     declare public readonly scopes: pulumi.Output<string[] | undefined>;
     /**
@@ -185,23 +185,23 @@ export interface TokenState {
      */
     autoscopeEnabled?: pulumi.Input<boolean | undefined>;
     /**
-     * How far Databricks has got with narrowing the scopes, such as `AUTOSCOPE_STATE_RUNNING`.
+     * How far Databricks has come in narrowing the scopes, such as `AUTOSCOPE_STATE_RUNNING`.
      */
     autoscopeState?: pulumi.Input<string | undefined>;
     /**
-     * Scopes that Databricks has added for use before it began to narrow them.
+     * Scopes that Databricks has added for uses before it began to narrow them.
      */
     backfillScopes?: pulumi.Input<pulumi.Input<string>[] | undefined>;
     /**
-     * Comment that is shown beside the token in the user's settings. A changed comment replaces the token, unless `rotateBeforeSeconds` or `rotateWhenChanged` is set: then rotation is stated there, and the comment is changed in place.
+     * Comment that is shown beside the token in the user's settings. A change replaces the token, unless `rotateBeforeSeconds` or `rotateWhenChanged` is set: these say when to rotate, so the comment is then updated in place.
      */
     comment?: pulumi.Input<string | undefined>;
     /**
-     * When the token was created, in milliseconds since 1970.
+     * When the token was created, in milliseconds since 1970-01-01 UTC.
      */
     creationTime?: pulumi.Input<number | undefined>;
     /**
-     * When the token expires, in milliseconds since 1970; -1 is never.
+     * When the token expires, in milliseconds since 1970-01-01 UTC; -1 means never.
      */
     expiryTime?: pulumi.Input<number | undefined>;
     /**
@@ -209,23 +209,23 @@ export interface TokenState {
      */
     inferredScopes?: pulumi.Input<pulumi.Input<string>[] | undefined>;
     /**
-     * Lifetime of the token in seconds. Without one the workspace decides: two years, or the longest that it allows. A changed lifetime replaces the token.
+     * Lifetime of the token in seconds. If it is left out, the workspace decides: two years, or the longest lifetime that it allows. A change replaces the token.
      */
     lifetimeSeconds?: pulumi.Input<number | undefined>;
     /**
-     * Workspace that the token belongs to.
+     * The workspace that the token belongs to.
      */
     providerConfig?: pulumi.Input<inputs.TokenProviderConfigArgs | undefined>;
     /**
-     * Seconds before its expiry from which on an ordinary `pulumi up` replaces the token. Must be less than `lifetimeSeconds`. A change of this setting alone changes nothing.
+     * How many seconds before its expiry the token is due: from then on, an ordinary `pulumi up` replaces it. Must be less than `lifetimeSeconds`. A change of this setting alone replaces the token only if that makes it due.
      */
     rotateBeforeSeconds?: pulumi.Input<number | undefined>;
     /**
-     * Values of your choice, a date for example. The token is replaced when one of them changes; adding or removing the whole map replaces nothing.
+     * Any values, such as a date. A change to them replaces the token; adding the map, or removing all of it, does not.
      */
     rotateWhenChanged?: pulumi.Input<{[key: string]: pulumi.Input<string>} | undefined>;
     /**
-     * API scopes that the token is limited to, such as `sql`. Changed in place.
+     * API scopes that the token is limited to, such as `sql`. A change is made in place.
      */
     scopes?: pulumi.Input<pulumi.Input<string>[] | undefined>;
     /**
@@ -247,39 +247,39 @@ export interface TokenArgs {
      */
     autoscopeEnabled?: pulumi.Input<boolean | undefined>;
     /**
-     * Comment that is shown beside the token in the user's settings. A changed comment replaces the token, unless `rotateBeforeSeconds` or `rotateWhenChanged` is set: then rotation is stated there, and the comment is changed in place.
+     * Comment that is shown beside the token in the user's settings. A change replaces the token, unless `rotateBeforeSeconds` or `rotateWhenChanged` is set: these say when to rotate, so the comment is then updated in place.
      */
     comment?: pulumi.Input<string | undefined>;
     /**
-     * Accepted for compatibility and never sent: Databricks sets it.
+     * Accepted for compatibility but never sent: Databricks sets it.
      */
     creationTime?: pulumi.Input<number | undefined>;
     /**
-     * Accepted for compatibility and never sent: Databricks sets it.
+     * Accepted for compatibility but never sent: Databricks sets it.
      */
     expiryTime?: pulumi.Input<number | undefined>;
     /**
-     * Lifetime of the token in seconds. Without one the workspace decides: two years, or the longest that it allows. A changed lifetime replaces the token.
+     * Lifetime of the token in seconds. If it is left out, the workspace decides: two years, or the longest lifetime that it allows. A change replaces the token.
      */
     lifetimeSeconds?: pulumi.Input<number | undefined>;
     /**
-     * Workspace that the token belongs to, where the provider's host serves several.
+     * The workspace that the token belongs to, if the provider's host serves several.
      */
     providerConfig?: pulumi.Input<inputs.TokenProviderConfigArgs | undefined>;
     /**
-     * Seconds before its expiry from which on an ordinary `pulumi up` replaces the token. Must be less than `lifetimeSeconds`. A change of this setting alone changes nothing.
+     * How many seconds before its expiry the token is due: from then on, an ordinary `pulumi up` replaces it. Must be less than `lifetimeSeconds`. A change of this setting alone replaces the token only if that makes it due.
      */
     rotateBeforeSeconds?: pulumi.Input<number | undefined>;
     /**
-     * Values of your choice, a date for example. The token is replaced when one of them changes; adding or removing the whole map replaces nothing.
+     * Any values, such as a date. A change to them replaces the token; adding the map, or removing all of it, does not.
      */
     rotateWhenChanged?: pulumi.Input<{[key: string]: pulumi.Input<string>} | undefined>;
     /**
-     * API scopes that the token is limited to, such as `sql`. Changed in place.
+     * API scopes that the token is limited to, such as `sql`. A change is made in place.
      */
     scopes?: pulumi.Input<pulumi.Input<string>[] | undefined>;
     /**
-     * Accepted for compatibility and never sent: Databricks sets it.
+     * Accepted for compatibility but never sent: Databricks sets it.
      */
     tokenId?: pulumi.Input<string | undefined>;
 }

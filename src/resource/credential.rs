@@ -407,7 +407,7 @@ impl<C: Credential> Resource for C {
 
         if imported {
             let warning = format!(
-                "Databricks gives the value of a {} only when it is created, so {} is empty after an import. Replace \
+                "Databricks gives the value of the {} only when it is created, so {} is empty after an import. Replace \
                  the {} to get one: `pulumi up --replace <urn>`",
                 C::NOUN,
                 C::VALUE,

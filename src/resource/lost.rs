@@ -47,7 +47,7 @@ where
     let ctx = Context { cancel: Default::default(), ..ctx.clone() };
     let found = match list(ctx).await {
         Err(second) => format!(
-            "Whether a {noun} was created could not be found out either: {second}. Look {place} for one {with}, \
+            "Whether the {noun} was created could not be found out either: {second}. Look {place} for one {with}, \
              created after {}, and {undo} it",
             date(started)
         ),

@@ -28,39 +28,41 @@ pub(super) struct ServicePrincipalSecret;
 record! {
     /// What a program states of an OAuth secret.
     pub(super) struct SecretInputs {
-        /// Numeric id of the service principal; its application id is another one. A change replaces the secret.
+        /// Numeric id of the service principal, not its application id. A change replaces the secret.
         service_principal_id: Needed<String> = "servicePrincipalId", Replace;
-        /// Lifetime of the secret in seconds with an `s` behind it, such as `3600s`. Without one Databricks decides: two
-        /// years. A changed lifetime replaces the secret; removing it does not.
+        /// Lifetime of the secret in seconds, followed by an `s`: `3600s` is an hour. If it is left out, Databricks
+        /// decides: two years. A changed lifetime replaces the secret; removing it from the program does not.
         lifetime: Input<Lifetime> = "lifetime", Replace;
-        /// OAuth scopes that access tokens of this secret are limited to. A change replaces the secret.
+        /// OAuth scopes that access tokens obtained with this secret are limited to. If left out, there is no limit. A
+        /// change replaces the secret.
         scopes: Input<Scopes> = "scopes", Replace;
-        /// Any text, such as the date of a rotating resource. The secret is replaced when it changes, is added or is
-        /// removed; `rotateWhenChanged` and `rotateBeforeSeconds` are newer ways to say the same.
+        /// Any text, such as the date of a resource that rotates. The secret is replaced when it is changed, added or
+        /// removed. `rotateBeforeSeconds` and `rotateWhenChanged` rotate a secret without such a resource.
         time_rotating: Input<String> = "timeRotating", Replace;
-        /// Seconds before its expiry from which on an ordinary `pulumi up` replaces the secret. Must be less than
-        /// `lifetime`. A change of this setting alone changes nothing.
+        /// How many seconds before its expiry the secret is due: from then on, an ordinary `pulumi up` replaces it.
+        /// Must be less than `lifetime`. A change of this setting alone replaces the secret only if that makes it due.
         rotate_before_seconds: Input<i64> = "rotateBeforeSeconds";
-        /// Values of your choice, a date for example. The secret is replaced when one of them changes; adding or
-        /// removing the whole map replaces nothing.
+        /// Any values, such as a date. A change to them replaces the secret; adding the map, or removing all of it,
+        /// does not.
         rotate_when_changed: Input<BTreeMap<String, String>> = "rotateWhenChanged";
-        /// Whose API creates the secret: that of the `account`, or that of the `workspace`. Without it the host decides.
+        /// Whose API manages the secret: that of the `account` or that of the `workspace`. If it is left out, the
+        /// provider's host decides. A change from one API to the other replaces the secret.
         api: Input<String> = "api", Replace;
-        /// Workspace whose API is used, where the provider's host serves several.
+        /// The workspace whose API manages the secret, if the provider's host serves several.
         provider_config: Input<ProviderConfig<ServicePrincipalSecret>> = "providerConfig";
-        /// Accepted for compatibility and never sent: Databricks sets it.
+        /// Accepted for compatibility but never sent: Databricks sets it.
         secret: Input<SecretString> = "secret";
-        /// Accepted for compatibility and never sent: Databricks sets it.
+        /// Accepted for compatibility but never sent: Databricks sets it.
         secret_hash: Input<String> = "secretHash";
-        /// Accepted for compatibility and never sent: Databricks sets it.
+        /// Accepted for compatibility but never sent: Databricks sets it.
         status: Input<String> = "status";
-        /// Accepted for compatibility and never sent: Databricks sets it.
+        /// Accepted for compatibility but never sent: Databricks sets it.
         create_time: Input<String> = "createTime";
-        /// Accepted for compatibility and never sent: Databricks sets it.
+        /// Accepted for compatibility but never sent: Databricks sets it.
         update_time: Input<String> = "updateTime";
-        /// Accepted for compatibility and never sent: Databricks sets it.
+        /// Accepted for compatibility but never sent: Databricks sets it.
         expire_time: Input<String> = "expireTime";
-        /// Accepted for compatibility and never sent: Databricks sets it.
+        /// Accepted for compatibility but never sent: Databricks sets it.
         service_principal_secret_id: Input<String> = "servicePrincipalSecretId";
     }
 }
@@ -68,23 +70,23 @@ record! {
 record! {
     /// What Databricks says of a secret. Everything else among the outputs is as the program states it.
     struct SecretOutputs {
-        /// When the secret was created, as an RFC 3339 time.
+        /// When the secret was created, as an RFC 3339 timestamp.
         create_time: String = "createTime";
-        /// When the secret expires, as an RFC 3339 time; empty is never.
+        /// When the secret expires, as an RFC 3339 timestamp; empty means never.
         expire_time: String = "expireTime";
-        /// Lifetime as the program states it; empty where it does not.
+        /// Lifetime as the program states it; empty if it states none.
         lifetime: String = "lifetime";
-        /// Workspace whose API is used; nothing where that of the account is.
+        /// The workspace whose API manages the secret; absent if the account's API does.
         provider_config: Option<ProviderConfig<ServicePrincipalSecret>> = "providerConfig";
         /// The secret itself. Databricks gives it only once, so it is empty after an import.
         secret: SecretString = "secret";
-        /// Hash of the secret.
+        /// Hash of the secret, as Databricks computes it.
         secret_hash: String = "secretHash";
         /// Id of the secret.
         service_principal_secret_id: String = "servicePrincipalSecretId";
-        /// `ACTIVE`.
+        /// Status of the secret, such as `ACTIVE`.
         status: String = "status";
-        /// When the secret was changed last, as an RFC 3339 time.
+        /// When the secret was last changed, as an RFC 3339 timestamp.
         update_time: String = "updateTime";
     }
 }
@@ -92,9 +94,10 @@ record! {
 record! {
     /// What a list of secrets takes.
     struct SecretQuery {
-        /// Numeric id of the service principal.
+        /// Numeric id of the service principal whose secrets are listed.
         service_principal_id: Needed<String> = "servicePrincipalId";
-        /// Whose API lists the secrets: that of the `account`, or that of the `workspace`.
+        /// Whose API lists the secrets: that of the `account` or that of the `workspace`. If it is left out, the
+        /// provider's host decides.
         api: Input<String> = "api";
     }
 }
@@ -366,7 +369,8 @@ impl Credential for ServicePrincipalSecret {
                 Ok((secret.to_owned(), Map::from([(SERVICE_PRINCIPAL.to_owned(), principal.into())])))
             }
             _ => Err(Error::Other(
-                "a service principal secret is imported by the numeric id of its service principal and its own id,                  joined by a bar: 1234567890|0123abcd…"
+                "a service principal secret is imported by the numeric id of its service principal and its own id, \
+                 joined by a bar: 1234567890|0123abcd…"
                     .to_owned(),
             )),
         }
@@ -410,7 +414,8 @@ impl Credential for ServicePrincipalSecret {
         let first = places.is_full(&owner.service_principal_id, &ctx.urn, id, listed.len());
         if first {
             let reason = format!(
-                "service principal {} has no room for one more secret (Databricks allows {MOST_SECRETS}), so the old                  one is deleted before the new one is created: until then nobody can sign in with it",
+                "service principal {} has no room for one more secret (Databricks allows {MOST_SECRETS}), so the old \
+                 one is deleted before the new one is created: until then nobody can sign in with it",
                 owner.service_principal_id
             );
             ctx.report(Severity::Warning, &reason).await;
@@ -469,7 +474,9 @@ fn full(owner: &Owner, refusal: Option<&client::Error>) -> Error {
     let refusal = refusal.map(|error| format!("{error}. ")).unwrap_or_default();
     let principal = &owner.service_principal_id;
     Error::Other(format!(
-        "{refusal}service principal {principal} has {MOST_SECRETS} secrets already, the most that Databricks allows.          Delete one that nobody uses, with `databricks service-principal-secrets-proxy delete {principal} <secret id>`          or on the page of the service principal, then run again"
+        "{refusal}service principal {principal} has {MOST_SECRETS} secrets already, the most that Databricks allows. \
+         Delete one that nobody uses, with `databricks service-principal-secrets-proxy delete {principal} <secret id>` \
+         or on the page of the service principal, then run again"
     ))
 }
 

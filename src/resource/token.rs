@@ -23,31 +23,31 @@ pub(super) struct Token;
 record! {
     /// What a program states of a token.
     pub(super) struct TokenInputs {
-        /// Comment that is shown beside the token in the user's settings. A changed comment replaces the token, unless
-        /// `rotateBeforeSeconds` or `rotateWhenChanged` is set: then rotation is stated there, and the comment is
-        /// changed in place.
+        /// Comment that is shown beside the token in the user's settings. A change replaces the token, unless
+        /// `rotateBeforeSeconds` or `rotateWhenChanged` is set: these say when to rotate, so the comment is then
+        /// updated in place.
         comment: Input<Text> = "comment", ReplaceUnlessRotated;
-        /// Lifetime of the token in seconds. Without one the workspace decides: two years, or the longest that it
-        /// allows. A changed lifetime replaces the token.
+        /// Lifetime of the token in seconds. If it is left out, the workspace decides: two years, or the longest
+        /// lifetime that it allows. A change replaces the token.
         lifetime_seconds: Input<i64> = "lifetimeSeconds", Replace;
-        /// API scopes that the token is limited to, such as `sql`. Changed in place.
+        /// API scopes that the token is limited to, such as `sql`. A change is made in place.
         scopes: Input<Scopes> = "scopes", Update;
         /// Whether Databricks narrows the scopes of the token to those that it sees in use. A change replaces the
         /// token.
         autoscope_enabled: Input<bool> = "autoscopeEnabled", Replace;
-        /// Seconds before its expiry from which on an ordinary `pulumi up` replaces the token. Must be less than
-        /// `lifetimeSeconds`. A change of this setting alone changes nothing.
+        /// How many seconds before its expiry the token is due: from then on, an ordinary `pulumi up` replaces it. Must
+        /// be less than `lifetimeSeconds`. A change of this setting alone replaces the token only if that makes it due.
         rotate_before_seconds: Input<i64> = "rotateBeforeSeconds";
-        /// Values of your choice, a date for example. The token is replaced when one of them changes; adding or
-        /// removing the whole map replaces nothing.
+        /// Any values, such as a date. A change to them replaces the token; adding the map, or removing all of it, does
+        /// not.
         rotate_when_changed: Input<BTreeMap<String, String>> = "rotateWhenChanged";
-        /// Workspace that the token belongs to, where the provider's host serves several.
+        /// The workspace that the token belongs to, if the provider's host serves several.
         provider_config: Input<ProviderConfig<Token>> = "providerConfig";
-        /// Accepted for compatibility and never sent: Databricks sets it.
+        /// Accepted for compatibility but never sent: Databricks sets it.
         creation_time: Input<i64> = "creationTime";
-        /// Accepted for compatibility and never sent: Databricks sets it.
+        /// Accepted for compatibility but never sent: Databricks sets it.
         expiry_time: Input<i64> = "expiryTime";
-        /// Accepted for compatibility and never sent: Databricks sets it.
+        /// Accepted for compatibility but never sent: Databricks sets it.
         token_id: Input<String> = "tokenId";
     }
 }
@@ -55,21 +55,21 @@ record! {
 record! {
     /// What Databricks says of a token. Everything else among the outputs is as the program states it.
     pub(super) struct TokenOutputs {
-        /// When the token was created, in milliseconds since 1970.
+        /// When the token was created, in milliseconds since 1970-01-01 UTC.
         creation_time: i64 = "creationTime";
-        /// When the token expires, in milliseconds since 1970; -1 is never.
+        /// When the token expires, in milliseconds since 1970-01-01 UTC; -1 means never.
         expiry_time: i64 = "expiryTime";
-        /// Workspace that the token belongs to.
+        /// The workspace that the token belongs to.
         provider_config: ProviderConfig<Token> = "providerConfig";
         /// Id of the token.
         token_id: String = "tokenId";
         /// The token itself. Databricks gives it only once, so it is empty after an import.
         token_value: SecretString = "tokenValue";
-        /// How far Databricks has got with narrowing the scopes, such as `AUTOSCOPE_STATE_RUNNING`.
+        /// How far Databricks has come in narrowing the scopes, such as `AUTOSCOPE_STATE_RUNNING`.
         autoscope_state: Option<String> = "autoscopeState";
         /// Scopes that Databricks has seen in use.
         inferred_scopes: Option<Vec<String>> = "inferredScopes";
-        /// Scopes that Databricks has added for use before it began to narrow them.
+        /// Scopes that Databricks has added for uses before it began to narrow them.
         backfill_scopes: Option<Vec<String>> = "backfillScopes";
     }
 }

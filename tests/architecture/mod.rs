@@ -40,7 +40,7 @@ const RULES: &[(&[&str], &[&str], &str)] = &[
         "a credential leaves its type only to be sent; a new place is looked at before it is listed here",
     ),
     (
-        &["plain"],
+        &["plain()", "Value::plain"],
         &["src/property/", "src/config.rs"],
         "what is under a secret mark is looked at where values are read and compared, and nowhere else",
     ),

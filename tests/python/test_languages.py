@@ -278,27 +278,44 @@ def test_import(language, example, workspace, tmp_path):
 # --- What the documentation shows ---
 
 
-def token_page():
-    """The programs of the Token's page, by language."""
-    schema = json.loads((ROOT / "schema.json").read_text(encoding="utf-8"))
-    description = schema["resources"][TOKEN_TYPE]["description"]
+RESOURCES = json.loads((ROOT / "schema.json").read_text(encoding="utf-8"))["resources"]
+
+
+def page(resource):
+    """The programs of a resource's page, by language."""
+    description = RESOURCES[resource]["description"]
     return {name: code for name, code in re.findall(r"^```(\w+)\n(.*?)^```", description, re.M | re.S) if name != "sh"}
 
 
-def test_token_page_has_every_language():
-    assert set(token_page()) == set(PROGRAMS)
+def token_page():
+    return page(TOKEN_TYPE)
 
 
-def both(language):
-    """The program of the Token's page and that of the example."""
+def class_of(resource):
+    return resource.split(":")[-1]
+
+
+@pytest.mark.parametrize("resource", RESOURCES, ids=class_of)
+def test_page_has_every_language(resource):
+    assert set(page(resource)) == set(PROGRAMS)
+
+
+@pytest.mark.parametrize("resource", RESOURCES, ids=class_of)
+def test_page_says_how_to_import(resource):
+    (command_line,) = re.findall(r"^```sh\n(.*?)\n```", RESOURCES[resource]["description"], re.M | re.S)
+    assert command_line.startswith(f"pulumi import {resource} ci ")
+
+
+def programs(language):
+    """The program of each page, by its resource's class, and that of the example, which is about a Token too."""
     example = (EXAMPLES / language / PROGRAMS[language]).read_text(encoding="utf-8")
-    return {"page": token_page()[language], "example": example}
+    return {class_of(resource): page(resource)[language] for resource in RESOURCES} | {"example": example}
 
 
 def test_python_programs_are_typed(tmp_path):
     copy_example("python", tmp_path)
     checked = copy_example("python-ci-token", tmp_path)
-    for name, code in both("python").items():
+    for name, code in programs("python").items():
         program = tmp_path / f"{name}.py"
         program.write_text(code, encoding="utf-8")
         check_types(program)
@@ -308,14 +325,14 @@ def test_python_programs_are_typed(tmp_path):
 def test_typescript_programs_compile_strictly(tmp_path):
     project = copy_example("typescript", tmp_path)
     assert json.loads((project / "tsconfig.json").read_text(encoding="utf-8"))["compilerOptions"]["strict"] is True
-    for code in both("typescript").values():
+    for code in programs("typescript").values():
         (project / "index.ts").write_text(code, encoding="utf-8")
         command("node_modules/.bin/tsc", "--noEmit", cwd=project)
 
 
 def test_go_programs_vet(tmp_path):
     project = copy_example("go", tmp_path)
-    for code in both("go").values():
+    for code in programs("go").values():
         (project / "main.go").write_text(code, encoding="utf-8")
         assert command("gofmt", "-l", "main.go", cwd=project) == ""
         command("go", "vet", "-mod=readonly", ".", cwd=project)
@@ -323,7 +340,7 @@ def test_go_programs_vet(tmp_path):
 
 def test_java_programs_compile(tmp_path):
     copy_example("java", tmp_path)
-    for name, code in both("java").items():
+    for name, code in programs("java").items():
         folder = tmp_path / name
         folder.mkdir()
         (folder / "App.java").write_text(code, encoding="utf-8")
@@ -331,21 +348,29 @@ def test_java_programs_compile(tmp_path):
                 folder / "App.java")
 
 
-def test_yaml_program_of_the_page_previews(example):
+@pytest.mark.parametrize("resource", RESOURCES, ids=class_of)
+def test_yaml_program_of_the_page_runs(resource, example, workspace):
     it = example("yaml")
-    it.replace_program(token_page()["yaml"])
+    principal = next(it for it in workspace.control("/state")["principals"] if it["service_principal"])
+    # The ids of the page are nobody's.
+    text = page(resource)["yaml"].replace("00000000-0000-0000-0000-000000000000", principal["user_name"])
+    it.replace_program(text.replace("1234567890", str(principal["id"])))
     result = it.preview()
     assert "+ 2 to create" in result.text, str(result)
+    it.up()
+    it.up("--expect-no-changes")
+    it.destroy()
 
 
 def test_csharp_programs_parse(tmp_path):
     """Everywhere, and they state only what the SDK has. Compiling needs more: see below."""
-    sdk = (ROOT / "sdk/dotnet/Token.cs").read_text(encoding="utf-8")
-    for name, code in both("csharp").items():
+    for name, code in programs("csharp").items():
+        file = f"{name}.cs" if name != "example" else "Token.cs"
+        sdk = (ROOT / "sdk/dotnet" / file).read_text(encoding="utf-8")
         (tmp_path / f"{name}.cs").write_text(code, encoding="utf-8")
         for stated in re.findall(r"^ +(\w+) = ", code, re.M):
-            assert re.search(rf"public Input<\w+>\? {stated} ", sdk), stated
-        for read in re.findall(r"\btoken\.(\w+)", code):
+            assert re.search(rf"public Input<\w+>\?? {stated} ", sdk), stated
+        for read in re.findall(r"\b(?:token|secret)\.(\w+)", code):
             assert re.search(rf"public Output<\w+> {read} ", sdk), read
     parse_csharp(*tmp_path.glob("*.cs"), *ROOT.glob("sdk/dotnet/**/*.cs"))
 
@@ -356,7 +381,7 @@ def test_csharp_programs_compile(tmp_path):
     if not dotnet:
         pytest.skip("C# IS NOT COMPILED HERE, only parsed: the .NET SDK (dotnet) is not on PATH")
     shutil.copytree(ROOT / "sdk/dotnet", tmp_path / "sdk/dotnet")
-    for name, code in both("csharp").items():
+    for name, code in programs("csharp").items():
         project = tmp_path / "examples" / name
         shutil.copytree(EXAMPLES / "csharp", project)
         (project / "Program.cs").write_text(code, encoding="utf-8")
@@ -396,14 +421,15 @@ def prose(text):
 
 @pytest.mark.parametrize("language", sorted(SDK_FILES))
 def test_sdk_documents_every_property(language):
-    """The doc comments carry the description of every property, and the page's program in their language only."""
+    """The doc comments carry the description of every property, and each page's program in their language only."""
     schema = json.loads((ROOT / "schema.json").read_text(encoding="utf-8"))
-    token, provider = schema["resources"][TOKEN_TYPE], schema["provider"]
+    sides = [it[side] for it in RESOURCES.values() for side in ("properties", "inputProperties")]
     types = [it["properties"] for it in schema["types"].values()]
     text = prose("\n".join(path.read_text(encoding="utf-8") for path in ROOT.glob(SDK_FILES[language])))
-    for rows in (token["properties"], token["inputProperties"], provider["inputProperties"], *types):
+    for rows in (*sides, schema["provider"]["inputProperties"], *types):
         for name, row in rows.items():
             assert row["description"], name
             assert prose(row["description"]) in text, name
-    for other, code in token_page().items():
-        assert (prose(code) in text) == (other == language), other
+    for resource in RESOURCES:
+        for other, code in page(resource).items():
+            assert (prose(code) in text) == (other == language), (resource, other)

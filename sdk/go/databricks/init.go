@@ -21,6 +21,10 @@ func (m *module) Version() semver.Version {
 
 func (m *module) Construct(ctx *pulumi.Context, name, typ, urn string) (r pulumi.Resource, err error) {
 	switch typ {
+	case "databricks:index/oboToken:OboToken":
+		r = &OboToken{}
+	case "databricks:index/servicePrincipalSecret:ServicePrincipalSecret":
+		r = &ServicePrincipalSecret{}
 	case "databricks:index/token:Token":
 		r = &Token{}
 	default:
@@ -54,6 +58,16 @@ func init() {
 	if err != nil {
 		version = semver.Version{Major: 1}
 	}
+	pulumi.RegisterResourceModule(
+		"databricks",
+		"index/oboToken",
+		&module{version},
+	)
+	pulumi.RegisterResourceModule(
+		"databricks",
+		"index/servicePrincipalSecret",
+		&module{version},
+	)
 	pulumi.RegisterResourceModule(
 		"databricks",
 		"index/token",

@@ -13,6 +13,286 @@ import (
 
 var _ = internal.GetEnvOrDefault
 
+// The workspace of an on-behalf-of token.
+type OboTokenProviderConfig struct {
+	// Id of the workspace.
+	WorkspaceId *string `pulumi:"workspaceId"`
+}
+
+// OboTokenProviderConfigInput is an input type that accepts OboTokenProviderConfigArgs and OboTokenProviderConfigOutput values.
+// You can construct a concrete instance of `OboTokenProviderConfigInput` via:
+//
+//	OboTokenProviderConfigArgs{...}
+type OboTokenProviderConfigInput interface {
+	pulumi.Input
+
+	ToOboTokenProviderConfigOutput() OboTokenProviderConfigOutput
+	ToOboTokenProviderConfigOutputWithContext(context.Context) OboTokenProviderConfigOutput
+}
+
+// The workspace of an on-behalf-of token.
+type OboTokenProviderConfigArgs struct {
+	// Id of the workspace.
+	WorkspaceId pulumi.StringPtrInput `pulumi:"workspaceId"`
+}
+
+func (OboTokenProviderConfigArgs) ElementType() reflect.Type {
+	return reflect.TypeOf((*OboTokenProviderConfig)(nil)).Elem()
+}
+
+func (i OboTokenProviderConfigArgs) ToOboTokenProviderConfigOutput() OboTokenProviderConfigOutput {
+	return i.ToOboTokenProviderConfigOutputWithContext(context.Background())
+}
+
+func (i OboTokenProviderConfigArgs) ToOboTokenProviderConfigOutputWithContext(ctx context.Context) OboTokenProviderConfigOutput {
+	return pulumi.ToOutputWithContext(ctx, i).(OboTokenProviderConfigOutput)
+}
+
+func (i OboTokenProviderConfigArgs) ToOboTokenProviderConfigPtrOutput() OboTokenProviderConfigPtrOutput {
+	return i.ToOboTokenProviderConfigPtrOutputWithContext(context.Background())
+}
+
+func (i OboTokenProviderConfigArgs) ToOboTokenProviderConfigPtrOutputWithContext(ctx context.Context) OboTokenProviderConfigPtrOutput {
+	return pulumi.ToOutputWithContext(ctx, i).(OboTokenProviderConfigOutput).ToOboTokenProviderConfigPtrOutputWithContext(ctx)
+}
+
+// OboTokenProviderConfigPtrInput is an input type that accepts OboTokenProviderConfigArgs, OboTokenProviderConfigPtr and OboTokenProviderConfigPtrOutput values.
+// You can construct a concrete instance of `OboTokenProviderConfigPtrInput` via:
+//
+//	        OboTokenProviderConfigArgs{...}
+//
+//	or:
+//
+//	        nil
+type OboTokenProviderConfigPtrInput interface {
+	pulumi.Input
+
+	ToOboTokenProviderConfigPtrOutput() OboTokenProviderConfigPtrOutput
+	ToOboTokenProviderConfigPtrOutputWithContext(context.Context) OboTokenProviderConfigPtrOutput
+}
+
+type oboTokenProviderConfigPtrType OboTokenProviderConfigArgs
+
+func OboTokenProviderConfigPtr(v *OboTokenProviderConfigArgs) OboTokenProviderConfigPtrInput {
+	return (*oboTokenProviderConfigPtrType)(v)
+}
+
+func (*oboTokenProviderConfigPtrType) ElementType() reflect.Type {
+	return reflect.TypeOf((**OboTokenProviderConfig)(nil)).Elem()
+}
+
+func (i *oboTokenProviderConfigPtrType) ToOboTokenProviderConfigPtrOutput() OboTokenProviderConfigPtrOutput {
+	return i.ToOboTokenProviderConfigPtrOutputWithContext(context.Background())
+}
+
+func (i *oboTokenProviderConfigPtrType) ToOboTokenProviderConfigPtrOutputWithContext(ctx context.Context) OboTokenProviderConfigPtrOutput {
+	return pulumi.ToOutputWithContext(ctx, i).(OboTokenProviderConfigPtrOutput)
+}
+
+// The workspace of an on-behalf-of token.
+type OboTokenProviderConfigOutput struct{ *pulumi.OutputState }
+
+func (OboTokenProviderConfigOutput) ElementType() reflect.Type {
+	return reflect.TypeOf((*OboTokenProviderConfig)(nil)).Elem()
+}
+
+func (o OboTokenProviderConfigOutput) ToOboTokenProviderConfigOutput() OboTokenProviderConfigOutput {
+	return o
+}
+
+func (o OboTokenProviderConfigOutput) ToOboTokenProviderConfigOutputWithContext(ctx context.Context) OboTokenProviderConfigOutput {
+	return o
+}
+
+func (o OboTokenProviderConfigOutput) ToOboTokenProviderConfigPtrOutput() OboTokenProviderConfigPtrOutput {
+	return o.ToOboTokenProviderConfigPtrOutputWithContext(context.Background())
+}
+
+func (o OboTokenProviderConfigOutput) ToOboTokenProviderConfigPtrOutputWithContext(ctx context.Context) OboTokenProviderConfigPtrOutput {
+	return o.ApplyTWithContext(ctx, func(_ context.Context, v OboTokenProviderConfig) *OboTokenProviderConfig {
+		return &v
+	}).(OboTokenProviderConfigPtrOutput)
+}
+
+// Id of the workspace.
+func (o OboTokenProviderConfigOutput) WorkspaceId() pulumi.StringPtrOutput {
+	return o.ApplyT(func(v OboTokenProviderConfig) *string { return v.WorkspaceId }).(pulumi.StringPtrOutput)
+}
+
+type OboTokenProviderConfigPtrOutput struct{ *pulumi.OutputState }
+
+func (OboTokenProviderConfigPtrOutput) ElementType() reflect.Type {
+	return reflect.TypeOf((**OboTokenProviderConfig)(nil)).Elem()
+}
+
+func (o OboTokenProviderConfigPtrOutput) ToOboTokenProviderConfigPtrOutput() OboTokenProviderConfigPtrOutput {
+	return o
+}
+
+func (o OboTokenProviderConfigPtrOutput) ToOboTokenProviderConfigPtrOutputWithContext(ctx context.Context) OboTokenProviderConfigPtrOutput {
+	return o
+}
+
+func (o OboTokenProviderConfigPtrOutput) Elem() OboTokenProviderConfigOutput {
+	return o.ApplyT(func(v *OboTokenProviderConfig) OboTokenProviderConfig {
+		if v != nil {
+			return *v
+		}
+		var ret OboTokenProviderConfig
+		return ret
+	}).(OboTokenProviderConfigOutput)
+}
+
+// Id of the workspace.
+func (o OboTokenProviderConfigPtrOutput) WorkspaceId() pulumi.StringPtrOutput {
+	return o.ApplyT(func(v *OboTokenProviderConfig) *string {
+		if v == nil {
+			return nil
+		}
+		return v.WorkspaceId
+	}).(pulumi.StringPtrOutput)
+}
+
+// The workspace whose API manages an OAuth secret.
+type ServicePrincipalSecretProviderConfig struct {
+	// Id of the workspace.
+	WorkspaceId *string `pulumi:"workspaceId"`
+}
+
+// ServicePrincipalSecretProviderConfigInput is an input type that accepts ServicePrincipalSecretProviderConfigArgs and ServicePrincipalSecretProviderConfigOutput values.
+// You can construct a concrete instance of `ServicePrincipalSecretProviderConfigInput` via:
+//
+//	ServicePrincipalSecretProviderConfigArgs{...}
+type ServicePrincipalSecretProviderConfigInput interface {
+	pulumi.Input
+
+	ToServicePrincipalSecretProviderConfigOutput() ServicePrincipalSecretProviderConfigOutput
+	ToServicePrincipalSecretProviderConfigOutputWithContext(context.Context) ServicePrincipalSecretProviderConfigOutput
+}
+
+// The workspace whose API manages an OAuth secret.
+type ServicePrincipalSecretProviderConfigArgs struct {
+	// Id of the workspace.
+	WorkspaceId pulumi.StringPtrInput `pulumi:"workspaceId"`
+}
+
+func (ServicePrincipalSecretProviderConfigArgs) ElementType() reflect.Type {
+	return reflect.TypeOf((*ServicePrincipalSecretProviderConfig)(nil)).Elem()
+}
+
+func (i ServicePrincipalSecretProviderConfigArgs) ToServicePrincipalSecretProviderConfigOutput() ServicePrincipalSecretProviderConfigOutput {
+	return i.ToServicePrincipalSecretProviderConfigOutputWithContext(context.Background())
+}
+
+func (i ServicePrincipalSecretProviderConfigArgs) ToServicePrincipalSecretProviderConfigOutputWithContext(ctx context.Context) ServicePrincipalSecretProviderConfigOutput {
+	return pulumi.ToOutputWithContext(ctx, i).(ServicePrincipalSecretProviderConfigOutput)
+}
+
+func (i ServicePrincipalSecretProviderConfigArgs) ToServicePrincipalSecretProviderConfigPtrOutput() ServicePrincipalSecretProviderConfigPtrOutput {
+	return i.ToServicePrincipalSecretProviderConfigPtrOutputWithContext(context.Background())
+}
+
+func (i ServicePrincipalSecretProviderConfigArgs) ToServicePrincipalSecretProviderConfigPtrOutputWithContext(ctx context.Context) ServicePrincipalSecretProviderConfigPtrOutput {
+	return pulumi.ToOutputWithContext(ctx, i).(ServicePrincipalSecretProviderConfigOutput).ToServicePrincipalSecretProviderConfigPtrOutputWithContext(ctx)
+}
+
+// ServicePrincipalSecretProviderConfigPtrInput is an input type that accepts ServicePrincipalSecretProviderConfigArgs, ServicePrincipalSecretProviderConfigPtr and ServicePrincipalSecretProviderConfigPtrOutput values.
+// You can construct a concrete instance of `ServicePrincipalSecretProviderConfigPtrInput` via:
+//
+//	        ServicePrincipalSecretProviderConfigArgs{...}
+//
+//	or:
+//
+//	        nil
+type ServicePrincipalSecretProviderConfigPtrInput interface {
+	pulumi.Input
+
+	ToServicePrincipalSecretProviderConfigPtrOutput() ServicePrincipalSecretProviderConfigPtrOutput
+	ToServicePrincipalSecretProviderConfigPtrOutputWithContext(context.Context) ServicePrincipalSecretProviderConfigPtrOutput
+}
+
+type servicePrincipalSecretProviderConfigPtrType ServicePrincipalSecretProviderConfigArgs
+
+func ServicePrincipalSecretProviderConfigPtr(v *ServicePrincipalSecretProviderConfigArgs) ServicePrincipalSecretProviderConfigPtrInput {
+	return (*servicePrincipalSecretProviderConfigPtrType)(v)
+}
+
+func (*servicePrincipalSecretProviderConfigPtrType) ElementType() reflect.Type {
+	return reflect.TypeOf((**ServicePrincipalSecretProviderConfig)(nil)).Elem()
+}
+
+func (i *servicePrincipalSecretProviderConfigPtrType) ToServicePrincipalSecretProviderConfigPtrOutput() ServicePrincipalSecretProviderConfigPtrOutput {
+	return i.ToServicePrincipalSecretProviderConfigPtrOutputWithContext(context.Background())
+}
+
+func (i *servicePrincipalSecretProviderConfigPtrType) ToServicePrincipalSecretProviderConfigPtrOutputWithContext(ctx context.Context) ServicePrincipalSecretProviderConfigPtrOutput {
+	return pulumi.ToOutputWithContext(ctx, i).(ServicePrincipalSecretProviderConfigPtrOutput)
+}
+
+// The workspace whose API manages an OAuth secret.
+type ServicePrincipalSecretProviderConfigOutput struct{ *pulumi.OutputState }
+
+func (ServicePrincipalSecretProviderConfigOutput) ElementType() reflect.Type {
+	return reflect.TypeOf((*ServicePrincipalSecretProviderConfig)(nil)).Elem()
+}
+
+func (o ServicePrincipalSecretProviderConfigOutput) ToServicePrincipalSecretProviderConfigOutput() ServicePrincipalSecretProviderConfigOutput {
+	return o
+}
+
+func (o ServicePrincipalSecretProviderConfigOutput) ToServicePrincipalSecretProviderConfigOutputWithContext(ctx context.Context) ServicePrincipalSecretProviderConfigOutput {
+	return o
+}
+
+func (o ServicePrincipalSecretProviderConfigOutput) ToServicePrincipalSecretProviderConfigPtrOutput() ServicePrincipalSecretProviderConfigPtrOutput {
+	return o.ToServicePrincipalSecretProviderConfigPtrOutputWithContext(context.Background())
+}
+
+func (o ServicePrincipalSecretProviderConfigOutput) ToServicePrincipalSecretProviderConfigPtrOutputWithContext(ctx context.Context) ServicePrincipalSecretProviderConfigPtrOutput {
+	return o.ApplyTWithContext(ctx, func(_ context.Context, v ServicePrincipalSecretProviderConfig) *ServicePrincipalSecretProviderConfig {
+		return &v
+	}).(ServicePrincipalSecretProviderConfigPtrOutput)
+}
+
+// Id of the workspace.
+func (o ServicePrincipalSecretProviderConfigOutput) WorkspaceId() pulumi.StringPtrOutput {
+	return o.ApplyT(func(v ServicePrincipalSecretProviderConfig) *string { return v.WorkspaceId }).(pulumi.StringPtrOutput)
+}
+
+type ServicePrincipalSecretProviderConfigPtrOutput struct{ *pulumi.OutputState }
+
+func (ServicePrincipalSecretProviderConfigPtrOutput) ElementType() reflect.Type {
+	return reflect.TypeOf((**ServicePrincipalSecretProviderConfig)(nil)).Elem()
+}
+
+func (o ServicePrincipalSecretProviderConfigPtrOutput) ToServicePrincipalSecretProviderConfigPtrOutput() ServicePrincipalSecretProviderConfigPtrOutput {
+	return o
+}
+
+func (o ServicePrincipalSecretProviderConfigPtrOutput) ToServicePrincipalSecretProviderConfigPtrOutputWithContext(ctx context.Context) ServicePrincipalSecretProviderConfigPtrOutput {
+	return o
+}
+
+func (o ServicePrincipalSecretProviderConfigPtrOutput) Elem() ServicePrincipalSecretProviderConfigOutput {
+	return o.ApplyT(func(v *ServicePrincipalSecretProviderConfig) ServicePrincipalSecretProviderConfig {
+		if v != nil {
+			return *v
+		}
+		var ret ServicePrincipalSecretProviderConfig
+		return ret
+	}).(ServicePrincipalSecretProviderConfigOutput)
+}
+
+// Id of the workspace.
+func (o ServicePrincipalSecretProviderConfigPtrOutput) WorkspaceId() pulumi.StringPtrOutput {
+	return o.ApplyT(func(v *ServicePrincipalSecretProviderConfig) *string {
+		if v == nil {
+			return nil
+		}
+		return v.WorkspaceId
+	}).(pulumi.StringPtrOutput)
+}
+
 // The workspace of a token.
 type TokenProviderConfig struct {
 	// Id of the workspace.
@@ -154,8 +434,16 @@ func (o TokenProviderConfigPtrOutput) WorkspaceId() pulumi.StringPtrOutput {
 }
 
 func init() {
+	pulumi.RegisterInputType(reflect.TypeOf((*OboTokenProviderConfigInput)(nil)).Elem(), OboTokenProviderConfigArgs{})
+	pulumi.RegisterInputType(reflect.TypeOf((*OboTokenProviderConfigPtrInput)(nil)).Elem(), OboTokenProviderConfigArgs{})
+	pulumi.RegisterInputType(reflect.TypeOf((*ServicePrincipalSecretProviderConfigInput)(nil)).Elem(), ServicePrincipalSecretProviderConfigArgs{})
+	pulumi.RegisterInputType(reflect.TypeOf((*ServicePrincipalSecretProviderConfigPtrInput)(nil)).Elem(), ServicePrincipalSecretProviderConfigArgs{})
 	pulumi.RegisterInputType(reflect.TypeOf((*TokenProviderConfigInput)(nil)).Elem(), TokenProviderConfigArgs{})
 	pulumi.RegisterInputType(reflect.TypeOf((*TokenProviderConfigPtrInput)(nil)).Elem(), TokenProviderConfigArgs{})
+	pulumi.RegisterOutputType(OboTokenProviderConfigOutput{})
+	pulumi.RegisterOutputType(OboTokenProviderConfigPtrOutput{})
+	pulumi.RegisterOutputType(ServicePrincipalSecretProviderConfigOutput{})
+	pulumi.RegisterOutputType(ServicePrincipalSecretProviderConfigPtrOutput{})
 	pulumi.RegisterOutputType(TokenProviderConfigOutput{})
 	pulumi.RegisterOutputType(TokenProviderConfigPtrOutput{})
 }

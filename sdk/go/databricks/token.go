@@ -16,7 +16,7 @@ import (
 // Databricks gives the value of a token only once, when it is created. It is kept as the secret output `tokenValue`, which
 // Pulumi encrypts in the state and masks in every display. Destroying the resource revokes the token.
 //
-// A token that has expired is replaced by the next `pulumi up`; for one that is about to expire, state
+// A token that has expired is replaced by the next `pulumi up`; for one that is about to expire, set
 // `rotateBeforeSeconds`. The new token is created before the old one is revoked. One that was revoked by somebody else is
 // replaced by `pulumi up --refresh`.
 //
@@ -65,27 +65,27 @@ type Token struct {
 
 	// Whether Databricks narrows the scopes of the token to those that it sees in use. A change replaces the token.
 	AutoscopeEnabled pulumi.BoolPtrOutput `pulumi:"autoscopeEnabled"`
-	// How far Databricks has got with narrowing the scopes, such as `AUTOSCOPE_STATE_RUNNING`.
+	// How far Databricks has come in narrowing the scopes, such as `AUTOSCOPE_STATE_RUNNING`.
 	AutoscopeState pulumi.StringPtrOutput `pulumi:"autoscopeState"`
-	// Scopes that Databricks has added for use before it began to narrow them.
+	// Scopes that Databricks has added for uses before it began to narrow them.
 	BackfillScopes pulumi.StringArrayOutput `pulumi:"backfillScopes"`
-	// Comment that is shown beside the token in the user's settings. A changed comment replaces the token, unless `rotateBeforeSeconds` or `rotateWhenChanged` is set: then rotation is stated there, and the comment is changed in place.
+	// Comment that is shown beside the token in the user's settings. A change replaces the token, unless `rotateBeforeSeconds` or `rotateWhenChanged` is set: these say when to rotate, so the comment is then updated in place.
 	Comment pulumi.StringPtrOutput `pulumi:"comment"`
-	// When the token was created, in milliseconds since 1970.
+	// When the token was created, in milliseconds since 1970-01-01 UTC.
 	CreationTime pulumi.IntOutput `pulumi:"creationTime"`
-	// When the token expires, in milliseconds since 1970; -1 is never.
+	// When the token expires, in milliseconds since 1970-01-01 UTC; -1 means never.
 	ExpiryTime pulumi.IntOutput `pulumi:"expiryTime"`
 	// Scopes that Databricks has seen in use.
 	InferredScopes pulumi.StringArrayOutput `pulumi:"inferredScopes"`
-	// Lifetime of the token in seconds. Without one the workspace decides: two years, or the longest that it allows. A changed lifetime replaces the token.
+	// Lifetime of the token in seconds. If it is left out, the workspace decides: two years, or the longest lifetime that it allows. A change replaces the token.
 	LifetimeSeconds pulumi.IntPtrOutput `pulumi:"lifetimeSeconds"`
-	// Workspace that the token belongs to.
+	// The workspace that the token belongs to.
 	ProviderConfig TokenProviderConfigOutput `pulumi:"providerConfig"`
-	// Seconds before its expiry from which on an ordinary `pulumi up` replaces the token. Must be less than `lifetimeSeconds`. A change of this setting alone changes nothing.
+	// How many seconds before its expiry the token is due: from then on, an ordinary `pulumi up` replaces it. Must be less than `lifetimeSeconds`. A change of this setting alone replaces the token only if that makes it due.
 	RotateBeforeSeconds pulumi.IntPtrOutput `pulumi:"rotateBeforeSeconds"`
-	// Values of your choice, a date for example. The token is replaced when one of them changes; adding or removing the whole map replaces nothing.
+	// Any values, such as a date. A change to them replaces the token; adding the map, or removing all of it, does not.
 	RotateWhenChanged pulumi.StringMapOutput `pulumi:"rotateWhenChanged"`
-	// API scopes that the token is limited to, such as `sql`. Changed in place.
+	// API scopes that the token is limited to, such as `sql`. A change is made in place.
 	Scopes pulumi.StringArrayOutput `pulumi:"scopes"`
 	// Id of the token.
 	TokenId pulumi.StringOutput `pulumi:"tokenId"`
@@ -129,27 +129,27 @@ func GetToken(ctx *pulumi.Context,
 type tokenState struct {
 	// Whether Databricks narrows the scopes of the token to those that it sees in use. A change replaces the token.
 	AutoscopeEnabled *bool `pulumi:"autoscopeEnabled"`
-	// How far Databricks has got with narrowing the scopes, such as `AUTOSCOPE_STATE_RUNNING`.
+	// How far Databricks has come in narrowing the scopes, such as `AUTOSCOPE_STATE_RUNNING`.
 	AutoscopeState *string `pulumi:"autoscopeState"`
-	// Scopes that Databricks has added for use before it began to narrow them.
+	// Scopes that Databricks has added for uses before it began to narrow them.
 	BackfillScopes []string `pulumi:"backfillScopes"`
-	// Comment that is shown beside the token in the user's settings. A changed comment replaces the token, unless `rotateBeforeSeconds` or `rotateWhenChanged` is set: then rotation is stated there, and the comment is changed in place.
+	// Comment that is shown beside the token in the user's settings. A change replaces the token, unless `rotateBeforeSeconds` or `rotateWhenChanged` is set: these say when to rotate, so the comment is then updated in place.
 	Comment *string `pulumi:"comment"`
-	// When the token was created, in milliseconds since 1970.
+	// When the token was created, in milliseconds since 1970-01-01 UTC.
 	CreationTime *int `pulumi:"creationTime"`
-	// When the token expires, in milliseconds since 1970; -1 is never.
+	// When the token expires, in milliseconds since 1970-01-01 UTC; -1 means never.
 	ExpiryTime *int `pulumi:"expiryTime"`
 	// Scopes that Databricks has seen in use.
 	InferredScopes []string `pulumi:"inferredScopes"`
-	// Lifetime of the token in seconds. Without one the workspace decides: two years, or the longest that it allows. A changed lifetime replaces the token.
+	// Lifetime of the token in seconds. If it is left out, the workspace decides: two years, or the longest lifetime that it allows. A change replaces the token.
 	LifetimeSeconds *int `pulumi:"lifetimeSeconds"`
-	// Workspace that the token belongs to.
+	// The workspace that the token belongs to.
 	ProviderConfig *TokenProviderConfig `pulumi:"providerConfig"`
-	// Seconds before its expiry from which on an ordinary `pulumi up` replaces the token. Must be less than `lifetimeSeconds`. A change of this setting alone changes nothing.
+	// How many seconds before its expiry the token is due: from then on, an ordinary `pulumi up` replaces it. Must be less than `lifetimeSeconds`. A change of this setting alone replaces the token only if that makes it due.
 	RotateBeforeSeconds *int `pulumi:"rotateBeforeSeconds"`
-	// Values of your choice, a date for example. The token is replaced when one of them changes; adding or removing the whole map replaces nothing.
+	// Any values, such as a date. A change to them replaces the token; adding the map, or removing all of it, does not.
 	RotateWhenChanged map[string]string `pulumi:"rotateWhenChanged"`
-	// API scopes that the token is limited to, such as `sql`. Changed in place.
+	// API scopes that the token is limited to, such as `sql`. A change is made in place.
 	Scopes []string `pulumi:"scopes"`
 	// Id of the token.
 	TokenId *string `pulumi:"tokenId"`
@@ -160,27 +160,27 @@ type tokenState struct {
 type TokenState struct {
 	// Whether Databricks narrows the scopes of the token to those that it sees in use. A change replaces the token.
 	AutoscopeEnabled pulumi.BoolPtrInput
-	// How far Databricks has got with narrowing the scopes, such as `AUTOSCOPE_STATE_RUNNING`.
+	// How far Databricks has come in narrowing the scopes, such as `AUTOSCOPE_STATE_RUNNING`.
 	AutoscopeState pulumi.StringPtrInput
-	// Scopes that Databricks has added for use before it began to narrow them.
+	// Scopes that Databricks has added for uses before it began to narrow them.
 	BackfillScopes pulumi.StringArrayInput
-	// Comment that is shown beside the token in the user's settings. A changed comment replaces the token, unless `rotateBeforeSeconds` or `rotateWhenChanged` is set: then rotation is stated there, and the comment is changed in place.
+	// Comment that is shown beside the token in the user's settings. A change replaces the token, unless `rotateBeforeSeconds` or `rotateWhenChanged` is set: these say when to rotate, so the comment is then updated in place.
 	Comment pulumi.StringPtrInput
-	// When the token was created, in milliseconds since 1970.
+	// When the token was created, in milliseconds since 1970-01-01 UTC.
 	CreationTime pulumi.IntPtrInput
-	// When the token expires, in milliseconds since 1970; -1 is never.
+	// When the token expires, in milliseconds since 1970-01-01 UTC; -1 means never.
 	ExpiryTime pulumi.IntPtrInput
 	// Scopes that Databricks has seen in use.
 	InferredScopes pulumi.StringArrayInput
-	// Lifetime of the token in seconds. Without one the workspace decides: two years, or the longest that it allows. A changed lifetime replaces the token.
+	// Lifetime of the token in seconds. If it is left out, the workspace decides: two years, or the longest lifetime that it allows. A change replaces the token.
 	LifetimeSeconds pulumi.IntPtrInput
-	// Workspace that the token belongs to.
+	// The workspace that the token belongs to.
 	ProviderConfig TokenProviderConfigPtrInput
-	// Seconds before its expiry from which on an ordinary `pulumi up` replaces the token. Must be less than `lifetimeSeconds`. A change of this setting alone changes nothing.
+	// How many seconds before its expiry the token is due: from then on, an ordinary `pulumi up` replaces it. Must be less than `lifetimeSeconds`. A change of this setting alone replaces the token only if that makes it due.
 	RotateBeforeSeconds pulumi.IntPtrInput
-	// Values of your choice, a date for example. The token is replaced when one of them changes; adding or removing the whole map replaces nothing.
+	// Any values, such as a date. A change to them replaces the token; adding the map, or removing all of it, does not.
 	RotateWhenChanged pulumi.StringMapInput
-	// API scopes that the token is limited to, such as `sql`. Changed in place.
+	// API scopes that the token is limited to, such as `sql`. A change is made in place.
 	Scopes pulumi.StringArrayInput
 	// Id of the token.
 	TokenId pulumi.StringPtrInput
@@ -195,23 +195,23 @@ func (TokenState) ElementType() reflect.Type {
 type tokenArgs struct {
 	// Whether Databricks narrows the scopes of the token to those that it sees in use. A change replaces the token.
 	AutoscopeEnabled *bool `pulumi:"autoscopeEnabled"`
-	// Comment that is shown beside the token in the user's settings. A changed comment replaces the token, unless `rotateBeforeSeconds` or `rotateWhenChanged` is set: then rotation is stated there, and the comment is changed in place.
+	// Comment that is shown beside the token in the user's settings. A change replaces the token, unless `rotateBeforeSeconds` or `rotateWhenChanged` is set: these say when to rotate, so the comment is then updated in place.
 	Comment *string `pulumi:"comment"`
-	// Accepted for compatibility and never sent: Databricks sets it.
+	// Accepted for compatibility but never sent: Databricks sets it.
 	CreationTime *int `pulumi:"creationTime"`
-	// Accepted for compatibility and never sent: Databricks sets it.
+	// Accepted for compatibility but never sent: Databricks sets it.
 	ExpiryTime *int `pulumi:"expiryTime"`
-	// Lifetime of the token in seconds. Without one the workspace decides: two years, or the longest that it allows. A changed lifetime replaces the token.
+	// Lifetime of the token in seconds. If it is left out, the workspace decides: two years, or the longest lifetime that it allows. A change replaces the token.
 	LifetimeSeconds *int `pulumi:"lifetimeSeconds"`
-	// Workspace that the token belongs to, where the provider's host serves several.
+	// The workspace that the token belongs to, if the provider's host serves several.
 	ProviderConfig *TokenProviderConfig `pulumi:"providerConfig"`
-	// Seconds before its expiry from which on an ordinary `pulumi up` replaces the token. Must be less than `lifetimeSeconds`. A change of this setting alone changes nothing.
+	// How many seconds before its expiry the token is due: from then on, an ordinary `pulumi up` replaces it. Must be less than `lifetimeSeconds`. A change of this setting alone replaces the token only if that makes it due.
 	RotateBeforeSeconds *int `pulumi:"rotateBeforeSeconds"`
-	// Values of your choice, a date for example. The token is replaced when one of them changes; adding or removing the whole map replaces nothing.
+	// Any values, such as a date. A change to them replaces the token; adding the map, or removing all of it, does not.
 	RotateWhenChanged map[string]string `pulumi:"rotateWhenChanged"`
-	// API scopes that the token is limited to, such as `sql`. Changed in place.
+	// API scopes that the token is limited to, such as `sql`. A change is made in place.
 	Scopes []string `pulumi:"scopes"`
-	// Accepted for compatibility and never sent: Databricks sets it.
+	// Accepted for compatibility but never sent: Databricks sets it.
 	TokenId *string `pulumi:"tokenId"`
 }
 
@@ -219,23 +219,23 @@ type tokenArgs struct {
 type TokenArgs struct {
 	// Whether Databricks narrows the scopes of the token to those that it sees in use. A change replaces the token.
 	AutoscopeEnabled pulumi.BoolPtrInput
-	// Comment that is shown beside the token in the user's settings. A changed comment replaces the token, unless `rotateBeforeSeconds` or `rotateWhenChanged` is set: then rotation is stated there, and the comment is changed in place.
+	// Comment that is shown beside the token in the user's settings. A change replaces the token, unless `rotateBeforeSeconds` or `rotateWhenChanged` is set: these say when to rotate, so the comment is then updated in place.
 	Comment pulumi.StringPtrInput
-	// Accepted for compatibility and never sent: Databricks sets it.
+	// Accepted for compatibility but never sent: Databricks sets it.
 	CreationTime pulumi.IntPtrInput
-	// Accepted for compatibility and never sent: Databricks sets it.
+	// Accepted for compatibility but never sent: Databricks sets it.
 	ExpiryTime pulumi.IntPtrInput
-	// Lifetime of the token in seconds. Without one the workspace decides: two years, or the longest that it allows. A changed lifetime replaces the token.
+	// Lifetime of the token in seconds. If it is left out, the workspace decides: two years, or the longest lifetime that it allows. A change replaces the token.
 	LifetimeSeconds pulumi.IntPtrInput
-	// Workspace that the token belongs to, where the provider's host serves several.
+	// The workspace that the token belongs to, if the provider's host serves several.
 	ProviderConfig TokenProviderConfigPtrInput
-	// Seconds before its expiry from which on an ordinary `pulumi up` replaces the token. Must be less than `lifetimeSeconds`. A change of this setting alone changes nothing.
+	// How many seconds before its expiry the token is due: from then on, an ordinary `pulumi up` replaces it. Must be less than `lifetimeSeconds`. A change of this setting alone replaces the token only if that makes it due.
 	RotateBeforeSeconds pulumi.IntPtrInput
-	// Values of your choice, a date for example. The token is replaced when one of them changes; adding or removing the whole map replaces nothing.
+	// Any values, such as a date. A change to them replaces the token; adding the map, or removing all of it, does not.
 	RotateWhenChanged pulumi.StringMapInput
-	// API scopes that the token is limited to, such as `sql`. Changed in place.
+	// API scopes that the token is limited to, such as `sql`. A change is made in place.
 	Scopes pulumi.StringArrayInput
-	// Accepted for compatibility and never sent: Databricks sets it.
+	// Accepted for compatibility but never sent: Databricks sets it.
 	TokenId pulumi.StringPtrInput
 }
 
@@ -331,27 +331,27 @@ func (o TokenOutput) AutoscopeEnabled() pulumi.BoolPtrOutput {
 	return o.ApplyT(func(v *Token) pulumi.BoolPtrOutput { return v.AutoscopeEnabled }).(pulumi.BoolPtrOutput)
 }
 
-// How far Databricks has got with narrowing the scopes, such as `AUTOSCOPE_STATE_RUNNING`.
+// How far Databricks has come in narrowing the scopes, such as `AUTOSCOPE_STATE_RUNNING`.
 func (o TokenOutput) AutoscopeState() pulumi.StringPtrOutput {
 	return o.ApplyT(func(v *Token) pulumi.StringPtrOutput { return v.AutoscopeState }).(pulumi.StringPtrOutput)
 }
 
-// Scopes that Databricks has added for use before it began to narrow them.
+// Scopes that Databricks has added for uses before it began to narrow them.
 func (o TokenOutput) BackfillScopes() pulumi.StringArrayOutput {
 	return o.ApplyT(func(v *Token) pulumi.StringArrayOutput { return v.BackfillScopes }).(pulumi.StringArrayOutput)
 }
 
-// Comment that is shown beside the token in the user's settings. A changed comment replaces the token, unless `rotateBeforeSeconds` or `rotateWhenChanged` is set: then rotation is stated there, and the comment is changed in place.
+// Comment that is shown beside the token in the user's settings. A change replaces the token, unless `rotateBeforeSeconds` or `rotateWhenChanged` is set: these say when to rotate, so the comment is then updated in place.
 func (o TokenOutput) Comment() pulumi.StringPtrOutput {
 	return o.ApplyT(func(v *Token) pulumi.StringPtrOutput { return v.Comment }).(pulumi.StringPtrOutput)
 }
 
-// When the token was created, in milliseconds since 1970.
+// When the token was created, in milliseconds since 1970-01-01 UTC.
 func (o TokenOutput) CreationTime() pulumi.IntOutput {
 	return o.ApplyT(func(v *Token) pulumi.IntOutput { return v.CreationTime }).(pulumi.IntOutput)
 }
 
-// When the token expires, in milliseconds since 1970; -1 is never.
+// When the token expires, in milliseconds since 1970-01-01 UTC; -1 means never.
 func (o TokenOutput) ExpiryTime() pulumi.IntOutput {
 	return o.ApplyT(func(v *Token) pulumi.IntOutput { return v.ExpiryTime }).(pulumi.IntOutput)
 }
@@ -361,27 +361,27 @@ func (o TokenOutput) InferredScopes() pulumi.StringArrayOutput {
 	return o.ApplyT(func(v *Token) pulumi.StringArrayOutput { return v.InferredScopes }).(pulumi.StringArrayOutput)
 }
 
-// Lifetime of the token in seconds. Without one the workspace decides: two years, or the longest that it allows. A changed lifetime replaces the token.
+// Lifetime of the token in seconds. If it is left out, the workspace decides: two years, or the longest lifetime that it allows. A change replaces the token.
 func (o TokenOutput) LifetimeSeconds() pulumi.IntPtrOutput {
 	return o.ApplyT(func(v *Token) pulumi.IntPtrOutput { return v.LifetimeSeconds }).(pulumi.IntPtrOutput)
 }
 
-// Workspace that the token belongs to.
+// The workspace that the token belongs to.
 func (o TokenOutput) ProviderConfig() TokenProviderConfigOutput {
 	return o.ApplyT(func(v *Token) TokenProviderConfigOutput { return v.ProviderConfig }).(TokenProviderConfigOutput)
 }
 
-// Seconds before its expiry from which on an ordinary `pulumi up` replaces the token. Must be less than `lifetimeSeconds`. A change of this setting alone changes nothing.
+// How many seconds before its expiry the token is due: from then on, an ordinary `pulumi up` replaces it. Must be less than `lifetimeSeconds`. A change of this setting alone replaces the token only if that makes it due.
 func (o TokenOutput) RotateBeforeSeconds() pulumi.IntPtrOutput {
 	return o.ApplyT(func(v *Token) pulumi.IntPtrOutput { return v.RotateBeforeSeconds }).(pulumi.IntPtrOutput)
 }
 
-// Values of your choice, a date for example. The token is replaced when one of them changes; adding or removing the whole map replaces nothing.
+// Any values, such as a date. A change to them replaces the token; adding the map, or removing all of it, does not.
 func (o TokenOutput) RotateWhenChanged() pulumi.StringMapOutput {
 	return o.ApplyT(func(v *Token) pulumi.StringMapOutput { return v.RotateWhenChanged }).(pulumi.StringMapOutput)
 }
 
-// API scopes that the token is limited to, such as `sql`. Changed in place.
+// API scopes that the token is limited to, such as `sql`. A change is made in place.
 func (o TokenOutput) Scopes() pulumi.StringArrayOutput {
 	return o.ApplyT(func(v *Token) pulumi.StringArrayOutput { return v.Scopes }).(pulumi.StringArrayOutput)
 }

@@ -6,6 +6,26 @@ import * as inputs from "../types/input";
 import * as outputs from "../types/output";
 
 /**
+ * The workspace of an on-behalf-of token.
+ */
+export interface OboTokenProviderConfigArgs {
+    /**
+     * Id of the workspace.
+     */
+    workspaceId?: pulumi.Input<string | undefined>;
+}
+
+/**
+ * The workspace whose API manages an OAuth secret.
+ */
+export interface ServicePrincipalSecretProviderConfigArgs {
+    /**
+     * Id of the workspace.
+     */
+    workspaceId?: pulumi.Input<string | undefined>;
+}
+
+/**
  * The workspace of a token.
  */
 export interface TokenProviderConfigArgs {

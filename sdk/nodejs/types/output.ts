@@ -6,6 +6,26 @@ import * as inputs from "../types/input";
 import * as outputs from "../types/output";
 
 /**
+ * The workspace of an on-behalf-of token.
+ */
+export interface OboTokenProviderConfig {
+    /**
+     * Id of the workspace.
+     */
+    workspaceId: string;
+}
+
+/**
+ * The workspace whose API manages an OAuth secret.
+ */
+export interface ServicePrincipalSecretProviderConfig {
+    /**
+     * Id of the workspace.
+     */
+    workspaceId: string;
+}
+
+/**
  * The workspace of a token.
  */
 export interface TokenProviderConfig {

@@ -6,7 +6,9 @@ import builtins as _builtins
 from . import _utilities
 import typing
 # Export this package's modules as members:
+from .obo_token import *
 from .provider import *
+from .service_principal_secret import *
 from .token import *
 from ._inputs import *
 from . import outputs
@@ -21,6 +23,22 @@ else:
 _utilities.register(
     resource_modules="""
 [
+ {
+  "pkg": "databricks",
+  "mod": "index/oboToken",
+  "fqn": "pulumi_databricks",
+  "classes": {
+   "databricks:index/oboToken:OboToken": "OboToken"
+  }
+ },
+ {
+  "pkg": "databricks",
+  "mod": "index/servicePrincipalSecret",
+  "fqn": "pulumi_databricks",
+  "classes": {
+   "databricks:index/servicePrincipalSecret:ServicePrincipalSecret": "ServicePrincipalSecret"
+  }
+ },
  {
   "pkg": "databricks",
   "mod": "index/token",

@@ -15,9 +15,81 @@ else:
 from . import _utilities
 
 __all__ = [
+    'OboTokenProviderConfigArgs',
+    'OboTokenProviderConfigArgsDict',
+    'ServicePrincipalSecretProviderConfigArgs',
+    'ServicePrincipalSecretProviderConfigArgsDict',
     'TokenProviderConfigArgs',
     'TokenProviderConfigArgsDict',
 ]
+
+class OboTokenProviderConfigArgsDict(TypedDict):
+    """
+    The workspace of an on-behalf-of token.
+    """
+    workspace_id: NotRequired[pulumi.Input[Optional[_builtins.str]]]
+    """
+    Id of the workspace.
+    """
+
+@pulumi.input_type
+class OboTokenProviderConfigArgs:
+    def __init__(__self__, *,
+                 workspace_id: pulumi.Input[Optional[_builtins.str]] = None):
+        """
+        The workspace of an on-behalf-of token.
+
+        :param pulumi.Input[_builtins.str] workspace_id: Id of the workspace.
+        """
+        if workspace_id is not None:
+            pulumi.set(__self__, "workspace_id", workspace_id)
+
+    @_builtins.property
+    @pulumi.getter(name="workspaceId")
+    def workspace_id(self) -> pulumi.Input[Optional[_builtins.str]]:
+        """
+        Id of the workspace.
+        """
+        return pulumi.get(self, "workspace_id")
+
+    @workspace_id.setter
+    def workspace_id(self, value: pulumi.Input[Optional[_builtins.str]]):
+        pulumi.set(self, "workspace_id", value)
+
+
+class ServicePrincipalSecretProviderConfigArgsDict(TypedDict):
+    """
+    The workspace whose API manages an OAuth secret.
+    """
+    workspace_id: NotRequired[pulumi.Input[Optional[_builtins.str]]]
+    """
+    Id of the workspace.
+    """
+
+@pulumi.input_type
+class ServicePrincipalSecretProviderConfigArgs:
+    def __init__(__self__, *,
+                 workspace_id: pulumi.Input[Optional[_builtins.str]] = None):
+        """
+        The workspace whose API manages an OAuth secret.
+
+        :param pulumi.Input[_builtins.str] workspace_id: Id of the workspace.
+        """
+        if workspace_id is not None:
+            pulumi.set(__self__, "workspace_id", workspace_id)
+
+    @_builtins.property
+    @pulumi.getter(name="workspaceId")
+    def workspace_id(self) -> pulumi.Input[Optional[_builtins.str]]:
+        """
+        Id of the workspace.
+        """
+        return pulumi.get(self, "workspace_id")
+
+    @workspace_id.setter
+    def workspace_id(self, value: pulumi.Input[Optional[_builtins.str]]):
+        pulumi.set(self, "workspace_id", value)
+
 
 class TokenProviderConfigArgsDict(TypedDict):
     """

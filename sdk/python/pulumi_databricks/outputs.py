@@ -15,8 +15,92 @@ else:
 from . import _utilities
 
 __all__ = [
+    'OboTokenProviderConfig',
+    'ServicePrincipalSecretProviderConfig',
     'TokenProviderConfig',
 ]
+
+@pulumi.output_type
+class OboTokenProviderConfig(dict):
+    """
+    The workspace of an on-behalf-of token.
+    """
+    @staticmethod
+    def __key_warning(key: str):
+        suggest = None
+        if key == "workspaceId":
+            suggest = "workspace_id"
+
+        if suggest:
+            pulumi.log.warn(f"Key '{key}' not found in OboTokenProviderConfig. Access the value via the '{suggest}' property getter instead.")
+
+    def __getitem__(self, key: str) -> Any:
+        OboTokenProviderConfig.__key_warning(key)
+        return super().__getitem__(key)
+
+    def get(self, key: str, default = None) -> Any:
+        OboTokenProviderConfig.__key_warning(key)
+        return super().get(key, default)
+
+    def __init__(__self__, *,
+                 workspace_id: Optional[_builtins.str] = None):
+        """
+        The workspace of an on-behalf-of token.
+
+        :param _builtins.str workspace_id: Id of the workspace.
+        """
+        if workspace_id is not None:
+            pulumi.set(__self__, "workspace_id", workspace_id)
+
+    @_builtins.property
+    @pulumi.getter(name="workspaceId")
+    def workspace_id(self) -> Optional[_builtins.str]:
+        """
+        Id of the workspace.
+        """
+        return pulumi.get(self, "workspace_id")
+
+
+@pulumi.output_type
+class ServicePrincipalSecretProviderConfig(dict):
+    """
+    The workspace whose API manages an OAuth secret.
+    """
+    @staticmethod
+    def __key_warning(key: str):
+        suggest = None
+        if key == "workspaceId":
+            suggest = "workspace_id"
+
+        if suggest:
+            pulumi.log.warn(f"Key '{key}' not found in ServicePrincipalSecretProviderConfig. Access the value via the '{suggest}' property getter instead.")
+
+    def __getitem__(self, key: str) -> Any:
+        ServicePrincipalSecretProviderConfig.__key_warning(key)
+        return super().__getitem__(key)
+
+    def get(self, key: str, default = None) -> Any:
+        ServicePrincipalSecretProviderConfig.__key_warning(key)
+        return super().get(key, default)
+
+    def __init__(__self__, *,
+                 workspace_id: Optional[_builtins.str] = None):
+        """
+        The workspace whose API manages an OAuth secret.
+
+        :param _builtins.str workspace_id: Id of the workspace.
+        """
+        if workspace_id is not None:
+            pulumi.set(__self__, "workspace_id", workspace_id)
+
+    @_builtins.property
+    @pulumi.getter(name="workspaceId")
+    def workspace_id(self) -> Optional[_builtins.str]:
+        """
+        Id of the workspace.
+        """
+        return pulumi.get(self, "workspace_id")
+
 
 @pulumi.output_type
 class TokenProviderConfig(dict):

@@ -35,15 +35,15 @@ class TokenArgs:
         The set of arguments for constructing a Token resource.
 
         :param pulumi.Input[_builtins.bool] autoscope_enabled: Whether Databricks narrows the scopes of the token to those that it sees in use. A change replaces the token.
-        :param pulumi.Input[_builtins.str] comment: Comment that is shown beside the token in the user's settings. A changed comment replaces the token, unless `rotateBeforeSeconds` or `rotateWhenChanged` is set: then rotation is stated there, and the comment is changed in place.
-        :param pulumi.Input[_builtins.int] creation_time: Accepted for compatibility and never sent: Databricks sets it.
-        :param pulumi.Input[_builtins.int] expiry_time: Accepted for compatibility and never sent: Databricks sets it.
-        :param pulumi.Input[_builtins.int] lifetime_seconds: Lifetime of the token in seconds. Without one the workspace decides: two years, or the longest that it allows. A changed lifetime replaces the token.
-        :param pulumi.Input['TokenProviderConfigArgs'] provider_config: Workspace that the token belongs to, where the provider's host serves several.
-        :param pulumi.Input[_builtins.int] rotate_before_seconds: Seconds before its expiry from which on an ordinary `pulumi up` replaces the token. Must be less than `lifetimeSeconds`. A change of this setting alone changes nothing.
-        :param pulumi.Input[Mapping[str, pulumi.Input[_builtins.str]]] rotate_when_changed: Values of your choice, a date for example. The token is replaced when one of them changes; adding or removing the whole map replaces nothing.
-        :param pulumi.Input[Sequence[pulumi.Input[_builtins.str]]] scopes: API scopes that the token is limited to, such as `sql`. Changed in place.
-        :param pulumi.Input[_builtins.str] token_id: Accepted for compatibility and never sent: Databricks sets it.
+        :param pulumi.Input[_builtins.str] comment: Comment that is shown beside the token in the user's settings. A change replaces the token, unless `rotateBeforeSeconds` or `rotateWhenChanged` is set: these say when to rotate, so the comment is then updated in place.
+        :param pulumi.Input[_builtins.int] creation_time: Accepted for compatibility but never sent: Databricks sets it.
+        :param pulumi.Input[_builtins.int] expiry_time: Accepted for compatibility but never sent: Databricks sets it.
+        :param pulumi.Input[_builtins.int] lifetime_seconds: Lifetime of the token in seconds. If it is left out, the workspace decides: two years, or the longest lifetime that it allows. A change replaces the token.
+        :param pulumi.Input['TokenProviderConfigArgs'] provider_config: The workspace that the token belongs to, if the provider's host serves several.
+        :param pulumi.Input[_builtins.int] rotate_before_seconds: How many seconds before its expiry the token is due: from then on, an ordinary `pulumi up` replaces it. Must be less than `lifetimeSeconds`. A change of this setting alone replaces the token only if that makes it due.
+        :param pulumi.Input[Mapping[str, pulumi.Input[_builtins.str]]] rotate_when_changed: Any values, such as a date. A change to them replaces the token; adding the map, or removing all of it, does not.
+        :param pulumi.Input[Sequence[pulumi.Input[_builtins.str]]] scopes: API scopes that the token is limited to, such as `sql`. A change is made in place.
+        :param pulumi.Input[_builtins.str] token_id: Accepted for compatibility but never sent: Databricks sets it.
         """
         if autoscope_enabled is not None:
             pulumi.set(__self__, "autoscope_enabled", autoscope_enabled)
@@ -82,7 +82,7 @@ class TokenArgs:
     @pulumi.getter
     def comment(self) -> pulumi.Input[Optional[_builtins.str]]:
         """
-        Comment that is shown beside the token in the user's settings. A changed comment replaces the token, unless `rotateBeforeSeconds` or `rotateWhenChanged` is set: then rotation is stated there, and the comment is changed in place.
+        Comment that is shown beside the token in the user's settings. A change replaces the token, unless `rotateBeforeSeconds` or `rotateWhenChanged` is set: these say when to rotate, so the comment is then updated in place.
         """
         return pulumi.get(self, "comment")
 
@@ -94,7 +94,7 @@ class TokenArgs:
     @pulumi.getter(name="creationTime")
     def creation_time(self) -> pulumi.Input[Optional[_builtins.int]]:
         """
-        Accepted for compatibility and never sent: Databricks sets it.
+        Accepted for compatibility but never sent: Databricks sets it.
         """
         return pulumi.get(self, "creation_time")
 
@@ -106,7 +106,7 @@ class TokenArgs:
     @pulumi.getter(name="expiryTime")
     def expiry_time(self) -> pulumi.Input[Optional[_builtins.int]]:
         """
-        Accepted for compatibility and never sent: Databricks sets it.
+        Accepted for compatibility but never sent: Databricks sets it.
         """
         return pulumi.get(self, "expiry_time")
 
@@ -118,7 +118,7 @@ class TokenArgs:
     @pulumi.getter(name="lifetimeSeconds")
     def lifetime_seconds(self) -> pulumi.Input[Optional[_builtins.int]]:
         """
-        Lifetime of the token in seconds. Without one the workspace decides: two years, or the longest that it allows. A changed lifetime replaces the token.
+        Lifetime of the token in seconds. If it is left out, the workspace decides: two years, or the longest lifetime that it allows. A change replaces the token.
         """
         return pulumi.get(self, "lifetime_seconds")
 
@@ -130,7 +130,7 @@ class TokenArgs:
     @pulumi.getter(name="providerConfig")
     def provider_config(self) -> pulumi.Input[Optional['TokenProviderConfigArgs']]:
         """
-        Workspace that the token belongs to, where the provider's host serves several.
+        The workspace that the token belongs to, if the provider's host serves several.
         """
         return pulumi.get(self, "provider_config")
 
@@ -142,7 +142,7 @@ class TokenArgs:
     @pulumi.getter(name="rotateBeforeSeconds")
     def rotate_before_seconds(self) -> pulumi.Input[Optional[_builtins.int]]:
         """
-        Seconds before its expiry from which on an ordinary `pulumi up` replaces the token. Must be less than `lifetimeSeconds`. A change of this setting alone changes nothing.
+        How many seconds before its expiry the token is due: from then on, an ordinary `pulumi up` replaces it. Must be less than `lifetimeSeconds`. A change of this setting alone replaces the token only if that makes it due.
         """
         return pulumi.get(self, "rotate_before_seconds")
 
@@ -154,7 +154,7 @@ class TokenArgs:
     @pulumi.getter(name="rotateWhenChanged")
     def rotate_when_changed(self) -> pulumi.Input[Optional[Mapping[str, pulumi.Input[_builtins.str]]]]:
         """
-        Values of your choice, a date for example. The token is replaced when one of them changes; adding or removing the whole map replaces nothing.
+        Any values, such as a date. A change to them replaces the token; adding the map, or removing all of it, does not.
         """
         return pulumi.get(self, "rotate_when_changed")
 
@@ -166,7 +166,7 @@ class TokenArgs:
     @pulumi.getter
     def scopes(self) -> pulumi.Input[Optional[Sequence[pulumi.Input[_builtins.str]]]]:
         """
-        API scopes that the token is limited to, such as `sql`. Changed in place.
+        API scopes that the token is limited to, such as `sql`. A change is made in place.
         """
         return pulumi.get(self, "scopes")
 
@@ -178,7 +178,7 @@ class TokenArgs:
     @pulumi.getter(name="tokenId")
     def token_id(self) -> pulumi.Input[Optional[_builtins.str]]:
         """
-        Accepted for compatibility and never sent: Databricks sets it.
+        Accepted for compatibility but never sent: Databricks sets it.
         """
         return pulumi.get(self, "token_id")
 
@@ -208,17 +208,17 @@ class _TokenState:
         Input properties used for looking up and filtering Token resources.
 
         :param pulumi.Input[_builtins.bool] autoscope_enabled: Whether Databricks narrows the scopes of the token to those that it sees in use. A change replaces the token.
-        :param pulumi.Input[_builtins.str] autoscope_state: How far Databricks has got with narrowing the scopes, such as `AUTOSCOPE_STATE_RUNNING`.
-        :param pulumi.Input[Sequence[pulumi.Input[_builtins.str]]] backfill_scopes: Scopes that Databricks has added for use before it began to narrow them.
-        :param pulumi.Input[_builtins.str] comment: Comment that is shown beside the token in the user's settings. A changed comment replaces the token, unless `rotateBeforeSeconds` or `rotateWhenChanged` is set: then rotation is stated there, and the comment is changed in place.
-        :param pulumi.Input[_builtins.int] creation_time: When the token was created, in milliseconds since 1970.
-        :param pulumi.Input[_builtins.int] expiry_time: When the token expires, in milliseconds since 1970; -1 is never.
+        :param pulumi.Input[_builtins.str] autoscope_state: How far Databricks has come in narrowing the scopes, such as `AUTOSCOPE_STATE_RUNNING`.
+        :param pulumi.Input[Sequence[pulumi.Input[_builtins.str]]] backfill_scopes: Scopes that Databricks has added for uses before it began to narrow them.
+        :param pulumi.Input[_builtins.str] comment: Comment that is shown beside the token in the user's settings. A change replaces the token, unless `rotateBeforeSeconds` or `rotateWhenChanged` is set: these say when to rotate, so the comment is then updated in place.
+        :param pulumi.Input[_builtins.int] creation_time: When the token was created, in milliseconds since 1970-01-01 UTC.
+        :param pulumi.Input[_builtins.int] expiry_time: When the token expires, in milliseconds since 1970-01-01 UTC; -1 means never.
         :param pulumi.Input[Sequence[pulumi.Input[_builtins.str]]] inferred_scopes: Scopes that Databricks has seen in use.
-        :param pulumi.Input[_builtins.int] lifetime_seconds: Lifetime of the token in seconds. Without one the workspace decides: two years, or the longest that it allows. A changed lifetime replaces the token.
-        :param pulumi.Input['TokenProviderConfigArgs'] provider_config: Workspace that the token belongs to.
-        :param pulumi.Input[_builtins.int] rotate_before_seconds: Seconds before its expiry from which on an ordinary `pulumi up` replaces the token. Must be less than `lifetimeSeconds`. A change of this setting alone changes nothing.
-        :param pulumi.Input[Mapping[str, pulumi.Input[_builtins.str]]] rotate_when_changed: Values of your choice, a date for example. The token is replaced when one of them changes; adding or removing the whole map replaces nothing.
-        :param pulumi.Input[Sequence[pulumi.Input[_builtins.str]]] scopes: API scopes that the token is limited to, such as `sql`. Changed in place.
+        :param pulumi.Input[_builtins.int] lifetime_seconds: Lifetime of the token in seconds. If it is left out, the workspace decides: two years, or the longest lifetime that it allows. A change replaces the token.
+        :param pulumi.Input['TokenProviderConfigArgs'] provider_config: The workspace that the token belongs to.
+        :param pulumi.Input[_builtins.int] rotate_before_seconds: How many seconds before its expiry the token is due: from then on, an ordinary `pulumi up` replaces it. Must be less than `lifetimeSeconds`. A change of this setting alone replaces the token only if that makes it due.
+        :param pulumi.Input[Mapping[str, pulumi.Input[_builtins.str]]] rotate_when_changed: Any values, such as a date. A change to them replaces the token; adding the map, or removing all of it, does not.
+        :param pulumi.Input[Sequence[pulumi.Input[_builtins.str]]] scopes: API scopes that the token is limited to, such as `sql`. A change is made in place.
         :param pulumi.Input[_builtins.str] token_id: Id of the token.
         :param pulumi.Input[_builtins.str] token_value: The token itself. Databricks gives it only once, so it is empty after an import.
         """
@@ -267,7 +267,7 @@ class _TokenState:
     @pulumi.getter(name="autoscopeState")
     def autoscope_state(self) -> pulumi.Input[Optional[_builtins.str]]:
         """
-        How far Databricks has got with narrowing the scopes, such as `AUTOSCOPE_STATE_RUNNING`.
+        How far Databricks has come in narrowing the scopes, such as `AUTOSCOPE_STATE_RUNNING`.
         """
         return pulumi.get(self, "autoscope_state")
 
@@ -279,7 +279,7 @@ class _TokenState:
     @pulumi.getter(name="backfillScopes")
     def backfill_scopes(self) -> pulumi.Input[Optional[Sequence[pulumi.Input[_builtins.str]]]]:
         """
-        Scopes that Databricks has added for use before it began to narrow them.
+        Scopes that Databricks has added for uses before it began to narrow them.
         """
         return pulumi.get(self, "backfill_scopes")
 
@@ -291,7 +291,7 @@ class _TokenState:
     @pulumi.getter
     def comment(self) -> pulumi.Input[Optional[_builtins.str]]:
         """
-        Comment that is shown beside the token in the user's settings. A changed comment replaces the token, unless `rotateBeforeSeconds` or `rotateWhenChanged` is set: then rotation is stated there, and the comment is changed in place.
+        Comment that is shown beside the token in the user's settings. A change replaces the token, unless `rotateBeforeSeconds` or `rotateWhenChanged` is set: these say when to rotate, so the comment is then updated in place.
         """
         return pulumi.get(self, "comment")
 
@@ -303,7 +303,7 @@ class _TokenState:
     @pulumi.getter(name="creationTime")
     def creation_time(self) -> pulumi.Input[Optional[_builtins.int]]:
         """
-        When the token was created, in milliseconds since 1970.
+        When the token was created, in milliseconds since 1970-01-01 UTC.
         """
         return pulumi.get(self, "creation_time")
 
@@ -315,7 +315,7 @@ class _TokenState:
     @pulumi.getter(name="expiryTime")
     def expiry_time(self) -> pulumi.Input[Optional[_builtins.int]]:
         """
-        When the token expires, in milliseconds since 1970; -1 is never.
+        When the token expires, in milliseconds since 1970-01-01 UTC; -1 means never.
         """
         return pulumi.get(self, "expiry_time")
 
@@ -339,7 +339,7 @@ class _TokenState:
     @pulumi.getter(name="lifetimeSeconds")
     def lifetime_seconds(self) -> pulumi.Input[Optional[_builtins.int]]:
         """
-        Lifetime of the token in seconds. Without one the workspace decides: two years, or the longest that it allows. A changed lifetime replaces the token.
+        Lifetime of the token in seconds. If it is left out, the workspace decides: two years, or the longest lifetime that it allows. A change replaces the token.
         """
         return pulumi.get(self, "lifetime_seconds")
 
@@ -351,7 +351,7 @@ class _TokenState:
     @pulumi.getter(name="providerConfig")
     def provider_config(self) -> pulumi.Input[Optional['TokenProviderConfigArgs']]:
         """
-        Workspace that the token belongs to.
+        The workspace that the token belongs to.
         """
         return pulumi.get(self, "provider_config")
 
@@ -363,7 +363,7 @@ class _TokenState:
     @pulumi.getter(name="rotateBeforeSeconds")
     def rotate_before_seconds(self) -> pulumi.Input[Optional[_builtins.int]]:
         """
-        Seconds before its expiry from which on an ordinary `pulumi up` replaces the token. Must be less than `lifetimeSeconds`. A change of this setting alone changes nothing.
+        How many seconds before its expiry the token is due: from then on, an ordinary `pulumi up` replaces it. Must be less than `lifetimeSeconds`. A change of this setting alone replaces the token only if that makes it due.
         """
         return pulumi.get(self, "rotate_before_seconds")
 
@@ -375,7 +375,7 @@ class _TokenState:
     @pulumi.getter(name="rotateWhenChanged")
     def rotate_when_changed(self) -> pulumi.Input[Optional[Mapping[str, pulumi.Input[_builtins.str]]]]:
         """
-        Values of your choice, a date for example. The token is replaced when one of them changes; adding or removing the whole map replaces nothing.
+        Any values, such as a date. A change to them replaces the token; adding the map, or removing all of it, does not.
         """
         return pulumi.get(self, "rotate_when_changed")
 
@@ -387,7 +387,7 @@ class _TokenState:
     @pulumi.getter
     def scopes(self) -> pulumi.Input[Optional[Sequence[pulumi.Input[_builtins.str]]]]:
         """
-        API scopes that the token is limited to, such as `sql`. Changed in place.
+        API scopes that the token is limited to, such as `sql`. A change is made in place.
         """
         return pulumi.get(self, "scopes")
 
@@ -443,7 +443,7 @@ class Token(pulumi.CustomResource):
         Databricks gives the value of a token only once, when it is created. It is kept as the secret output `tokenValue`, which
         Pulumi encrypts in the state and masks in every display. Destroying the resource revokes the token.
 
-        A token that has expired is replaced by the next `pulumi up`; for one that is about to expire, state
+        A token that has expired is replaced by the next `pulumi up`; for one that is about to expire, set
         `rotateBeforeSeconds`. The new token is created before the old one is revoked. One that was revoked by somebody else is
         replaced by `pulumi up --refresh`.
 
@@ -478,15 +478,15 @@ class Token(pulumi.CustomResource):
         :param str resource_name: The name of the resource.
         :param pulumi.ResourceOptions opts: Options for the resource.
         :param pulumi.Input[_builtins.bool] autoscope_enabled: Whether Databricks narrows the scopes of the token to those that it sees in use. A change replaces the token.
-        :param pulumi.Input[_builtins.str] comment: Comment that is shown beside the token in the user's settings. A changed comment replaces the token, unless `rotateBeforeSeconds` or `rotateWhenChanged` is set: then rotation is stated there, and the comment is changed in place.
-        :param pulumi.Input[_builtins.int] creation_time: Accepted for compatibility and never sent: Databricks sets it.
-        :param pulumi.Input[_builtins.int] expiry_time: Accepted for compatibility and never sent: Databricks sets it.
-        :param pulumi.Input[_builtins.int] lifetime_seconds: Lifetime of the token in seconds. Without one the workspace decides: two years, or the longest that it allows. A changed lifetime replaces the token.
-        :param pulumi.Input[Union['TokenProviderConfigArgs', 'TokenProviderConfigArgsDict']] provider_config: Workspace that the token belongs to, where the provider's host serves several.
-        :param pulumi.Input[_builtins.int] rotate_before_seconds: Seconds before its expiry from which on an ordinary `pulumi up` replaces the token. Must be less than `lifetimeSeconds`. A change of this setting alone changes nothing.
-        :param pulumi.Input[Mapping[str, pulumi.Input[_builtins.str]]] rotate_when_changed: Values of your choice, a date for example. The token is replaced when one of them changes; adding or removing the whole map replaces nothing.
-        :param pulumi.Input[Sequence[pulumi.Input[_builtins.str]]] scopes: API scopes that the token is limited to, such as `sql`. Changed in place.
-        :param pulumi.Input[_builtins.str] token_id: Accepted for compatibility and never sent: Databricks sets it.
+        :param pulumi.Input[_builtins.str] comment: Comment that is shown beside the token in the user's settings. A change replaces the token, unless `rotateBeforeSeconds` or `rotateWhenChanged` is set: these say when to rotate, so the comment is then updated in place.
+        :param pulumi.Input[_builtins.int] creation_time: Accepted for compatibility but never sent: Databricks sets it.
+        :param pulumi.Input[_builtins.int] expiry_time: Accepted for compatibility but never sent: Databricks sets it.
+        :param pulumi.Input[_builtins.int] lifetime_seconds: Lifetime of the token in seconds. If it is left out, the workspace decides: two years, or the longest lifetime that it allows. A change replaces the token.
+        :param pulumi.Input[Union['TokenProviderConfigArgs', 'TokenProviderConfigArgsDict']] provider_config: The workspace that the token belongs to, if the provider's host serves several.
+        :param pulumi.Input[_builtins.int] rotate_before_seconds: How many seconds before its expiry the token is due: from then on, an ordinary `pulumi up` replaces it. Must be less than `lifetimeSeconds`. A change of this setting alone replaces the token only if that makes it due.
+        :param pulumi.Input[Mapping[str, pulumi.Input[_builtins.str]]] rotate_when_changed: Any values, such as a date. A change to them replaces the token; adding the map, or removing all of it, does not.
+        :param pulumi.Input[Sequence[pulumi.Input[_builtins.str]]] scopes: API scopes that the token is limited to, such as `sql`. A change is made in place.
+        :param pulumi.Input[_builtins.str] token_id: Accepted for compatibility but never sent: Databricks sets it.
         """
         ...
     @overload
@@ -500,7 +500,7 @@ class Token(pulumi.CustomResource):
         Databricks gives the value of a token only once, when it is created. It is kept as the secret output `tokenValue`, which
         Pulumi encrypts in the state and masks in every display. Destroying the resource revokes the token.
 
-        A token that has expired is replaced by the next `pulumi up`; for one that is about to expire, state
+        A token that has expired is replaced by the next `pulumi up`; for one that is about to expire, set
         `rotateBeforeSeconds`. The new token is created before the old one is revoked. One that was revoked by somebody else is
         replaced by `pulumi up --refresh`.
 
@@ -614,17 +614,17 @@ class Token(pulumi.CustomResource):
         :param pulumi.Input[str] id: The unique provider ID of the resource to lookup.
         :param pulumi.ResourceOptions opts: Options for the resource.
         :param pulumi.Input[_builtins.bool] autoscope_enabled: Whether Databricks narrows the scopes of the token to those that it sees in use. A change replaces the token.
-        :param pulumi.Input[_builtins.str] autoscope_state: How far Databricks has got with narrowing the scopes, such as `AUTOSCOPE_STATE_RUNNING`.
-        :param pulumi.Input[Sequence[pulumi.Input[_builtins.str]]] backfill_scopes: Scopes that Databricks has added for use before it began to narrow them.
-        :param pulumi.Input[_builtins.str] comment: Comment that is shown beside the token in the user's settings. A changed comment replaces the token, unless `rotateBeforeSeconds` or `rotateWhenChanged` is set: then rotation is stated there, and the comment is changed in place.
-        :param pulumi.Input[_builtins.int] creation_time: When the token was created, in milliseconds since 1970.
-        :param pulumi.Input[_builtins.int] expiry_time: When the token expires, in milliseconds since 1970; -1 is never.
+        :param pulumi.Input[_builtins.str] autoscope_state: How far Databricks has come in narrowing the scopes, such as `AUTOSCOPE_STATE_RUNNING`.
+        :param pulumi.Input[Sequence[pulumi.Input[_builtins.str]]] backfill_scopes: Scopes that Databricks has added for uses before it began to narrow them.
+        :param pulumi.Input[_builtins.str] comment: Comment that is shown beside the token in the user's settings. A change replaces the token, unless `rotateBeforeSeconds` or `rotateWhenChanged` is set: these say when to rotate, so the comment is then updated in place.
+        :param pulumi.Input[_builtins.int] creation_time: When the token was created, in milliseconds since 1970-01-01 UTC.
+        :param pulumi.Input[_builtins.int] expiry_time: When the token expires, in milliseconds since 1970-01-01 UTC; -1 means never.
         :param pulumi.Input[Sequence[pulumi.Input[_builtins.str]]] inferred_scopes: Scopes that Databricks has seen in use.
-        :param pulumi.Input[_builtins.int] lifetime_seconds: Lifetime of the token in seconds. Without one the workspace decides: two years, or the longest that it allows. A changed lifetime replaces the token.
-        :param pulumi.Input[Union['TokenProviderConfigArgs', 'TokenProviderConfigArgsDict']] provider_config: Workspace that the token belongs to.
-        :param pulumi.Input[_builtins.int] rotate_before_seconds: Seconds before its expiry from which on an ordinary `pulumi up` replaces the token. Must be less than `lifetimeSeconds`. A change of this setting alone changes nothing.
-        :param pulumi.Input[Mapping[str, pulumi.Input[_builtins.str]]] rotate_when_changed: Values of your choice, a date for example. The token is replaced when one of them changes; adding or removing the whole map replaces nothing.
-        :param pulumi.Input[Sequence[pulumi.Input[_builtins.str]]] scopes: API scopes that the token is limited to, such as `sql`. Changed in place.
+        :param pulumi.Input[_builtins.int] lifetime_seconds: Lifetime of the token in seconds. If it is left out, the workspace decides: two years, or the longest lifetime that it allows. A change replaces the token.
+        :param pulumi.Input[Union['TokenProviderConfigArgs', 'TokenProviderConfigArgsDict']] provider_config: The workspace that the token belongs to.
+        :param pulumi.Input[_builtins.int] rotate_before_seconds: How many seconds before its expiry the token is due: from then on, an ordinary `pulumi up` replaces it. Must be less than `lifetimeSeconds`. A change of this setting alone replaces the token only if that makes it due.
+        :param pulumi.Input[Mapping[str, pulumi.Input[_builtins.str]]] rotate_when_changed: Any values, such as a date. A change to them replaces the token; adding the map, or removing all of it, does not.
+        :param pulumi.Input[Sequence[pulumi.Input[_builtins.str]]] scopes: API scopes that the token is limited to, such as `sql`. A change is made in place.
         :param pulumi.Input[_builtins.str] token_id: Id of the token.
         :param pulumi.Input[_builtins.str] token_value: The token itself. Databricks gives it only once, so it is empty after an import.
         """
@@ -660,7 +660,7 @@ class Token(pulumi.CustomResource):
     @pulumi.getter(name="autoscopeState")
     def autoscope_state(self) -> pulumi.Output[Optional[_builtins.str]]:
         """
-        How far Databricks has got with narrowing the scopes, such as `AUTOSCOPE_STATE_RUNNING`.
+        How far Databricks has come in narrowing the scopes, such as `AUTOSCOPE_STATE_RUNNING`.
         """
         return pulumi.get(self, "autoscope_state")
 
@@ -668,7 +668,7 @@ class Token(pulumi.CustomResource):
     @pulumi.getter(name="backfillScopes")
     def backfill_scopes(self) -> pulumi.Output[Optional[Sequence[_builtins.str]]]:
         """
-        Scopes that Databricks has added for use before it began to narrow them.
+        Scopes that Databricks has added for uses before it began to narrow them.
         """
         return pulumi.get(self, "backfill_scopes")
 
@@ -676,7 +676,7 @@ class Token(pulumi.CustomResource):
     @pulumi.getter
     def comment(self) -> pulumi.Output[Optional[_builtins.str]]:
         """
-        Comment that is shown beside the token in the user's settings. A changed comment replaces the token, unless `rotateBeforeSeconds` or `rotateWhenChanged` is set: then rotation is stated there, and the comment is changed in place.
+        Comment that is shown beside the token in the user's settings. A change replaces the token, unless `rotateBeforeSeconds` or `rotateWhenChanged` is set: these say when to rotate, so the comment is then updated in place.
         """
         return pulumi.get(self, "comment")
 
@@ -684,7 +684,7 @@ class Token(pulumi.CustomResource):
     @pulumi.getter(name="creationTime")
     def creation_time(self) -> pulumi.Output[_builtins.int]:
         """
-        When the token was created, in milliseconds since 1970.
+        When the token was created, in milliseconds since 1970-01-01 UTC.
         """
         return pulumi.get(self, "creation_time")
 
@@ -692,7 +692,7 @@ class Token(pulumi.CustomResource):
     @pulumi.getter(name="expiryTime")
     def expiry_time(self) -> pulumi.Output[_builtins.int]:
         """
-        When the token expires, in milliseconds since 1970; -1 is never.
+        When the token expires, in milliseconds since 1970-01-01 UTC; -1 means never.
         """
         return pulumi.get(self, "expiry_time")
 
@@ -708,7 +708,7 @@ class Token(pulumi.CustomResource):
     @pulumi.getter(name="lifetimeSeconds")
     def lifetime_seconds(self) -> pulumi.Output[Optional[_builtins.int]]:
         """
-        Lifetime of the token in seconds. Without one the workspace decides: two years, or the longest that it allows. A changed lifetime replaces the token.
+        Lifetime of the token in seconds. If it is left out, the workspace decides: two years, or the longest lifetime that it allows. A change replaces the token.
         """
         return pulumi.get(self, "lifetime_seconds")
 
@@ -716,7 +716,7 @@ class Token(pulumi.CustomResource):
     @pulumi.getter(name="providerConfig")
     def provider_config(self) -> pulumi.Output['outputs.TokenProviderConfig']:
         """
-        Workspace that the token belongs to.
+        The workspace that the token belongs to.
         """
         return pulumi.get(self, "provider_config")
 
@@ -724,7 +724,7 @@ class Token(pulumi.CustomResource):
     @pulumi.getter(name="rotateBeforeSeconds")
     def rotate_before_seconds(self) -> pulumi.Output[Optional[_builtins.int]]:
         """
-        Seconds before its expiry from which on an ordinary `pulumi up` replaces the token. Must be less than `lifetimeSeconds`. A change of this setting alone changes nothing.
+        How many seconds before its expiry the token is due: from then on, an ordinary `pulumi up` replaces it. Must be less than `lifetimeSeconds`. A change of this setting alone replaces the token only if that makes it due.
         """
         return pulumi.get(self, "rotate_before_seconds")
 
@@ -732,7 +732,7 @@ class Token(pulumi.CustomResource):
     @pulumi.getter(name="rotateWhenChanged")
     def rotate_when_changed(self) -> pulumi.Output[Optional[Mapping[str, _builtins.str]]]:
         """
-        Values of your choice, a date for example. The token is replaced when one of them changes; adding or removing the whole map replaces nothing.
+        Any values, such as a date. A change to them replaces the token; adding the map, or removing all of it, does not.
         """
         return pulumi.get(self, "rotate_when_changed")
 
@@ -740,7 +740,7 @@ class Token(pulumi.CustomResource):
     @pulumi.getter
     def scopes(self) -> pulumi.Output[Optional[Sequence[_builtins.str]]]:
         """
-        API scopes that the token is limited to, such as `sql`. Changed in place.
+        API scopes that the token is limited to, such as `sql`. A change is made in place.
         """
         return pulumi.get(self, "scopes")
 

@@ -26,7 +26,7 @@ import javax.annotation.Nullable;
  * Databricks gives the value of a token only once, when it is created. It is kept as the secret output `tokenValue`, which
  * Pulumi encrypts in the state and masks in every display. Destroying the resource revokes the token.
  * 
- * A token that has expired is replaced by the next `pulumi up`; for one that is about to expire, state
+ * A token that has expired is replaced by the next `pulumi up`; for one that is about to expire, set
  * `rotateBeforeSeconds`. The new token is created before the old one is revoked. One that was revoked by somebody else is
  * replaced by `pulumi up --refresh`.
  * 
@@ -83,70 +83,70 @@ public class Token extends com.pulumi.resources.CustomResource {
         return Codegen.optional(this.autoscopeEnabled);
     }
     /**
-     * How far Databricks has got with narrowing the scopes, such as `AUTOSCOPE_STATE_RUNNING`.
+     * How far Databricks has come in narrowing the scopes, such as `AUTOSCOPE_STATE_RUNNING`.
      * 
      */
     @Export(name="autoscopeState", refs={String.class}, tree="[0]")
     private Output</* @Nullable */ String> autoscopeState;
 
     /**
-     * @return How far Databricks has got with narrowing the scopes, such as `AUTOSCOPE_STATE_RUNNING`.
+     * @return How far Databricks has come in narrowing the scopes, such as `AUTOSCOPE_STATE_RUNNING`.
      * 
      */
     public Output<Optional<String>> autoscopeState() {
         return Codegen.optional(this.autoscopeState);
     }
     /**
-     * Scopes that Databricks has added for use before it began to narrow them.
+     * Scopes that Databricks has added for uses before it began to narrow them.
      * 
      */
     @Export(name="backfillScopes", refs={List.class,String.class}, tree="[0,1]")
     private Output</* @Nullable */ List<String>> backfillScopes;
 
     /**
-     * @return Scopes that Databricks has added for use before it began to narrow them.
+     * @return Scopes that Databricks has added for uses before it began to narrow them.
      * 
      */
     public Output<Optional<List<String>>> backfillScopes() {
         return Codegen.optional(this.backfillScopes);
     }
     /**
-     * Comment that is shown beside the token in the user&#39;s settings. A changed comment replaces the token, unless `rotateBeforeSeconds` or `rotateWhenChanged` is set: then rotation is stated there, and the comment is changed in place.
+     * Comment that is shown beside the token in the user&#39;s settings. A change replaces the token, unless `rotateBeforeSeconds` or `rotateWhenChanged` is set: these say when to rotate, so the comment is then updated in place.
      * 
      */
     @Export(name="comment", refs={String.class}, tree="[0]")
     private Output</* @Nullable */ String> comment;
 
     /**
-     * @return Comment that is shown beside the token in the user&#39;s settings. A changed comment replaces the token, unless `rotateBeforeSeconds` or `rotateWhenChanged` is set: then rotation is stated there, and the comment is changed in place.
+     * @return Comment that is shown beside the token in the user&#39;s settings. A change replaces the token, unless `rotateBeforeSeconds` or `rotateWhenChanged` is set: these say when to rotate, so the comment is then updated in place.
      * 
      */
     public Output<Optional<String>> comment() {
         return Codegen.optional(this.comment);
     }
     /**
-     * When the token was created, in milliseconds since 1970.
+     * When the token was created, in milliseconds since 1970-01-01 UTC.
      * 
      */
     @Export(name="creationTime", refs={Double.class}, tree="[0]")
     private Output<Double> creationTime;
 
     /**
-     * @return When the token was created, in milliseconds since 1970.
+     * @return When the token was created, in milliseconds since 1970-01-01 UTC.
      * 
      */
     public Output<Double> creationTime() {
         return this.creationTime;
     }
     /**
-     * When the token expires, in milliseconds since 1970; -1 is never.
+     * When the token expires, in milliseconds since 1970-01-01 UTC; -1 means never.
      * 
      */
     @Export(name="expiryTime", refs={Double.class}, tree="[0]")
     private Output<Double> expiryTime;
 
     /**
-     * @return When the token expires, in milliseconds since 1970; -1 is never.
+     * @return When the token expires, in milliseconds since 1970-01-01 UTC; -1 means never.
      * 
      */
     public Output<Double> expiryTime() {
@@ -167,70 +167,70 @@ public class Token extends com.pulumi.resources.CustomResource {
         return Codegen.optional(this.inferredScopes);
     }
     /**
-     * Lifetime of the token in seconds. Without one the workspace decides: two years, or the longest that it allows. A changed lifetime replaces the token.
+     * Lifetime of the token in seconds. If it is left out, the workspace decides: two years, or the longest lifetime that it allows. A change replaces the token.
      * 
      */
     @Export(name="lifetimeSeconds", refs={Integer.class}, tree="[0]")
     private Output</* @Nullable */ Integer> lifetimeSeconds;
 
     /**
-     * @return Lifetime of the token in seconds. Without one the workspace decides: two years, or the longest that it allows. A changed lifetime replaces the token.
+     * @return Lifetime of the token in seconds. If it is left out, the workspace decides: two years, or the longest lifetime that it allows. A change replaces the token.
      * 
      */
     public Output<Optional<Integer>> lifetimeSeconds() {
         return Codegen.optional(this.lifetimeSeconds);
     }
     /**
-     * Workspace that the token belongs to.
+     * The workspace that the token belongs to.
      * 
      */
     @Export(name="providerConfig", refs={TokenProviderConfig.class}, tree="[0]")
     private Output<TokenProviderConfig> providerConfig;
 
     /**
-     * @return Workspace that the token belongs to.
+     * @return The workspace that the token belongs to.
      * 
      */
     public Output<TokenProviderConfig> providerConfig() {
         return this.providerConfig;
     }
     /**
-     * Seconds before its expiry from which on an ordinary `pulumi up` replaces the token. Must be less than `lifetimeSeconds`. A change of this setting alone changes nothing.
+     * How many seconds before its expiry the token is due: from then on, an ordinary `pulumi up` replaces it. Must be less than `lifetimeSeconds`. A change of this setting alone replaces the token only if that makes it due.
      * 
      */
     @Export(name="rotateBeforeSeconds", refs={Integer.class}, tree="[0]")
     private Output</* @Nullable */ Integer> rotateBeforeSeconds;
 
     /**
-     * @return Seconds before its expiry from which on an ordinary `pulumi up` replaces the token. Must be less than `lifetimeSeconds`. A change of this setting alone changes nothing.
+     * @return How many seconds before its expiry the token is due: from then on, an ordinary `pulumi up` replaces it. Must be less than `lifetimeSeconds`. A change of this setting alone replaces the token only if that makes it due.
      * 
      */
     public Output<Optional<Integer>> rotateBeforeSeconds() {
         return Codegen.optional(this.rotateBeforeSeconds);
     }
     /**
-     * Values of your choice, a date for example. The token is replaced when one of them changes; adding or removing the whole map replaces nothing.
+     * Any values, such as a date. A change to them replaces the token; adding the map, or removing all of it, does not.
      * 
      */
     @Export(name="rotateWhenChanged", refs={Map.class,String.class}, tree="[0,1,1]")
     private Output</* @Nullable */ Map<String,String>> rotateWhenChanged;
 
     /**
-     * @return Values of your choice, a date for example. The token is replaced when one of them changes; adding or removing the whole map replaces nothing.
+     * @return Any values, such as a date. A change to them replaces the token; adding the map, or removing all of it, does not.
      * 
      */
     public Output<Optional<Map<String,String>>> rotateWhenChanged() {
         return Codegen.optional(this.rotateWhenChanged);
     }
     /**
-     * API scopes that the token is limited to, such as `sql`. Changed in place.
+     * API scopes that the token is limited to, such as `sql`. A change is made in place.
      * 
      */
     @Export(name="scopes", refs={List.class,String.class}, tree="[0,1]")
     private Output</* @Nullable */ List<String>> scopes;
 
     /**
-     * @return API scopes that the token is limited to, such as `sql`. Changed in place.
+     * @return API scopes that the token is limited to, such as `sql`. A change is made in place.
      * 
      */
     public Output<Optional<List<String>>> scopes() {

@@ -37,14 +37,14 @@ public final class TokenArgs extends com.pulumi.resources.ResourceArgs {
     }
 
     /**
-     * Comment that is shown beside the token in the user&#39;s settings. A changed comment replaces the token, unless `rotateBeforeSeconds` or `rotateWhenChanged` is set: then rotation is stated there, and the comment is changed in place.
+     * Comment that is shown beside the token in the user&#39;s settings. A change replaces the token, unless `rotateBeforeSeconds` or `rotateWhenChanged` is set: these say when to rotate, so the comment is then updated in place.
      * 
      */
     @Import(name="comment")
     private @Nullable Output<String> comment;
 
     /**
-     * @return Comment that is shown beside the token in the user&#39;s settings. A changed comment replaces the token, unless `rotateBeforeSeconds` or `rotateWhenChanged` is set: then rotation is stated there, and the comment is changed in place.
+     * @return Comment that is shown beside the token in the user&#39;s settings. A change replaces the token, unless `rotateBeforeSeconds` or `rotateWhenChanged` is set: these say when to rotate, so the comment is then updated in place.
      * 
      */
     public Optional<Output<String>> comment() {
@@ -52,14 +52,14 @@ public final class TokenArgs extends com.pulumi.resources.ResourceArgs {
     }
 
     /**
-     * Accepted for compatibility and never sent: Databricks sets it.
+     * Accepted for compatibility but never sent: Databricks sets it.
      * 
      */
     @Import(name="creationTime")
     private @Nullable Output<Double> creationTime;
 
     /**
-     * @return Accepted for compatibility and never sent: Databricks sets it.
+     * @return Accepted for compatibility but never sent: Databricks sets it.
      * 
      */
     public Optional<Output<Double>> creationTime() {
@@ -67,14 +67,14 @@ public final class TokenArgs extends com.pulumi.resources.ResourceArgs {
     }
 
     /**
-     * Accepted for compatibility and never sent: Databricks sets it.
+     * Accepted for compatibility but never sent: Databricks sets it.
      * 
      */
     @Import(name="expiryTime")
     private @Nullable Output<Double> expiryTime;
 
     /**
-     * @return Accepted for compatibility and never sent: Databricks sets it.
+     * @return Accepted for compatibility but never sent: Databricks sets it.
      * 
      */
     public Optional<Output<Double>> expiryTime() {
@@ -82,14 +82,14 @@ public final class TokenArgs extends com.pulumi.resources.ResourceArgs {
     }
 
     /**
-     * Lifetime of the token in seconds. Without one the workspace decides: two years, or the longest that it allows. A changed lifetime replaces the token.
+     * Lifetime of the token in seconds. If it is left out, the workspace decides: two years, or the longest lifetime that it allows. A change replaces the token.
      * 
      */
     @Import(name="lifetimeSeconds")
     private @Nullable Output<Integer> lifetimeSeconds;
 
     /**
-     * @return Lifetime of the token in seconds. Without one the workspace decides: two years, or the longest that it allows. A changed lifetime replaces the token.
+     * @return Lifetime of the token in seconds. If it is left out, the workspace decides: two years, or the longest lifetime that it allows. A change replaces the token.
      * 
      */
     public Optional<Output<Integer>> lifetimeSeconds() {
@@ -97,14 +97,14 @@ public final class TokenArgs extends com.pulumi.resources.ResourceArgs {
     }
 
     /**
-     * Workspace that the token belongs to, where the provider&#39;s host serves several.
+     * The workspace that the token belongs to, if the provider&#39;s host serves several.
      * 
      */
     @Import(name="providerConfig")
     private @Nullable Output<TokenProviderConfigArgs> providerConfig;
 
     /**
-     * @return Workspace that the token belongs to, where the provider&#39;s host serves several.
+     * @return The workspace that the token belongs to, if the provider&#39;s host serves several.
      * 
      */
     public Optional<Output<TokenProviderConfigArgs>> providerConfig() {
@@ -112,14 +112,14 @@ public final class TokenArgs extends com.pulumi.resources.ResourceArgs {
     }
 
     /**
-     * Seconds before its expiry from which on an ordinary `pulumi up` replaces the token. Must be less than `lifetimeSeconds`. A change of this setting alone changes nothing.
+     * How many seconds before its expiry the token is due: from then on, an ordinary `pulumi up` replaces it. Must be less than `lifetimeSeconds`. A change of this setting alone replaces the token only if that makes it due.
      * 
      */
     @Import(name="rotateBeforeSeconds")
     private @Nullable Output<Integer> rotateBeforeSeconds;
 
     /**
-     * @return Seconds before its expiry from which on an ordinary `pulumi up` replaces the token. Must be less than `lifetimeSeconds`. A change of this setting alone changes nothing.
+     * @return How many seconds before its expiry the token is due: from then on, an ordinary `pulumi up` replaces it. Must be less than `lifetimeSeconds`. A change of this setting alone replaces the token only if that makes it due.
      * 
      */
     public Optional<Output<Integer>> rotateBeforeSeconds() {
@@ -127,14 +127,14 @@ public final class TokenArgs extends com.pulumi.resources.ResourceArgs {
     }
 
     /**
-     * Values of your choice, a date for example. The token is replaced when one of them changes; adding or removing the whole map replaces nothing.
+     * Any values, such as a date. A change to them replaces the token; adding the map, or removing all of it, does not.
      * 
      */
     @Import(name="rotateWhenChanged")
     private @Nullable Output<Map<String,String>> rotateWhenChanged;
 
     /**
-     * @return Values of your choice, a date for example. The token is replaced when one of them changes; adding or removing the whole map replaces nothing.
+     * @return Any values, such as a date. A change to them replaces the token; adding the map, or removing all of it, does not.
      * 
      */
     public Optional<Output<Map<String,String>>> rotateWhenChanged() {
@@ -142,14 +142,14 @@ public final class TokenArgs extends com.pulumi.resources.ResourceArgs {
     }
 
     /**
-     * API scopes that the token is limited to, such as `sql`. Changed in place.
+     * API scopes that the token is limited to, such as `sql`. A change is made in place.
      * 
      */
     @Import(name="scopes")
     private @Nullable Output<List<String>> scopes;
 
     /**
-     * @return API scopes that the token is limited to, such as `sql`. Changed in place.
+     * @return API scopes that the token is limited to, such as `sql`. A change is made in place.
      * 
      */
     public Optional<Output<List<String>>> scopes() {
@@ -157,14 +157,14 @@ public final class TokenArgs extends com.pulumi.resources.ResourceArgs {
     }
 
     /**
-     * Accepted for compatibility and never sent: Databricks sets it.
+     * Accepted for compatibility but never sent: Databricks sets it.
      * 
      */
     @Import(name="tokenId")
     private @Nullable Output<String> tokenId;
 
     /**
-     * @return Accepted for compatibility and never sent: Databricks sets it.
+     * @return Accepted for compatibility but never sent: Databricks sets it.
      * 
      */
     public Optional<Output<String>> tokenId() {
@@ -226,7 +226,7 @@ public final class TokenArgs extends com.pulumi.resources.ResourceArgs {
         }
 
         /**
-         * @param comment Comment that is shown beside the token in the user&#39;s settings. A changed comment replaces the token, unless `rotateBeforeSeconds` or `rotateWhenChanged` is set: then rotation is stated there, and the comment is changed in place.
+         * @param comment Comment that is shown beside the token in the user&#39;s settings. A change replaces the token, unless `rotateBeforeSeconds` or `rotateWhenChanged` is set: these say when to rotate, so the comment is then updated in place.
          * 
          * @return builder
          * 
@@ -237,7 +237,7 @@ public final class TokenArgs extends com.pulumi.resources.ResourceArgs {
         }
 
         /**
-         * @param comment Comment that is shown beside the token in the user&#39;s settings. A changed comment replaces the token, unless `rotateBeforeSeconds` or `rotateWhenChanged` is set: then rotation is stated there, and the comment is changed in place.
+         * @param comment Comment that is shown beside the token in the user&#39;s settings. A change replaces the token, unless `rotateBeforeSeconds` or `rotateWhenChanged` is set: these say when to rotate, so the comment is then updated in place.
          * 
          * @return builder
          * 
@@ -247,7 +247,7 @@ public final class TokenArgs extends com.pulumi.resources.ResourceArgs {
         }
 
         /**
-         * @param creationTime Accepted for compatibility and never sent: Databricks sets it.
+         * @param creationTime Accepted for compatibility but never sent: Databricks sets it.
          * 
          * @return builder
          * 
@@ -258,7 +258,7 @@ public final class TokenArgs extends com.pulumi.resources.ResourceArgs {
         }
 
         /**
-         * @param creationTime Accepted for compatibility and never sent: Databricks sets it.
+         * @param creationTime Accepted for compatibility but never sent: Databricks sets it.
          * 
          * @return builder
          * 
@@ -268,7 +268,7 @@ public final class TokenArgs extends com.pulumi.resources.ResourceArgs {
         }
 
         /**
-         * @param expiryTime Accepted for compatibility and never sent: Databricks sets it.
+         * @param expiryTime Accepted for compatibility but never sent: Databricks sets it.
          * 
          * @return builder
          * 
@@ -279,7 +279,7 @@ public final class TokenArgs extends com.pulumi.resources.ResourceArgs {
         }
 
         /**
-         * @param expiryTime Accepted for compatibility and never sent: Databricks sets it.
+         * @param expiryTime Accepted for compatibility but never sent: Databricks sets it.
          * 
          * @return builder
          * 
@@ -289,7 +289,7 @@ public final class TokenArgs extends com.pulumi.resources.ResourceArgs {
         }
 
         /**
-         * @param lifetimeSeconds Lifetime of the token in seconds. Without one the workspace decides: two years, or the longest that it allows. A changed lifetime replaces the token.
+         * @param lifetimeSeconds Lifetime of the token in seconds. If it is left out, the workspace decides: two years, or the longest lifetime that it allows. A change replaces the token.
          * 
          * @return builder
          * 
@@ -300,7 +300,7 @@ public final class TokenArgs extends com.pulumi.resources.ResourceArgs {
         }
 
         /**
-         * @param lifetimeSeconds Lifetime of the token in seconds. Without one the workspace decides: two years, or the longest that it allows. A changed lifetime replaces the token.
+         * @param lifetimeSeconds Lifetime of the token in seconds. If it is left out, the workspace decides: two years, or the longest lifetime that it allows. A change replaces the token.
          * 
          * @return builder
          * 
@@ -310,7 +310,7 @@ public final class TokenArgs extends com.pulumi.resources.ResourceArgs {
         }
 
         /**
-         * @param providerConfig Workspace that the token belongs to, where the provider&#39;s host serves several.
+         * @param providerConfig The workspace that the token belongs to, if the provider&#39;s host serves several.
          * 
          * @return builder
          * 
@@ -321,7 +321,7 @@ public final class TokenArgs extends com.pulumi.resources.ResourceArgs {
         }
 
         /**
-         * @param providerConfig Workspace that the token belongs to, where the provider&#39;s host serves several.
+         * @param providerConfig The workspace that the token belongs to, if the provider&#39;s host serves several.
          * 
          * @return builder
          * 
@@ -331,7 +331,7 @@ public final class TokenArgs extends com.pulumi.resources.ResourceArgs {
         }
 
         /**
-         * @param rotateBeforeSeconds Seconds before its expiry from which on an ordinary `pulumi up` replaces the token. Must be less than `lifetimeSeconds`. A change of this setting alone changes nothing.
+         * @param rotateBeforeSeconds How many seconds before its expiry the token is due: from then on, an ordinary `pulumi up` replaces it. Must be less than `lifetimeSeconds`. A change of this setting alone replaces the token only if that makes it due.
          * 
          * @return builder
          * 
@@ -342,7 +342,7 @@ public final class TokenArgs extends com.pulumi.resources.ResourceArgs {
         }
 
         /**
-         * @param rotateBeforeSeconds Seconds before its expiry from which on an ordinary `pulumi up` replaces the token. Must be less than `lifetimeSeconds`. A change of this setting alone changes nothing.
+         * @param rotateBeforeSeconds How many seconds before its expiry the token is due: from then on, an ordinary `pulumi up` replaces it. Must be less than `lifetimeSeconds`. A change of this setting alone replaces the token only if that makes it due.
          * 
          * @return builder
          * 
@@ -352,7 +352,7 @@ public final class TokenArgs extends com.pulumi.resources.ResourceArgs {
         }
 
         /**
-         * @param rotateWhenChanged Values of your choice, a date for example. The token is replaced when one of them changes; adding or removing the whole map replaces nothing.
+         * @param rotateWhenChanged Any values, such as a date. A change to them replaces the token; adding the map, or removing all of it, does not.
          * 
          * @return builder
          * 
@@ -363,7 +363,7 @@ public final class TokenArgs extends com.pulumi.resources.ResourceArgs {
         }
 
         /**
-         * @param rotateWhenChanged Values of your choice, a date for example. The token is replaced when one of them changes; adding or removing the whole map replaces nothing.
+         * @param rotateWhenChanged Any values, such as a date. A change to them replaces the token; adding the map, or removing all of it, does not.
          * 
          * @return builder
          * 
@@ -373,7 +373,7 @@ public final class TokenArgs extends com.pulumi.resources.ResourceArgs {
         }
 
         /**
-         * @param scopes API scopes that the token is limited to, such as `sql`. Changed in place.
+         * @param scopes API scopes that the token is limited to, such as `sql`. A change is made in place.
          * 
          * @return builder
          * 
@@ -384,7 +384,7 @@ public final class TokenArgs extends com.pulumi.resources.ResourceArgs {
         }
 
         /**
-         * @param scopes API scopes that the token is limited to, such as `sql`. Changed in place.
+         * @param scopes API scopes that the token is limited to, such as `sql`. A change is made in place.
          * 
          * @return builder
          * 
@@ -394,7 +394,7 @@ public final class TokenArgs extends com.pulumi.resources.ResourceArgs {
         }
 
         /**
-         * @param scopes API scopes that the token is limited to, such as `sql`. Changed in place.
+         * @param scopes API scopes that the token is limited to, such as `sql`. A change is made in place.
          * 
          * @return builder
          * 
@@ -404,7 +404,7 @@ public final class TokenArgs extends com.pulumi.resources.ResourceArgs {
         }
 
         /**
-         * @param tokenId Accepted for compatibility and never sent: Databricks sets it.
+         * @param tokenId Accepted for compatibility but never sent: Databricks sets it.
          * 
          * @return builder
          * 
@@ -415,7 +415,7 @@ public final class TokenArgs extends com.pulumi.resources.ResourceArgs {
         }
 
         /**
-         * @param tokenId Accepted for compatibility and never sent: Databricks sets it.
+         * @param tokenId Accepted for compatibility but never sent: Databricks sets it.
          * 
          * @return builder
          * 

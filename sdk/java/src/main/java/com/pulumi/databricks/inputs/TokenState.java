@@ -37,14 +37,14 @@ public final class TokenState extends com.pulumi.resources.ResourceArgs {
     }
 
     /**
-     * How far Databricks has got with narrowing the scopes, such as `AUTOSCOPE_STATE_RUNNING`.
+     * How far Databricks has come in narrowing the scopes, such as `AUTOSCOPE_STATE_RUNNING`.
      * 
      */
     @Import(name="autoscopeState")
     private @Nullable Output<String> autoscopeState;
 
     /**
-     * @return How far Databricks has got with narrowing the scopes, such as `AUTOSCOPE_STATE_RUNNING`.
+     * @return How far Databricks has come in narrowing the scopes, such as `AUTOSCOPE_STATE_RUNNING`.
      * 
      */
     public Optional<Output<String>> autoscopeState() {
@@ -52,14 +52,14 @@ public final class TokenState extends com.pulumi.resources.ResourceArgs {
     }
 
     /**
-     * Scopes that Databricks has added for use before it began to narrow them.
+     * Scopes that Databricks has added for uses before it began to narrow them.
      * 
      */
     @Import(name="backfillScopes")
     private @Nullable Output<List<String>> backfillScopes;
 
     /**
-     * @return Scopes that Databricks has added for use before it began to narrow them.
+     * @return Scopes that Databricks has added for uses before it began to narrow them.
      * 
      */
     public Optional<Output<List<String>>> backfillScopes() {
@@ -67,14 +67,14 @@ public final class TokenState extends com.pulumi.resources.ResourceArgs {
     }
 
     /**
-     * Comment that is shown beside the token in the user&#39;s settings. A changed comment replaces the token, unless `rotateBeforeSeconds` or `rotateWhenChanged` is set: then rotation is stated there, and the comment is changed in place.
+     * Comment that is shown beside the token in the user&#39;s settings. A change replaces the token, unless `rotateBeforeSeconds` or `rotateWhenChanged` is set: these say when to rotate, so the comment is then updated in place.
      * 
      */
     @Import(name="comment")
     private @Nullable Output<String> comment;
 
     /**
-     * @return Comment that is shown beside the token in the user&#39;s settings. A changed comment replaces the token, unless `rotateBeforeSeconds` or `rotateWhenChanged` is set: then rotation is stated there, and the comment is changed in place.
+     * @return Comment that is shown beside the token in the user&#39;s settings. A change replaces the token, unless `rotateBeforeSeconds` or `rotateWhenChanged` is set: these say when to rotate, so the comment is then updated in place.
      * 
      */
     public Optional<Output<String>> comment() {
@@ -82,14 +82,14 @@ public final class TokenState extends com.pulumi.resources.ResourceArgs {
     }
 
     /**
-     * When the token was created, in milliseconds since 1970.
+     * When the token was created, in milliseconds since 1970-01-01 UTC.
      * 
      */
     @Import(name="creationTime")
     private @Nullable Output<Double> creationTime;
 
     /**
-     * @return When the token was created, in milliseconds since 1970.
+     * @return When the token was created, in milliseconds since 1970-01-01 UTC.
      * 
      */
     public Optional<Output<Double>> creationTime() {
@@ -97,14 +97,14 @@ public final class TokenState extends com.pulumi.resources.ResourceArgs {
     }
 
     /**
-     * When the token expires, in milliseconds since 1970; -1 is never.
+     * When the token expires, in milliseconds since 1970-01-01 UTC; -1 means never.
      * 
      */
     @Import(name="expiryTime")
     private @Nullable Output<Double> expiryTime;
 
     /**
-     * @return When the token expires, in milliseconds since 1970; -1 is never.
+     * @return When the token expires, in milliseconds since 1970-01-01 UTC; -1 means never.
      * 
      */
     public Optional<Output<Double>> expiryTime() {
@@ -127,14 +127,14 @@ public final class TokenState extends com.pulumi.resources.ResourceArgs {
     }
 
     /**
-     * Lifetime of the token in seconds. Without one the workspace decides: two years, or the longest that it allows. A changed lifetime replaces the token.
+     * Lifetime of the token in seconds. If it is left out, the workspace decides: two years, or the longest lifetime that it allows. A change replaces the token.
      * 
      */
     @Import(name="lifetimeSeconds")
     private @Nullable Output<Integer> lifetimeSeconds;
 
     /**
-     * @return Lifetime of the token in seconds. Without one the workspace decides: two years, or the longest that it allows. A changed lifetime replaces the token.
+     * @return Lifetime of the token in seconds. If it is left out, the workspace decides: two years, or the longest lifetime that it allows. A change replaces the token.
      * 
      */
     public Optional<Output<Integer>> lifetimeSeconds() {
@@ -142,14 +142,14 @@ public final class TokenState extends com.pulumi.resources.ResourceArgs {
     }
 
     /**
-     * Workspace that the token belongs to.
+     * The workspace that the token belongs to.
      * 
      */
     @Import(name="providerConfig")
     private @Nullable Output<TokenProviderConfigArgs> providerConfig;
 
     /**
-     * @return Workspace that the token belongs to.
+     * @return The workspace that the token belongs to.
      * 
      */
     public Optional<Output<TokenProviderConfigArgs>> providerConfig() {
@@ -157,14 +157,14 @@ public final class TokenState extends com.pulumi.resources.ResourceArgs {
     }
 
     /**
-     * Seconds before its expiry from which on an ordinary `pulumi up` replaces the token. Must be less than `lifetimeSeconds`. A change of this setting alone changes nothing.
+     * How many seconds before its expiry the token is due: from then on, an ordinary `pulumi up` replaces it. Must be less than `lifetimeSeconds`. A change of this setting alone replaces the token only if that makes it due.
      * 
      */
     @Import(name="rotateBeforeSeconds")
     private @Nullable Output<Integer> rotateBeforeSeconds;
 
     /**
-     * @return Seconds before its expiry from which on an ordinary `pulumi up` replaces the token. Must be less than `lifetimeSeconds`. A change of this setting alone changes nothing.
+     * @return How many seconds before its expiry the token is due: from then on, an ordinary `pulumi up` replaces it. Must be less than `lifetimeSeconds`. A change of this setting alone replaces the token only if that makes it due.
      * 
      */
     public Optional<Output<Integer>> rotateBeforeSeconds() {
@@ -172,14 +172,14 @@ public final class TokenState extends com.pulumi.resources.ResourceArgs {
     }
 
     /**
-     * Values of your choice, a date for example. The token is replaced when one of them changes; adding or removing the whole map replaces nothing.
+     * Any values, such as a date. A change to them replaces the token; adding the map, or removing all of it, does not.
      * 
      */
     @Import(name="rotateWhenChanged")
     private @Nullable Output<Map<String,String>> rotateWhenChanged;
 
     /**
-     * @return Values of your choice, a date for example. The token is replaced when one of them changes; adding or removing the whole map replaces nothing.
+     * @return Any values, such as a date. A change to them replaces the token; adding the map, or removing all of it, does not.
      * 
      */
     public Optional<Output<Map<String,String>>> rotateWhenChanged() {
@@ -187,14 +187,14 @@ public final class TokenState extends com.pulumi.resources.ResourceArgs {
     }
 
     /**
-     * API scopes that the token is limited to, such as `sql`. Changed in place.
+     * API scopes that the token is limited to, such as `sql`. A change is made in place.
      * 
      */
     @Import(name="scopes")
     private @Nullable Output<List<String>> scopes;
 
     /**
-     * @return API scopes that the token is limited to, such as `sql`. Changed in place.
+     * @return API scopes that the token is limited to, such as `sql`. A change is made in place.
      * 
      */
     public Optional<Output<List<String>>> scopes() {
@@ -290,7 +290,7 @@ public final class TokenState extends com.pulumi.resources.ResourceArgs {
         }
 
         /**
-         * @param autoscopeState How far Databricks has got with narrowing the scopes, such as `AUTOSCOPE_STATE_RUNNING`.
+         * @param autoscopeState How far Databricks has come in narrowing the scopes, such as `AUTOSCOPE_STATE_RUNNING`.
          * 
          * @return builder
          * 
@@ -301,7 +301,7 @@ public final class TokenState extends com.pulumi.resources.ResourceArgs {
         }
 
         /**
-         * @param autoscopeState How far Databricks has got with narrowing the scopes, such as `AUTOSCOPE_STATE_RUNNING`.
+         * @param autoscopeState How far Databricks has come in narrowing the scopes, such as `AUTOSCOPE_STATE_RUNNING`.
          * 
          * @return builder
          * 
@@ -311,7 +311,7 @@ public final class TokenState extends com.pulumi.resources.ResourceArgs {
         }
 
         /**
-         * @param backfillScopes Scopes that Databricks has added for use before it began to narrow them.
+         * @param backfillScopes Scopes that Databricks has added for uses before it began to narrow them.
          * 
          * @return builder
          * 
@@ -322,7 +322,7 @@ public final class TokenState extends com.pulumi.resources.ResourceArgs {
         }
 
         /**
-         * @param backfillScopes Scopes that Databricks has added for use before it began to narrow them.
+         * @param backfillScopes Scopes that Databricks has added for uses before it began to narrow them.
          * 
          * @return builder
          * 
@@ -332,7 +332,7 @@ public final class TokenState extends com.pulumi.resources.ResourceArgs {
         }
 
         /**
-         * @param backfillScopes Scopes that Databricks has added for use before it began to narrow them.
+         * @param backfillScopes Scopes that Databricks has added for uses before it began to narrow them.
          * 
          * @return builder
          * 
@@ -342,7 +342,7 @@ public final class TokenState extends com.pulumi.resources.ResourceArgs {
         }
 
         /**
-         * @param comment Comment that is shown beside the token in the user&#39;s settings. A changed comment replaces the token, unless `rotateBeforeSeconds` or `rotateWhenChanged` is set: then rotation is stated there, and the comment is changed in place.
+         * @param comment Comment that is shown beside the token in the user&#39;s settings. A change replaces the token, unless `rotateBeforeSeconds` or `rotateWhenChanged` is set: these say when to rotate, so the comment is then updated in place.
          * 
          * @return builder
          * 
@@ -353,7 +353,7 @@ public final class TokenState extends com.pulumi.resources.ResourceArgs {
         }
 
         /**
-         * @param comment Comment that is shown beside the token in the user&#39;s settings. A changed comment replaces the token, unless `rotateBeforeSeconds` or `rotateWhenChanged` is set: then rotation is stated there, and the comment is changed in place.
+         * @param comment Comment that is shown beside the token in the user&#39;s settings. A change replaces the token, unless `rotateBeforeSeconds` or `rotateWhenChanged` is set: these say when to rotate, so the comment is then updated in place.
          * 
          * @return builder
          * 
@@ -363,7 +363,7 @@ public final class TokenState extends com.pulumi.resources.ResourceArgs {
         }
 
         /**
-         * @param creationTime When the token was created, in milliseconds since 1970.
+         * @param creationTime When the token was created, in milliseconds since 1970-01-01 UTC.
          * 
          * @return builder
          * 
@@ -374,7 +374,7 @@ public final class TokenState extends com.pulumi.resources.ResourceArgs {
         }
 
         /**
-         * @param creationTime When the token was created, in milliseconds since 1970.
+         * @param creationTime When the token was created, in milliseconds since 1970-01-01 UTC.
          * 
          * @return builder
          * 
@@ -384,7 +384,7 @@ public final class TokenState extends com.pulumi.resources.ResourceArgs {
         }
 
         /**
-         * @param expiryTime When the token expires, in milliseconds since 1970; -1 is never.
+         * @param expiryTime When the token expires, in milliseconds since 1970-01-01 UTC; -1 means never.
          * 
          * @return builder
          * 
@@ -395,7 +395,7 @@ public final class TokenState extends com.pulumi.resources.ResourceArgs {
         }
 
         /**
-         * @param expiryTime When the token expires, in milliseconds since 1970; -1 is never.
+         * @param expiryTime When the token expires, in milliseconds since 1970-01-01 UTC; -1 means never.
          * 
          * @return builder
          * 
@@ -436,7 +436,7 @@ public final class TokenState extends com.pulumi.resources.ResourceArgs {
         }
 
         /**
-         * @param lifetimeSeconds Lifetime of the token in seconds. Without one the workspace decides: two years, or the longest that it allows. A changed lifetime replaces the token.
+         * @param lifetimeSeconds Lifetime of the token in seconds. If it is left out, the workspace decides: two years, or the longest lifetime that it allows. A change replaces the token.
          * 
          * @return builder
          * 
@@ -447,7 +447,7 @@ public final class TokenState extends com.pulumi.resources.ResourceArgs {
         }
 
         /**
-         * @param lifetimeSeconds Lifetime of the token in seconds. Without one the workspace decides: two years, or the longest that it allows. A changed lifetime replaces the token.
+         * @param lifetimeSeconds Lifetime of the token in seconds. If it is left out, the workspace decides: two years, or the longest lifetime that it allows. A change replaces the token.
          * 
          * @return builder
          * 
@@ -457,7 +457,7 @@ public final class TokenState extends com.pulumi.resources.ResourceArgs {
         }
 
         /**
-         * @param providerConfig Workspace that the token belongs to.
+         * @param providerConfig The workspace that the token belongs to.
          * 
          * @return builder
          * 
@@ -468,7 +468,7 @@ public final class TokenState extends com.pulumi.resources.ResourceArgs {
         }
 
         /**
-         * @param providerConfig Workspace that the token belongs to.
+         * @param providerConfig The workspace that the token belongs to.
          * 
          * @return builder
          * 
@@ -478,7 +478,7 @@ public final class TokenState extends com.pulumi.resources.ResourceArgs {
         }
 
         /**
-         * @param rotateBeforeSeconds Seconds before its expiry from which on an ordinary `pulumi up` replaces the token. Must be less than `lifetimeSeconds`. A change of this setting alone changes nothing.
+         * @param rotateBeforeSeconds How many seconds before its expiry the token is due: from then on, an ordinary `pulumi up` replaces it. Must be less than `lifetimeSeconds`. A change of this setting alone replaces the token only if that makes it due.
          * 
          * @return builder
          * 
@@ -489,7 +489,7 @@ public final class TokenState extends com.pulumi.resources.ResourceArgs {
         }
 
         /**
-         * @param rotateBeforeSeconds Seconds before its expiry from which on an ordinary `pulumi up` replaces the token. Must be less than `lifetimeSeconds`. A change of this setting alone changes nothing.
+         * @param rotateBeforeSeconds How many seconds before its expiry the token is due: from then on, an ordinary `pulumi up` replaces it. Must be less than `lifetimeSeconds`. A change of this setting alone replaces the token only if that makes it due.
          * 
          * @return builder
          * 
@@ -499,7 +499,7 @@ public final class TokenState extends com.pulumi.resources.ResourceArgs {
         }
 
         /**
-         * @param rotateWhenChanged Values of your choice, a date for example. The token is replaced when one of them changes; adding or removing the whole map replaces nothing.
+         * @param rotateWhenChanged Any values, such as a date. A change to them replaces the token; adding the map, or removing all of it, does not.
          * 
          * @return builder
          * 
@@ -510,7 +510,7 @@ public final class TokenState extends com.pulumi.resources.ResourceArgs {
         }
 
         /**
-         * @param rotateWhenChanged Values of your choice, a date for example. The token is replaced when one of them changes; adding or removing the whole map replaces nothing.
+         * @param rotateWhenChanged Any values, such as a date. A change to them replaces the token; adding the map, or removing all of it, does not.
          * 
          * @return builder
          * 
@@ -520,7 +520,7 @@ public final class TokenState extends com.pulumi.resources.ResourceArgs {
         }
 
         /**
-         * @param scopes API scopes that the token is limited to, such as `sql`. Changed in place.
+         * @param scopes API scopes that the token is limited to, such as `sql`. A change is made in place.
          * 
          * @return builder
          * 
@@ -531,7 +531,7 @@ public final class TokenState extends com.pulumi.resources.ResourceArgs {
         }
 
         /**
-         * @param scopes API scopes that the token is limited to, such as `sql`. Changed in place.
+         * @param scopes API scopes that the token is limited to, such as `sql`. A change is made in place.
          * 
          * @return builder
          * 
@@ -541,7 +541,7 @@ public final class TokenState extends com.pulumi.resources.ResourceArgs {
         }
 
         /**
-         * @param scopes API scopes that the token is limited to, such as `sql`. Changed in place.
+         * @param scopes API scopes that the token is limited to, such as `sql`. A change is made in place.
          * 
          * @return builder
          * 
