@@ -1,5 +1,6 @@
 //! Rules about the source itself: which layer may use what, and where credentials may come out of their types.
 
+use std::collections::BTreeSet;
 use std::fs;
 use std::path::{Path, PathBuf};
 
@@ -99,80 +100,6 @@ fn libraries_and_credentials_stay_in_their_layers() {
     assert!(broken.is_empty(), "\n{}", broken.join("\n"));
 }
 
-/// The source folders of a crate.
-type Layers = (&'static str, &'static [(&'static str, &'static [&'static str])]);
-
-/// Each module at the top of a crate, and the modules of that crate that it may use: always some further down.
-const LAYERS: &[Layers] = &[
-    (
-        "src",
-        &[
-            // `client` is for the one of each provider and for its errors.
-            ("server", &["resource", "schema", "client", "property", "config", "context", "env"]),
-            ("schema", &["resource", "property", "config"]),
-            ("resource", &["api", "client", "property", "context"]),
-            ("api", &["client", "context"]),
-            ("client", &["config", "context", "env"]),
-            ("config", &["property", "env"]),
-            ("property", &[]),
-            ("context", &[]),
-        ],
-    ),
-    (
-        "databricks-auth/src",
-        &[
-            (
-                "unified_auth",
-                &[
-                    "strategies",
-                    "settings",
-                    "services",
-                    "metadata",
-                    "transport",
-                    "config",
-                    "error",
-                    "clock",
-                    "env",
-                ],
-            ),
-            (
-                "strategies",
-                &[
-                    "token_request",
-                    "token_cache",
-                    "settings",
-                    "metadata",
-                    "transport",
-                    "redact",
-                    "config",
-                    "azure_environments",
-                    "error",
-                    "clock",
-                    "env",
-                ],
-            ),
-            (
-                "token_request",
-                &["token_cache", "settings", "redirect", "transport", "redact", "backoff", "error"],
-            ),
-            ("token_cache", &["single_flight", "error", "clock"]),
-            ("settings", &["services", "metadata", "transport", "config", "error", "clock", "env"]),
-            ("services", &["azure_environments"]),
-            ("metadata", &["transport", "config"]),
-            ("redirect", &["transport", "config"]),
-            ("transport", &["config", "error"]),
-            ("redact", &["config"]),
-            ("error", &["config"]),
-            ("config", &["azure_environments", "env"]),
-            ("azure_environments", &[]),
-            ("backoff", &[]),
-            ("single_flight", &[]),
-            ("clock", &[]),
-            ("env", &[]),
-        ],
-    ),
-];
-
 /// The module at the top of its crate that a file belongs to.
 fn module(below: &Path, path: &Path) -> String {
     let first = path.strip_prefix(below).unwrap().components().next().unwrap();
@@ -211,36 +138,67 @@ fn used_modules(text: &str) -> Vec<String> {
     found
 }
 
-#[test]
-fn every_arrow_goes_down() {
+/// Which module uses which, in the crate whose source is in `folder`, as "server --> resource".
+fn arrows(folder: &str) -> BTreeSet<String> {
     let root = Path::new(env!("CARGO_MANIFEST_DIR"));
-    let mut broken = Vec::new();
-    for (folder, layers) in LAYERS {
-        let below = root.join(folder);
-        for path in files(folder) {
-            let name = path.strip_prefix(root).unwrap().to_string_lossy().replace('\\', "/");
-            let from = module(&below, &path);
-            let is_test = ["fuzz", "testing", "tests"].contains(&path.file_stem().unwrap().to_str().unwrap());
-            if is_test || ["lib", "main"].contains(&from.as_str()) {
-                continue;
-            }
-            let Some((_, allowed)) = layers.iter().find(|(module, _)| *module == from) else {
-                broken.push(format!("{name}: the module `{from}` has no place among the layers"));
-                continue;
-            };
-            let text = fs::read_to_string(&path).unwrap();
-            // `super` at the top of a crate is the crate itself.
-            let is_top = path.parent() == Some(&below) || path == below.join(&from).join("mod.rs");
-            let text = if is_top { text.replace("super::", "crate::") } else { text };
-            for to in used_modules(&text) {
-                let is_module = layers.iter().any(|(module, _)| *module == to);
-                if is_module && to != from && !allowed.contains(&to.as_str()) {
-                    broken.push(format!("{name}: `{from}` uses `{to}`, which is not below it"));
-                }
-            }
+    let below = root.join(folder);
+    let modules: BTreeSet<String> = files(folder).iter().map(|path| module(&below, path)).collect();
+    let mut arrows = BTreeSet::new();
+    for path in files(folder) {
+        let from = module(&below, &path);
+        let is_test = ["fuzz", "testing", "tests"].contains(&path.file_stem().unwrap().to_str().unwrap());
+        if is_test || ["lib", "main"].contains(&from.as_str()) {
+            continue;
+        }
+        let text = fs::read_to_string(&path).unwrap();
+        // `super` at the top of a crate is the crate itself.
+        let is_top = path.parent() == Some(&below) || path == below.join(&from).join("mod.rs");
+        let text = if is_top { text.replace("super::", "crate::") } else { text };
+        let used = used_modules(&text).into_iter().filter(|to| modules.contains(to) && *to != from);
+        arrows.extend(used.map(|to| format!("{from} --> {to}")));
+        if text.contains("databricks_auth::") {
+            arrows.insert(format!("{from} --> databricks-auth"));
         }
     }
-    assert!(broken.is_empty(), "\n{}", broken.join("\n"));
+    arrows
+}
+
+/// The page of the architecture draws exactly the arrows that the code has.
+#[test]
+fn the_picture_of_the_modules_is_true() {
+    let page = Path::new(env!("CARGO_MANIFEST_DIR")).join("docs/architecture.md");
+    let page = fs::read_to_string(page).unwrap();
+    let pictures: Vec<BTreeSet<String>> = page
+        .split("```mermaid\ngraph TD\n")
+        .skip(1)
+        .map(|rest| rest.split("```").next().unwrap().lines().map(|line| line.trim().to_owned()).collect())
+        .collect();
+    let [plugin, auth] = &pictures[..] else { panic!("a picture for each crate") };
+    for (drawn, folder) in [(plugin, "src"), (auth, "databricks-auth/src")] {
+        let found = arrows(folder);
+        let missing: Vec<_> = found.difference(drawn).collect();
+        let unused: Vec<_> = drawn.difference(&found).collect();
+        assert!(
+            missing.is_empty() && unused.is_empty(),
+            "{folder}: not drawn: {missing:?}; not there: {unused:?}"
+        );
+    }
+}
+
+/// Modules can be put in an order in which each uses only those that follow.
+#[test]
+fn every_arrow_goes_down() {
+    for folder in ["src", "databricks-auth/src"] {
+        let mut left = arrows(folder);
+        while !left.is_empty() {
+            let users: BTreeSet<String> =
+                left.iter().map(|arrow| arrow.split(" --> ").next().unwrap().to_owned()).collect();
+            let before = left.len();
+            // Arrows to modules that use nothing more lead into no circle.
+            left.retain(|arrow| users.contains(arrow.split(" --> ").nth(1).unwrap()));
+            assert!(left.len() < before, "{folder}: a circle among {left:?}");
+        }
+    }
 }
 
 #[test]
