@@ -2,7 +2,7 @@
 //!
 //! # Modules, from the bottom to the top
 //!
-//! A module uses only those before it: [`env`] and [`clock`]; [`config`]; [`redact`]; [`transport`], [`backoff`] and
+//! A module uses only those before it: [`mod@env`] and [`clock`]; [`config`]; [`redact`]; [`transport`], [`backoff`] and
 //! [`redirect`]; [`metadata`]; the token requests and the token cache; the strategies, one file each; and
 //! [`UnifiedAuth`].
 

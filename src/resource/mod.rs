@@ -23,7 +23,7 @@ pub(crate) use rotation::date;
 pub const ALL: &[&dyn Resource] =
     &[&token::Token, &obo_token::OboToken, &service_principal_secret::ServicePrincipalSecret];
 
-/// A type of resource, free of its types: operations work on property maps. [`credential::Credential`] is the typed side.
+/// A type of resource, free of its types: operations work on property maps. `credential::Credential` is the typed side.
 #[async_trait]
 pub trait Resource: Sync {
     /// Type token, as in `databricks:index/token:Token`.
