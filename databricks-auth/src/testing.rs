@@ -7,7 +7,11 @@ use std::collections::HashMap;
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, SystemTime};
 
-use tokio::io::{AsyncBufReadExt as _, AsyncReadExt as _, AsyncWriteExt as _, BufReader};
+use http_body_util::{BodyExt as _, Full};
+use hyper::body::{Bytes, Incoming};
+use hyper::server::conn::http1;
+use hyper::service::service_fn;
+use hyper_util::rt::TokioIo;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::watch;
 
@@ -108,18 +112,18 @@ pub struct Answer {
     /// Headers.
     pub headers: Vec<(&'static str, String)>,
     /// Body.
-    pub body: String,
+    pub body: Vec<u8>,
 }
 
 impl Answer {
     /// An answer with no body.
     pub fn status(status: u16) -> Self {
-        Answer { status, headers: Vec::new(), body: String::new() }
+        Answer { status, headers: Vec::new(), body: Vec::new() }
     }
 
     /// A good answer with this body.
     pub fn json(body: impl ToString) -> Self {
-        Answer { status: 200, headers: Vec::new(), body: body.to_string() }
+        Answer { status: 200, headers: Vec::new(), body: body.to_string().into_bytes() }
     }
 
     /// Adds a header.
@@ -176,31 +180,31 @@ async fn serve(
     answer: Arc<dyn Fn(&Seen) -> Answer + Send + Sync>,
     log: Arc<Mutex<Vec<Seen>>>,
 ) {
-    let mut stream = BufReader::new(stream);
-    let mut line = String::new();
-    stream.read_line(&mut line).await.unwrap();
-    let mut words = line.split_whitespace().map(str::to_owned);
-    let (Some(method), Some(path)) = (words.next(), words.next()) else { return };
-    let mut seen = Seen { method, path, ..Seen::default() };
-    loop {
-        let mut line = String::new();
-        stream.read_line(&mut line).await.unwrap();
-        let Some((name, value)) = line.split_once(':') else { break };
-        seen.headers.insert(name.to_ascii_lowercase(), value.trim().to_owned());
-    }
-    let mut body = vec![0; seen.header("content-length").parse().unwrap_or_default()];
-    stream.read_exact(&mut body).await.unwrap();
-    seen.body = String::from_utf8(body).unwrap();
-    log.lock().unwrap().push(seen.clone());
-    let Answer { status, headers, body } = answer(&seen);
-    if status == 0 {
-        return;
-    }
-    let mut text = format!("HTTP/1.1 {status} -\r\nconnection: close\r\ncontent-length: {}\r\n", body.len());
-    for (name, value) in headers {
-        text.push_str(&format!("{name}: {value}\r\n"));
-    }
-    text.push_str(&format!("\r\n{body}"));
-    // The client may have given up.
-    let _ = stream.write_all(text.as_bytes()).await;
+    let service = service_fn(move |request: http::Request<Incoming>| {
+        let (answer, log) = (Arc::clone(&answer), Arc::clone(&log));
+        async move {
+            let (head, body) = request.into_parts();
+            let headers = head.headers.iter();
+            let seen = Seen {
+                method: head.method.to_string(),
+                path: head.uri.to_string(),
+                headers: headers
+                    .map(|(name, value)| (name.to_string(), value.to_str().unwrap().to_owned()))
+                    .collect(),
+                body: String::from_utf8(body.collect().await.unwrap().to_bytes().to_vec()).unwrap(),
+            };
+            log.lock().unwrap().push(seen.clone());
+            let Answer { status, headers, body } = answer(&seen);
+            if status == 0 {
+                return Err(std::io::Error::other("the connection is closed without an answer"));
+            }
+            let mut response = http::Response::builder().status(status);
+            for (name, value) in headers {
+                response = response.header(name, value);
+            }
+            Ok(response.body(Full::<Bytes>::from(body)).unwrap())
+        }
+    });
+    // Each request has a connection of its own. The client may have given up.
+    let _ = http1::Builder::new().keep_alive(false).serve_connection(TokioIo::new(stream), service).await;
 }

@@ -335,7 +335,7 @@ mod tests {
             ("<html>s3cret!</html>", "POST /token: 401 without an explanation"),
             ("", "POST /token: 401 without an explanation"),
         ] {
-            let (answer, _, _) = ask(vec![Answer { body: body.to_owned(), ..Answer::status(401) }]).await;
+            let (answer, _, _) = ask(vec![Answer { body: body.into(), ..Answer::status(401) }]).await;
             assert_eq!(answer.unwrap_err().reason, expected);
         }
         let (answer, _, _) = ask(vec![Answer::json("s3cret!")]).await;

@@ -110,6 +110,20 @@ struct ListReply {
     other: HashMap<String, IgnoredAny>,
 }
 
+/// What to do about an error of the token APIs.
+fn advice(code: &str) -> Option<&'static str> {
+    match code {
+        "QUOTA_EXCEEDED" => Some(
+            "A user has a limited number of live tokens in a workspace, 600 unless it says otherwise. Revoke some under \
+             Settings > Developer > Access tokens, then run again",
+        ),
+        "FEATURE_DISABLED" => {
+            Some("Personal access tokens are switched off in this workspace; its admins can enable them")
+        }
+        _ => None,
+    }
+}
+
 /// Creates a token of the caller. The request is sent again only when it certainly was not carried out.
 pub async fn create(client: &Client, ctx: &Context, new: &NewToken<'_>) -> Result<Minted<TokenInfo>, Error> {
     create_at(client, ctx, "/api/2.0/token/create", new).await
@@ -122,8 +136,9 @@ pub(super) async fn create_at(
     path: &str,
     new: &NewToken<'_>,
 ) -> Result<Minted<TokenInfo>, Error> {
-    let request =
-        Request::new(Method::POST, path, Some(json!(new)), Repeat::IfItDidNotRun).hiding(&new.secrets);
+    let request = Request::new(Method::POST, path, Some(json!(new)), Repeat::IfItDidNotRun)
+        .hiding(&new.secrets)
+        .advising(advice);
     let reply = client.send::<CreateReply>(ctx, &request).await?;
     if reply.body.token_info.token_id.is_empty() {
         return Err(not_the_api(client, &request, "the answer names no token id"));
@@ -143,7 +158,7 @@ pub async fn list(client: &Client, ctx: &Context) -> Result<Arc<Vec<TokenInfo>>,
 }
 
 async fn fetch(client: &Client, ctx: &Context) -> Result<Vec<TokenInfo>, Error> {
-    let request = Request::new(Method::GET, "/api/2.0/token/list", None, Repeat::Always);
+    let request = Request::new(Method::GET, "/api/2.0/token/list", None, Repeat::Always).advising(advice);
     list_at(client, ctx, &request).await
 }
 
@@ -183,7 +198,8 @@ impl TokenInfo {
 pub async fn update(client: &Client, ctx: &Context, id: &str, change: &TokenChange<'_>) -> Result<(), Error> {
     let request = Request::new(Method::PATCH, "/api/2.0/token", Some(change.body()), Repeat::Always)
         .segment(id)
-        .hiding(&change.secrets);
+        .hiding(&change.secrets)
+        .advising(advice);
     client.send::<Json>(ctx, &request).await?;
     Ok(())
 }
@@ -191,7 +207,8 @@ pub async fn update(client: &Client, ctx: &Context, id: &str, change: &TokenChan
 /// Revokes a token of the caller.
 pub async fn delete(client: &Client, ctx: &Context, id: &str) -> Result<(), Error> {
     let body = json!({ "token_id": id });
-    let request = Request::new(Method::POST, "/api/2.0/token/delete", Some(body), Repeat::Always);
+    let request =
+        Request::new(Method::POST, "/api/2.0/token/delete", Some(body), Repeat::Always).advising(advice);
     client.send::<Json>(ctx, &request).await?;
     Ok(())
 }

@@ -259,7 +259,7 @@ mod tests {
 
     #[tokio::test]
     async fn other_bodies_are_described_by_kind_and_length() {
-        let page = Answer { body: "<html>hidden-page</html>".to_owned(), ..Answer::status(403) };
+        let page = Answer { body: "<html>hidden-page</html>".into(), ..Answer::status(403) };
         let log = log(DEBUG, &[], json!({}), page.with_header("Content-Type", "text/html")).await;
         assert!(log.contains("body=\"text/html, 24 bytes\""), "{log}");
         assert!(!log.contains("hidden-page"), "{log}");

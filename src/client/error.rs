@@ -104,7 +104,7 @@ impl Error {
             Error::Api(ApiError { code, message, request_id, .. }) => {
                 *code = map(code);
                 *message = map(message);
-                *request_id = request_id.as_deref().map(map);
+                *request_id = request_id.as_deref().map(|id| map(id).into());
             }
             Error::Unreachable { reason, .. }
             | Error::Untrusted { reason, .. }
@@ -143,7 +143,7 @@ impl Error {
 #[derive(Clone, Debug, PartialEq)]
 pub struct ApiError {
     /// Method and path.
-    pub request: String,
+    pub request: Box<str>,
     /// HTTP status.
     pub status: u16,
     /// Databricks' code, such as `RESOURCE_DOES_NOT_EXIST`; empty if there is none.
@@ -151,11 +151,13 @@ pub struct ApiError {
     /// Databricks' message, in full.
     pub message: String,
     /// Databricks' id of the request, for which its support asks.
-    pub request_id: Option<String>,
+    pub request_id: Option<Box<str>>,
     /// Whether the body is an error of Databricks rather than of something in between.
     pub structured: bool,
     /// How long to wait before asking again.
     pub retry_after: Option<Duration>,
+    /// What the API that was called knows to do about it.
+    pub advice: Option<&'static str>,
 }
 
 impl std::fmt::Display for ApiError {
@@ -186,7 +188,7 @@ enum Class {
     Other,
 }
 
-/// The quota of tokens frees up when a token is revoked, not by waiting.
+/// A quota frees up when something is deleted, not by waiting.
 const QUOTA: &str = "QUOTA_EXCEEDED";
 
 /// Messages of passing failures that have no code of their own, as the Databricks SDKs know them.
@@ -252,14 +254,10 @@ impl ApiError {
     }
 
     fn hint(&self) -> Option<&'static str> {
+        if self.advice.is_some() {
+            return self.advice;
+        }
         match (self.status, self.code.as_str()) {
-            (_, QUOTA) => Some(
-                "A user has a limited number of live tokens in a workspace, 600 unless it says otherwise. Revoke some \
-                 under Settings > Developer > Access tokens, then run again",
-            ),
-            (_, "FEATURE_DISABLED") => {
-                Some("Personal access tokens are switched off in this workspace; its admins can enable them")
-            }
             (401, _) => Some("The credentials were not accepted; check how the provider signs in"),
             (403, _) if self.message.contains("Invalid access token") => Some(
                 "The token that the provider signs in with is wrong, expired, revoked or of another workspace; set a \
@@ -280,15 +278,24 @@ impl ApiError {
     ) -> Self {
         let text = String::from_utf8_lossy(body);
         let (code, message, structured) = parse_body(&text, reason);
-        ApiError { request, status, code, message, request_id: request_id(&text), structured, retry_after }
+        ApiError {
+            request: request.into(),
+            status,
+            code,
+            message,
+            request_id: request_id(&text),
+            structured,
+            retry_after,
+            advice: None,
+        }
     }
 }
 
 /// The id in the details of an error body, among other kinds of details.
-fn request_id(text: &str) -> Option<String> {
+fn request_id(text: &str) -> Option<Box<str>> {
     let body: Json = serde_json::from_str(text).ok()?;
     let about = body["details"].as_array()?.iter().find(|detail| detail["@type"] == REQUEST_INFO)?;
-    about["request_id"].as_str().filter(|id| !id.is_empty()).map(str::to_owned)
+    about["request_id"].as_str().filter(|id| !id.is_empty()).map(Box::from)
 }
 
 const REQUEST_INFO: &str = "type.googleapis.com/google.rpc.RequestInfo";
@@ -470,8 +477,6 @@ mod tests {
     #[test]
     fn an_error_says_what_to_do_where_that_is_known() {
         for (status, body, advice) in [
-            (429, r#"{"error_code":"QUOTA_EXCEEDED","message":"m"}"#, Some("Revoke some")),
-            (403, r#"{"error_code":"FEATURE_DISABLED","message":"m"}"#, Some("admins can enable")),
             (401, r#"{"message":"m"}"#, Some("check how the provider signs in")),
             (403, r#"{"error_code":403,"message":"Invalid access token."}"#, Some("pulumi config set")),
             (403, r#"{"error_code":"PERMISSION_DENIED","message":"m"}"#, Some("ask an admin")),

@@ -21,6 +21,8 @@ pub(crate) struct Request {
     pub(super) secrets: Vec<SecretString>,
     /// Names of JSON fields of the request and its answer that no log shows.
     pub(super) secret_fields: Vec<&'static str>,
+    /// What to do about an error, by its code, where only the API that is called knows.
+    pub(super) advice: fn(&str) -> Option<&'static str>,
     /// Whether the account answers, whose API acts on no workspace.
     pub(super) to_account: bool,
 }
@@ -37,7 +39,13 @@ pub(crate) struct Reply<T> {
 impl Request {
     pub(crate) fn new(method: Method, path: impl Into<String>, body: Option<Json>, repeat: Repeat) -> Self {
         let (path, secrets, secret_fields) = (path.into(), Vec::new(), Vec::new());
-        Request { method, path, body, repeat, secrets, secret_fields, to_account: false }
+        Request { method, path, body, repeat, secrets, secret_fields, advice: |_| None, to_account: false }
+    }
+
+    /// Says what to do about errors of this API, by their codes.
+    pub(crate) fn advising(mut self, advice: fn(&str) -> Option<&'static str>) -> Self {
+        self.advice = advice;
+        self
     }
 
     /// Asks the account, not one of its workspaces.

@@ -31,16 +31,9 @@ impl Client {
     ) -> Result<Reply<T>, Error> {
         let mut retry = self.retry(ctx);
         loop {
-            let prepared = async {
-                let endpoint = self.endpoint().await?;
-                let credentials = self.credentials(endpoint).await?;
-                endpoint.rate_limit.wait(ctx).await;
-                let headers = credentials.headers().await?;
-                Ok((endpoint, credentials.auth_type(), headers))
-            };
             let sent = async {
-                let (endpoint, auth, headers) = unless_too_late(ctx, request, prepared).await?;
-                self.attempt(ctx, endpoint, auth, headers, request).await
+                let signed = unless_too_late(ctx, request, self.sign(ctx)).await?;
+                self.attempt(ctx, signed, request).await
             };
             let outcome = match request.repeat {
                 // What may be sent again may be given up at once when the engine asks.
@@ -71,14 +64,23 @@ impl Client {
         }
     }
 
+    /// Everything that comes before a request: who answers, how to sign in, and when it is our turn.
+    pub(super) async fn sign(&self, ctx: &Context) -> Result<Signed<'_>, Error> {
+        let endpoint = self.endpoint().await?;
+        let credentials = self.credentials(endpoint).await?;
+        endpoint.rate_limit.wait(ctx).await;
+        let headers = credentials.headers().await?;
+        Ok(Signed { endpoint, auth: credentials.auth_type(), headers })
+    }
+
+    /// Sends a request once.
     pub(super) async fn attempt<T: DeserializeOwned>(
         &self,
         ctx: &Context,
-        endpoint: &Endpoint,
-        auth: &str,
-        headers: HeaderMap,
+        signed: Signed<'_>,
         request: &Request,
     ) -> Result<Reply<T>, Error> {
+        let Signed { endpoint, auth, headers } = signed;
         let host = &endpoint.found.host;
         // An answer may echo what it was asked with.
         let secrets = [credentials_in(&headers), request.secrets.clone()].concat();
@@ -161,8 +163,16 @@ impl Client {
             return Ok(Reply { body, workspace_id, date });
         }
         let reason = status.canonical_reason().unwrap_or("unknown status");
-        Err(Error::Api(ApiError::parse(request.to_string(), status.as_u16(), reason, &body, retry_after)))
+        let error = ApiError::parse(request.to_string(), status.as_u16(), reason, &body, retry_after);
+        Err(Error::Api(ApiError { advice: (request.advice)(&error.code), ..error }))
     }
+}
+
+/// Where a request goes, and what it is signed with.
+pub(super) struct Signed<'a> {
+    endpoint: &'a Endpoint,
+    auth: &'static str,
+    headers: HeaderMap,
 }
 
 /// What an error calls the request that is given up while it is not even clear which host it goes to.

@@ -57,12 +57,15 @@ async fn ask(
 }
 
 fn coded(status: u16, code: &str) -> Answer {
-    Answer { body: json!({ "error_code": code, "message": "m" }).to_string(), ..Answer::status(status) }
+    Answer {
+        body: json!({ "error_code": code, "message": "m" }).to_string().into(),
+        ..Answer::status(status)
+    }
 }
 
 #[tokio::test]
 async fn what_may_pass_is_sent_again_and_nothing_else() {
-    let html = |status| Answer { body: "<html>busy</html>".to_owned(), ..Answer::status(status) };
+    let html = |status| Answer { body: "<html>busy</html>".into(), ..Answer::status(status) };
     for (first, always, if_it_did_not_run) in [
         (Answer::status(429), true, true),
         (html(429), true, true),
@@ -310,7 +313,7 @@ async fn an_error_repeats_no_credential() {
     let token = "pat-of-somebody";
     let details = json!([{ "@type": "type.googleapis.com/google.rpc.RequestInfo", "request_id": token }]);
     let body = json!({ "error_code": token, "message": token, "details": details });
-    let answer = Answer { body: body.to_string(), ..Answer::status(400) };
+    let answer = Answer { body: body.to_string().into(), ..Answer::status(400) };
     let (outcome, ..) = ask(Repeat::Always, &[("token", token)], vec![answer]).await;
     let error = outcome.unwrap_err().to_string();
     assert_eq!(error, "*** (400 *** from POST /api/2.0/x, request id ***)");

@@ -46,13 +46,7 @@ impl Client {
     async fn ask_workspace(&self, ctx: &Context) -> Option<String> {
         let path = "/api/2.0/preview/scim/v2/Me?excludedAttributes=entitlements";
         let request = Request::new(Method::GET, path, None, Repeat::Always);
-        let asking = async {
-            let endpoint = self.endpoint().await?;
-            let credentials = self.credentials(endpoint).await?;
-            endpoint.rate_limit.wait(ctx).await;
-            let headers = credentials.headers().await?;
-            self.attempt::<IgnoredAny>(ctx, endpoint, credentials.auth_type(), headers, &request).await
-        };
+        let asking = async { self.attempt::<IgnoredAny>(ctx, self.sign(ctx).await?, &request).await };
         tokio::time::timeout(ID_TIMEOUT, asking).await.ok()?.ok()?.workspace_id
     }
 

@@ -6,9 +6,8 @@ use std::sync::{Arc, Mutex};
 use std::time::{Duration, SystemTime};
 
 use bolero::{Driver, ValueGenerator};
+use databricks_auth::testing::{Answer, Seen, Server};
 use serde_json::{Value as Json, json};
-use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
-use tokio::net::{TcpListener, TcpStream};
 use tokio::runtime::Runtime;
 
 use super::{ALL, Diff, Known, Resource, State};
@@ -56,15 +55,6 @@ struct Reply {
     status: u16,
     header: Option<(&'static str, &'static str)>,
     body: Vec<u8>,
-}
-
-impl Reply {
-    fn to_bytes(&self) -> Vec<u8> {
-        let header = self.header.map(|(name, value)| format!("{name}: {value}\r\n")).unwrap_or_default();
-        let head =
-            format!("HTTP/1.1 {} X\r\ncontent-length: {}\r\n{header}\r\n", self.status, self.body.len());
-        [head.as_bytes(), &self.body].concat()
-    }
 }
 
 struct Cases;
@@ -162,7 +152,7 @@ fn json<D: Driver>(driver: &mut D, depth: u8) -> Json {
     }
 }
 
-/// A host that answers as it is told, in turn and over again.
+/// What a host answers, in turn and over again.
 #[derive(Clone, Default)]
 struct Script(Arc<Mutex<(Vec<Reply>, usize)>>);
 
@@ -171,48 +161,16 @@ impl Script {
         *self.0.lock().unwrap() = (replies.to_vec(), 0);
     }
 
-    fn next(&self) -> Vec<u8> {
+    fn answer(&self, seen: &Seen) -> Answer {
+        if seen.path.starts_with("/.well-known/") {
+            return Answer::status(404);
+        }
         let (replies, at) = &mut *self.0.lock().unwrap();
         *at += 1;
         assert!(*at < 200, "a request without end");
-        replies[(*at - 1) % replies.len()].to_bytes()
-    }
-
-    async fn serve(self, listener: TcpListener) {
-        while let Ok((stream, _)) = listener.accept().await {
-            tokio::spawn(self.clone().converse(stream));
-        }
-    }
-
-    async fn converse(self, mut stream: TcpStream) {
-        let mut received = Vec::new();
-        loop {
-            let head = loop {
-                if let Some(at) = received.windows(4).position(|window| window == b"\r\n\r\n") {
-                    break at + 4;
-                }
-                if stream.read_buf(&mut received).await.unwrap_or_default() == 0 {
-                    return;
-                }
-            };
-            let text = String::from_utf8_lossy(&received[..head]).to_lowercase();
-            let length = text.split("content-length: ").nth(1).and_then(|rest| rest.lines().next());
-            let end = head + length.map_or(0, |length| length.parse().unwrap());
-            while received.len() < end {
-                if stream.read_buf(&mut received).await.unwrap_or_default() == 0 {
-                    return;
-                }
-            }
-            received.drain(..end);
-            let answer = if text.contains("/.well-known/") {
-                b"HTTP/1.1 404 X\r\ncontent-length: 0\r\n\r\n".to_vec()
-            } else {
-                self.next()
-            };
-            if stream.write_all(&answer).await.is_err() {
-                return;
-            }
-        }
+        let Reply { status, header, body } = replies[(*at - 1) % replies.len()].clone();
+        let headers = header.map(|(name, value)| (name, value.to_owned())).into_iter().collect();
+        Answer { status, headers, body }
     }
 }
 
@@ -242,6 +200,7 @@ impl Reporter for Listener {
 struct World {
     runtime: Runtime,
     script: Script,
+    _server: Server,
     client: Client,
     ctx: Context,
 }
@@ -250,15 +209,17 @@ impl World {
     /// A panic ends the process or the test, so nothing sees the state that it leaves behind.
     fn new() -> AssertUnwindSafe<World> {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
-        let listener = runtime.block_on(TcpListener::bind("127.0.0.1:0")).unwrap();
+        let script = Script::default();
+        let server = runtime.block_on(Server::start({
+            let script = script.clone();
+            move |seen, _| script.answer(seen)
+        }));
         let stated = Map::from([
-            ("host".into(), format!("http://{}", listener.local_addr().unwrap()).as_str().into()),
+            ("host".into(), server.url.as_str().into()),
             ("token".into(), "t".into()),
             ("rateLimit".into(), Value::Number(1e9)),
             ("retryTimeoutSeconds".into(), Value::Number(3.0)),
         ]);
-        let script = Script::default();
-        runtime.spawn(script.clone().serve(listener));
         let clock = Arc::new(Waits(AtomicU64::new(1_700_000_000_000)));
         let config = config::resolve(&stated, &Env::default()).unwrap();
         let client = Client::new(config, Env::default(), clock.clone());
@@ -270,7 +231,7 @@ impl World {
             cancel: Default::default(),
             deadline: None,
         };
-        AssertUnwindSafe(World { runtime, script, client, ctx })
+        AssertUnwindSafe(World { runtime, script, _server: server, client, ctx })
     }
 }
 
@@ -315,7 +276,7 @@ fn answers() {
     assert_eq!(ALL.len(), 3, "each resource has its turn below");
     let world = World::new();
     fuzz::target("answers").with_generator(Cases).for_each(|case| {
-        let World { runtime, script, client, ctx } = &*world;
+        let World { runtime, script, client, ctx, .. } = &*world;
         let (resource, needed, value) = kind(case.inputs);
         script.set(&case.replies);
         let inputs = |which: u8| {

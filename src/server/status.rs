@@ -106,13 +106,14 @@ mod tests {
             (503, Code::Unavailable),
         ] {
             let last = client::Error::Api(ApiError {
-                request: "GET /x".to_owned(),
+                request: "GET /x".into(),
                 status,
                 code: String::new(),
                 message: "m".to_owned(),
                 request_id: None,
                 structured: true,
                 retry_after: None,
+                advice: None,
             });
             assert_eq!(code(&last), expected, "{status}");
             let gave_up = client::Error::GaveUp { waited: Duration::ZERO, attempts: 2, last: Box::new(last) };
