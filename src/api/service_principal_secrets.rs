@@ -71,7 +71,7 @@ impl Owner {
                 let path = format!(
                     "/api/2.0/accounts/{account}/servicePrincipals/{principal}/credentials/secrets{rest}"
                 );
-                Request::new(method, path, body, repeat).to_account()
+                Request::new(method, path, body, repeat).for_account()
             }
             None => {
                 let path =

@@ -99,7 +99,7 @@ pub(crate) struct Request {
     /// JSON properties that hold a credential in the request or its answer, besides those that always do.
     secret_fields: &'static [&'static str],
     /// Whether the account answers, whose API acts on no workspace.
-    to_account: bool,
+    for_account: bool,
 }
 
 /// What a host serves.
@@ -133,7 +133,7 @@ pub(crate) struct Reply<T> {
 impl Request {
     pub(crate) fn new(method: Method, path: impl Into<String>, body: Option<Json>, repeat: Repeat) -> Self {
         let (path, secrets) = (path.into(), Vec::new());
-        Request { method, path, body, repeat, secrets, secret_fields: &[], to_account: false }
+        Request { method, path, body, repeat, secrets, secret_fields: &[], for_account: false }
     }
 
     /// Keeps parts of the request out of every message about it.
@@ -149,8 +149,8 @@ impl Request {
     }
 
     /// Asks the account, not one of its workspaces.
-    pub(crate) fn to_account(mut self) -> Self {
-        self.to_account = true;
+    pub(crate) fn for_account(mut self) -> Self {
+        self.for_account = true;
         self
     }
 }
@@ -329,7 +329,7 @@ impl Client {
             .header("accept", "application/json")
             .header("traceparent", traceparent())
             .header("user-agent", user_agent::user_agent(&self.0.env, ctx.resource, auth));
-        if let Some(id) = endpoint.metadata.workspace_id.as_ref().filter(|_| !request.to_account) {
+        if let Some(id) = endpoint.metadata.workspace_id.as_ref().filter(|_| !request.for_account) {
             builder = builder.header(WORKSPACE_HEADER, id);
         }
         if let Some(body) = &request.body {
@@ -523,7 +523,7 @@ impl Client {
         let zone =
             url.strip_prefix("https://accounts-dod.").or_else(|| url.strip_prefix("https://accounts."))?;
         let path = format!("/api/2.0/accounts/{account}/workspaces/{number}");
-        let request = Request::new(Method::GET, path, None, Repeat::Always).to_account();
+        let request = Request::new(Method::GET, path, None, Repeat::Always).for_account();
         match self.send::<WorkspaceReply>(ctx, &request).await {
             Ok(Reply { body: workspace, .. }) => {
                 let host = Host::parse(&format!("https://{}.{zone}", workspace.deployment_name)).ok()?;
