@@ -86,7 +86,7 @@ namespace Pulumi.Databricks
         /// The workspace whose API manages the secret; absent if the account's API does.
         /// </summary>
         [Output("providerConfig")]
-        public Output<Outputs.ServicePrincipalSecretProviderConfig?> ProviderConfig { get; private set; } = null!;
+        public Output<Outputs.ServicePrincipalSecretProviderConfig> ProviderConfig { get; private set; } = null!;
 
         /// <summary>
         /// How many seconds before its expiry the secret is due: from then on, an ordinary `pulumi up` replaces it. Must be less than `lifetime`. A change of this setting alone replaces the secret only if that makes it due.

@@ -91,7 +91,7 @@ export class ServicePrincipalSecret extends pulumi.CustomResource {
     /**
      * The workspace whose API manages the secret; absent if the account's API does.
      */
-    declare public readonly providerConfig: pulumi.Output<outputs.ServicePrincipalSecretProviderConfig | undefined>;
+    declare public readonly providerConfig: pulumi.Output<outputs.ServicePrincipalSecretProviderConfig>;
     /**
      * How many seconds before its expiry the secret is due: from then on, an ordinary `pulumi up` replaces it. Must be less than `lifetime`. A change of this setting alone replaces the secret only if that makes it due.
      */

@@ -96,7 +96,7 @@ pub(super) trait Credential: Send + Sync + 'static {
     ) -> Result<Vec<Candidate>, Error>;
 
     /// How people find what a lost create may have left.
-    fn trace(owner: &Self::Owner, inputs: &Self::Inputs) -> Trace;
+    fn trace(home: &Home, owner: &Self::Owner, inputs: &Self::Inputs) -> Trace;
 
     /// The live credential; `None` if it certainly does not exist or has expired.
     async fn find(
@@ -363,7 +363,7 @@ impl<C: Credential> Resource for C {
         let New { id, minted, incomplete } = match C::create(&home, ctx, &owner, &typed).await {
             Ok(created) => created,
             Err(Error::Databricks(error)) if !error.did_not_run() => {
-                let trace = C::trace(&owner, &typed);
+                let trace = C::trace(&home, &owner, &typed);
                 let list = |ctx| {
                     let (home, owner, typed, before) = (&home, &owner, &typed, &before);
                     async move { C::candidates(home, &ctx, owner, typed, before).await }

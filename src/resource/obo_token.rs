@@ -149,10 +149,13 @@ impl Credential for OboToken {
         inputs: &OboTokenInputs,
         (): &(),
     ) -> Result<Vec<Candidate>, Error> {
-        Ok(token::alike(&inputs.comment, &token_management::list(&home.client, ctx).await?))
+        // The list has everybody's tokens, and most of them are their owners' own.
+        let mut all = token_management::list(&home.client, ctx).await?;
+        all.retain(TokenInfo::is_on_behalf);
+        Ok(token::alike(&inputs.comment, &all))
     }
 
-    fn trace((): &(), inputs: &OboTokenInputs) -> Trace {
+    fn trace(_: &Home, (): &(), inputs: &OboTokenInputs) -> Trace {
         Trace {
             with: token::called(&inputs.comment),
             place: "with `databricks token-management list`".to_owned(),

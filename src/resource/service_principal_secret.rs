@@ -77,7 +77,7 @@ record! {
         /// Lifetime as the program states it; empty if it states none.
         lifetime: String = "lifetime";
         /// The workspace whose API manages the secret; absent if the account's API does.
-        provider_config: Option<ProviderConfig<ServicePrincipalSecret>> = "providerConfig";
+        provider_config: ProviderConfig<ServicePrincipalSecret> = "providerConfig";
         /// The secret itself. Databricks gives it only once, so it is empty after an import.
         secret: SecretString = "secret";
         /// Hash of the secret, as Databricks computes it.
@@ -236,7 +236,7 @@ impl Credential for ServicePrincipalSecret {
         // In a preview, what is deleted first is still there.
         let leaving = home.client.memory::<Places>().leaving(&ctx.urn);
         let staying = before.iter().filter(|id| leaving.as_ref() != Some(id)).count();
-        if staying >= MOST_SECRETS { Err(full(owner, None)) } else { Ok(before) }
+        if staying >= MOST_SECRETS { Err(full(home, owner, None)) } else { Ok(before) }
     }
 
     async fn create(
@@ -266,7 +266,7 @@ impl Credential for ServicePrincipalSecret {
                 Err(error @ client::Error::Api(_)) if error.did_not_run() => {
                     let listed = api::list(&home.client, ctx, &at).await;
                     if listed.is_ok_and(|listed| listed.len() >= MOST_SECRETS) {
-                        return Err(full(owner, Some(&error)));
+                        return Err(full(home, owner, Some(&error)));
                     }
                     retry.wait(ctx, client::Repeat::IfItDidNotRun, error).await?;
                 }
@@ -290,13 +290,13 @@ impl Credential for ServicePrincipalSecret {
             .collect())
     }
 
-    fn trace(owner: &Owner, _: &SecretInputs) -> Trace {
+    fn trace(home: &Home, owner: &Owner, _: &SecretInputs) -> Trace {
         let principal = &owner.service_principal_id;
         Trace {
             with: format!("of service principal {principal}"),
             place: "on the page of the service principal, under Secrets".to_owned(),
             undo: "delete",
-            command: format!("databricks service-principal-secrets-proxy delete {principal} <secret id>"),
+            command: delete_command(home, owner),
         }
     }
 
@@ -411,7 +411,9 @@ impl Credential for ServicePrincipalSecret {
     async fn deletes_first(home: &Home, ctx: &Context, owner: &Owner, id: &str) -> Result<bool, Error> {
         let listed = api::list(&home.client, ctx, &at(home, ctx, owner).await?).await?;
         let places = home.client.memory::<Places>();
-        let first = places.is_full(&owner.service_principal_id, &ctx.urn, id, listed.len());
+        // Deleting one that holds none of these places, such as that of another service principal, makes no room.
+        let holds = listed.iter().any(|secret| secret.id == id);
+        let first = places.is_full(&owner.service_principal_id, &ctx.urn, holds.then_some(id), listed.len());
         if first {
             let reason = format!(
                 "service principal {} has no room for one more secret (Databricks allows {MOST_SECRETS}), so the old \
@@ -441,19 +443,23 @@ impl Places {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Whether there is no room for a second secret of this resource. If there is, it is taken.
-    fn is_full(&self, principal: &str, urn: &str, id: &str, listed: usize) -> bool {
+    /// Whether the old secret of this resource, if it holds a place, has to make room for the new one. If there is
+    /// room, it is taken.
+    fn is_full(&self, principal: &str, urn: &str, old: Option<&str>, listed: usize) -> bool {
         let mut promised = self.promised();
         promised.leaving.remove(urn);
         let arriving = promised.arriving.entry(principal.to_owned()).or_default();
         arriving.remove(urn);
-        let full = listed + arriving.len() >= MOST_SECRETS;
-        if full {
-            promised.leaving.insert(urn.to_owned(), id.to_owned());
-        } else {
-            arriving.insert(urn.to_owned());
+        match old.filter(|_| listed + arriving.len() >= MOST_SECRETS) {
+            Some(old) => {
+                promised.leaving.insert(urn.to_owned(), old.to_owned());
+                true
+            }
+            None => {
+                arriving.insert(urn.to_owned());
+                false
+            }
         }
-        full
     }
 
     /// The promised secret is there, and listed.
@@ -470,14 +476,25 @@ impl Places {
 }
 
 /// Why there is no secret to be had.
-fn full(owner: &Owner, refusal: Option<&client::Error>) -> Error {
+fn full(home: &Home, owner: &Owner, refusal: Option<&client::Error>) -> Error {
     let refusal = refusal.map(|error| format!("{error}. ")).unwrap_or_default();
     let principal = &owner.service_principal_id;
+    let command = delete_command(home, owner);
     Error::Other(format!(
         "{refusal}service principal {principal} has {MOST_SECRETS} secrets already, the most that Databricks allows. \
-         Delete one that nobody uses, with `databricks service-principal-secrets-proxy delete {principal} <secret id>` \
+         Delete one that nobody uses, with `{command}` \
          or on the page of the service principal, then run again"
     ))
+}
+
+/// The command that deletes a secret of this service principal.
+fn delete_command(home: &Home, owner: &Owner) -> String {
+    let group = if home.in_workspace {
+        "service-principal-secrets-proxy"
+    } else {
+        "account service-principal-secrets"
+    };
+    format!("databricks {group} delete {} <secret id>", owner.service_principal_id)
 }
 
 /// Whether the API of the account or of a workspace manages a secret.

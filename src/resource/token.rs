@@ -155,7 +155,7 @@ impl Credential for Token {
         Ok(alike(&inputs.comment, &tokens::list(&home.client, ctx).await?))
     }
 
-    fn trace((): &(), inputs: &TokenInputs) -> Trace {
+    fn trace(_: &Home, (): &(), inputs: &TokenInputs) -> Trace {
         Trace {
             with: called(&inputs.comment),
             place: "under Settings > Developer > Access tokens".to_owned(),

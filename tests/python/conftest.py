@@ -40,9 +40,14 @@ from pulumi.runtime.proto import engine_pb2, engine_pb2_grpc, plugin_pb2, provid
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
 TOKEN_TYPE = "databricks:index/token:Token"
+OBO_TOKEN_TYPE = "databricks:index/oboToken:OboToken"
+SECRET_TYPE = "databricks:index/servicePrincipalSecret:ServicePrincipalSecret"
+CREDENTIAL_TYPES = (TOKEN_TYPE, OBO_TOKEN_TYPE, SECRET_TYPE)
 
 # Every value that the local workspace mints looks so.
 TOKEN_VALUE = re.compile(r"dapi[0-9a-f]{32}")
+SECRET_VALUE = re.compile(r"dose[0-9a-f]{32}")
+ANY_VALUE = re.compile(f"{TOKEN_VALUE.pattern}|{SECRET_VALUE.pattern}")
 
 # At -v=9 the engine itself logs every value that it sends or receives, for any plugin.
 ENGINE_TRACE = re.compile(r'^\{"time":[^{]*"msg":"(Unm|M)arshaling property for RPC\[.*$', re.MULTILINE)
@@ -530,10 +535,10 @@ class Result:
 
     @property
     def changes(self):
-        """What happened to how many tokens, such as {"create": 1}; stacks and providers don't count."""
+        """What happened to how many credentials, such as {"create": 1}; stacks and providers don't count."""
         counts = {}
         for step in self._steps("resourcePreEvent"):
-            if step["type"] == TOKEN_TYPE:
+            if step["type"] in CREDENTIAL_TYPES:
                 counts[step["op"]] = counts.get(step["op"], 0) + 1
         return counts
 
@@ -542,7 +547,7 @@ class Result:
         found = [
             step
             for step in self._steps("resourcePreEvent")
-            if step["type"] == TOKEN_TYPE and op in (None, step["op"])
+            if step["type"] in CREDENTIAL_TYPES and op in (None, step["op"])
         ]
         assert len(found) == 1, f"not one step: {[step['op'] for step in found]}"
         return found[0]
@@ -550,7 +555,7 @@ class Result:
     def planned(self):
         """The outputs of the one token as the engine knew them in the end. Unknown ones are UNKNOWN; secrets are there
         as secrets, without their value."""
-        (step,) = [step for step in self._steps("resOutputsEvent") if step["type"] == TOKEN_TYPE]
+        (step,) = [step for step in self._steps("resOutputsEvent") if step["type"] in CREDENTIAL_TYPES]
         return step["new"]["outputs"]
 
     @property
@@ -608,6 +613,14 @@ class Pulumi:
         if options:
             resource["options"] = options
         self.write({"t": resource}, {"id": "${t.id}", "value": "${t.tokenValue}"}, **write)
+
+    def credential(self, type, properties=None, options=None, **write):
+        """Writes a YAML program with one credential of another type named `t`, and its id and value as outputs."""
+        resource = {"type": type, "properties": properties or {}}
+        if options:
+            resource["options"] = options
+        value = "secret" if type == SECRET_TYPE else "tokenValue"
+        self.write({"t": resource}, {"id": "${t.id}", "value": f"${{t.{value}}}"}, **write)
 
     def init(self):
         self.run("stack", "init", "test")
@@ -677,16 +690,16 @@ class Pulumi:
         return json.loads(exported.stdout)
 
     def resource(self, show_secrets=False):
-        """The one token in the state, or None."""
+        """The one credential in the state, or None."""
         resources = self.export(show_secrets)["deployment"].get("resources") or []
-        found = [resource for resource in resources if resource["type"] == TOKEN_TYPE and not resource.get("delete")]
+        found = [resource for resource in resources if resource["type"] in CREDENTIAL_TYPES and not resource.get("delete")]
         assert len(found) <= 1, found
         return found[0] if found else None
 
     def edit_state(self, edit):
-        """Changes the state: `edit` gets the token's resource, secrets in the clear."""
+        """Changes the state: `edit` gets the credential's resource, secrets in the clear."""
         exported = self.export(show_secrets=True)
-        (resource,) = [it for it in exported["deployment"]["resources"] if it["type"] == TOKEN_TYPE]
+        (resource,) = [it for it in exported["deployment"]["resources"] if it["type"] in CREDENTIAL_TYPES]
         edit(resource)
         self.import_state(exported)
 
@@ -697,18 +710,18 @@ class Pulumi:
         path.unlink()
 
     def leaks(self, *more):
-        """Values of tokens in anything that a command printed or that lies on the disk, and where."""
+        """Values of tokens and secrets in anything that a command printed or that lies on the disk, and where."""
         found = []
         for result in self.results:
             text = ENGINE_TRACE.sub("", result.text) + json.dumps(result.events)
-            found += [(value, result.command) for value in TOKEN_VALUE.findall(text)]
+            found += [(value, result.command) for value in ANY_VALUE.findall(text)]
         scratch = self.project_dir.parent
         for path in scratch.rglob("*"):
             if path.is_file() and not path.is_symlink():
                 text = path.read_bytes().decode("utf-8", errors="replace")
-                found += [(value, str(path.relative_to(scratch))) for value in TOKEN_VALUE.findall(text)]
+                found += [(value, str(path.relative_to(scratch))) for value in ANY_VALUE.findall(text)]
         for text in more:
-            found += [(value, "the given text") for value in TOKEN_VALUE.findall(text)]
+            found += [(value, "the given text") for value in ANY_VALUE.findall(text)]
         return found
 
 

@@ -5,6 +5,7 @@ tests/dropin/official_schema.json lists it: names, types, what is always there, 
 
 import ast
 import json
+import re
 
 import pytest
 import support_dropin as dropin
@@ -17,8 +18,9 @@ CONFIG_TYPE = "databricks:index/TokenProviderConfig:TokenProviderConfig"
 
 def type_of(property):
     if "$ref" in property:
-        assert property["$ref"] == f"#/types/{CONFIG_TYPE}"
-        return "TokenProviderConfig"
+        name = property["$ref"].rsplit(":", 1)[1]
+        assert property["$ref"] == f"#/types/databricks:index/{name}:{name}"
+        return name
     return {"array": property["items"]["type"]} if property["type"] == "array" else property["type"]
 
 
@@ -36,6 +38,24 @@ def test_inputs():
 
 def test_outputs():
     compare(TOKEN["properties"], OFFICIAL["token"]["outputs"], TOKEN["required"])
+
+
+# Module, class, and the name in the list.
+OTHERS = [("obo_token", "OboToken", "oboToken"), ("service_principal_secret", "ServicePrincipalSecret", "servicePrincipalSecret")]
+
+
+@pytest.mark.parametrize(("module", "name", "key"), OTHERS)
+def test_the_other_credentials(module, name, key):
+    ours, official = SCHEMA["resources"][f"databricks:index/{key}:{name}"], OFFICIAL[key]
+    compare(ours["inputProperties"], official["inputs"], ours.get("requiredInputs", []))
+    compare(ours["properties"], official["outputs"], ours["required"])
+    # What we add is optional.
+    assert set(ours["requiredInputs"]) <= set(official["inputs"])
+    assert set(ours["required"]) <= set(official["outputs"]) | {"creationTime", "expiryTime"}
+    optional = {property: {**it, "required": False} for property, it in official["outputs"].items()}
+    compare(ours["stateInputs"]["properties"], optional, [])
+    config = SCHEMA["types"][f"databricks:index/{name}ProviderConfig:{name}ProviderConfig"]
+    compare(config["properties"], OFFICIAL[f"{name}ProviderConfig"], config.get("required", []))
 
 
 def test_what_we_add_is_optional():
@@ -95,7 +115,9 @@ def kind(annotation):
     text = ast.unparse(annotation)
     if "Sequence" in text:
         return {"array": "string"}
-    for word, name in {"int": "integer", "bool": "boolean", "TokenProviderConfig": "TokenProviderConfig"}.items():
+    if config := re.search(r"(\w+ProviderConfig)(Args)?\b", text):
+        return config[1]
+    for word, name in {"int": "integer", "bool": "boolean"}.items():
         if f"_builtins.{word}" in text or word in text and word[0].isupper():
             return name
     return "string"
@@ -141,3 +163,13 @@ def test_the_list_is_that_of_the_official_sdk():
     assert described(provider["ProviderArgs"], secrets) == OFFICIAL["config"]
     texts = {name: it for name, it in OFFICIAL["config"].items() if it["type"] == "string"}
     assert described(provider["Provider"], secrets, always) == texts
+
+
+@pytest.mark.parametrize(("module", "name", "key"), OTHERS)
+def test_the_lists_of_the_other_credentials_are_those_of_the_official_sdk(module, name, key):
+    found = classes(f"{module}.py")
+    secrets = secrets_of(found[name])
+    always = lambda returns: "Optional" not in ast.unparse(returns)  # noqa: E731
+    given = [property for property in OFFICIAL[key]["inputs"] if property in secrets]
+    assert described(found[f"{name}Args"], given, always) == OFFICIAL[key]["inputs"]
+    assert described(found[name], secrets, always) == OFFICIAL[key]["outputs"]

@@ -74,7 +74,7 @@ type ServicePrincipalSecret struct {
 	// Lifetime as the program states it; empty if it states none.
 	Lifetime pulumi.StringOutput `pulumi:"lifetime"`
 	// The workspace whose API manages the secret; absent if the account's API does.
-	ProviderConfig ServicePrincipalSecretProviderConfigPtrOutput `pulumi:"providerConfig"`
+	ProviderConfig ServicePrincipalSecretProviderConfigOutput `pulumi:"providerConfig"`
 	// How many seconds before its expiry the secret is due: from then on, an ordinary `pulumi up` replaces it. Must be less than `lifetime`. A change of this setting alone replaces the secret only if that makes it due.
 	RotateBeforeSeconds pulumi.IntPtrOutput `pulumi:"rotateBeforeSeconds"`
 	// Any values, such as a date. A change to them replaces the secret; adding the map, or removing all of it, does not.
@@ -381,8 +381,8 @@ func (o ServicePrincipalSecretOutput) Lifetime() pulumi.StringOutput {
 }
 
 // The workspace whose API manages the secret; absent if the account's API does.
-func (o ServicePrincipalSecretOutput) ProviderConfig() ServicePrincipalSecretProviderConfigPtrOutput {
-	return o.ApplyT(func(v *ServicePrincipalSecret) ServicePrincipalSecretProviderConfigPtrOutput { return v.ProviderConfig }).(ServicePrincipalSecretProviderConfigPtrOutput)
+func (o ServicePrincipalSecretOutput) ProviderConfig() ServicePrincipalSecretProviderConfigOutput {
+	return o.ApplyT(func(v *ServicePrincipalSecret) ServicePrincipalSecretProviderConfigOutput { return v.ProviderConfig }).(ServicePrincipalSecretProviderConfigOutput)
 }
 
 // How many seconds before its expiry the secret is due: from then on, an ordinary `pulumi up` replaces it. Must be less than `lifetime`. A change of this setting alone replaces the secret only if that makes it due.

@@ -800,7 +800,7 @@ class ServicePrincipalSecret(pulumi.CustomResource):
 
     @_builtins.property
     @pulumi.getter(name="providerConfig")
-    def provider_config(self) -> pulumi.Output[Optional['outputs.ServicePrincipalSecretProviderConfig']]:
+    def provider_config(self) -> pulumi.Output['outputs.ServicePrincipalSecretProviderConfig']:
         """
         The workspace whose API manages the secret; absent if the account's API does.
         """

@@ -128,14 +128,14 @@ public class ServicePrincipalSecret extends com.pulumi.resources.CustomResource 
      * 
      */
     @Export(name="providerConfig", refs={ServicePrincipalSecretProviderConfig.class}, tree="[0]")
-    private Output</* @Nullable */ ServicePrincipalSecretProviderConfig> providerConfig;
+    private Output<ServicePrincipalSecretProviderConfig> providerConfig;
 
     /**
      * @return The workspace whose API manages the secret; absent if the account&#39;s API does.
      * 
      */
-    public Output<Optional<ServicePrincipalSecretProviderConfig>> providerConfig() {
-        return Codegen.optional(this.providerConfig);
+    public Output<ServicePrincipalSecretProviderConfig> providerConfig() {
+        return this.providerConfig;
     }
     /**
      * How many seconds before its expiry the secret is due: from then on, an ordinary `pulumi up` replaces it. Must be less than `lifetime`. A change of this setting alone replaces the secret only if that makes it due.
