@@ -1,16 +1,16 @@
 //! Fuzz targets: any property values that an engine, a program or a state can send. Their corpora are replayed as
 //! ordinary tests; `docs/fuzzing.md` says more.
 
+use std::cell::RefCell;
 use std::collections::BTreeMap;
 use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
 
 use bolero::{Driver, ValueGenerator};
+use databricks_auth::testing::{Answer, Server};
 use prost::Message as _;
 use prost_types::value::Kind;
 use prost_types::{ListValue, Struct, Value as Wire};
-use tokio::io::{AsyncBufReadExt as _, AsyncWriteExt as _, BufReader};
-use tokio::net::{TcpListener, TcpStream};
 use tokio::runtime::Runtime;
 use tonic::{Request, Response, Status};
 
@@ -257,6 +257,8 @@ struct World {
     runtime: Runtime,
     provider: Provider,
     instance: Arc<Instance>,
+    /// Lives as long as the world.
+    server: RefCell<Option<Server>>,
 }
 
 const TOKEN: &str = "databricks:index/token:Token";
@@ -269,6 +271,7 @@ impl World {
             runtime: tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap(),
             provider: Provider::new(Env::default(), Arc::new(SystemClock), None),
             instance: Arc::default(),
+            server: RefCell::default(),
         };
         let stated = host.map(|host| ("host".to_owned(), Value::from(host))).into_iter().collect();
         world.configure(wire::encode(&stated)).unwrap();
@@ -278,18 +281,17 @@ impl World {
     /// A provider for a workspace that has the token `id`, and nothing else.
     fn with_workspace() -> AssertUnwindSafe<World> {
         let world = World::new(None);
-        let listener = world.runtime.block_on(TcpListener::bind("127.0.0.1:0")).unwrap();
-        let host = format!("http://{}", listener.local_addr().unwrap());
-        world.runtime.spawn(async move {
-            loop {
-                let (connection, _) = listener.accept().await.unwrap();
-                tokio::spawn(answer_with_the_token(connection));
-            }
-        });
+        let server = world.runtime.block_on(Server::start(|seen, _| match seen.path.as_str() {
+            "/api/2.0/token/list" => Answer::json(
+                r#"{"token_infos":[{"token_id":"id","comment":"a","creation_time":1700000000000,"expiry_time":-1}]}"#,
+            ),
+            _ => Answer::status(404),
+        }));
         let stated =
-            [("host", host.as_str().into()), ("token", "t".into()), ("rateLimit", Value::Number(1e6))];
+            [("host", server.url.as_str().into()), ("token", "t".into()), ("rateLimit", Value::Number(1e6))];
         let stated = stated.map(|(name, value)| (name.to_owned(), value)).into();
         world.configure(wire::encode(&stated)).unwrap();
+        world.server.replace(Some(server));
         world
     }
 
@@ -339,33 +341,6 @@ impl World {
         let reply = self.call(request, async |provider, request| provider.diff(request).await)?;
         coherent(&reply);
         Ok(reply)
-    }
-}
-
-async fn answer_with_the_token(connection: TcpStream) {
-    let mut connection = BufReader::new(connection);
-    loop {
-        let mut path = String::new();
-        let mut line = String::new();
-        while line != "\r\n" {
-            line.clear();
-            if connection.read_line(&mut line).await.unwrap_or_default() == 0 {
-                return;
-            }
-            if path.is_empty() {
-                path.clone_from(&line);
-            }
-        }
-        let answer = if path.contains("/token/list") {
-            r#"{"token_infos":[{"token_id":"id","comment":"a","creation_time":1700000000000,"expiry_time":-1}]}"#
-        } else {
-            ""
-        };
-        let status = if answer.is_empty() { "404 Not Found" } else { "200 OK" };
-        let head = format!("HTTP/1.1 {status}\r\ncontent-length: {}\r\n\r\n", answer.len());
-        if connection.write_all([head, answer.to_owned()].concat().as_bytes()).await.is_err() {
-            return;
-        }
     }
 }
 
