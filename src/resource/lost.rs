@@ -1,5 +1,7 @@
 //! A create whose answer was lost: what may have come of it is named, so that no credential lives on unknown.
 
+use std::time::Duration;
+
 use super::Error;
 use super::rotation::date;
 use crate::client;
@@ -24,6 +26,9 @@ pub(super) struct Trace {
     pub(super) command: String,
 }
 
+/// How long the search for what a lost create has left may take.
+const SEARCH_TIME: Duration = Duration::from_secs(60);
+
 /// How far the clocks of this machine and of the workspace may differ, in milliseconds.
 const CLOCK_SKEW_MS: i64 = 10 * 60 * 1000;
 
@@ -43,8 +48,10 @@ where
     let Trace { with, place, undo, command } = trace;
     let status = format!("the answer was lost; listing the {noun}s to see whether one was created");
     ctx.report(Severity::Status, &status).await;
-    // The engine may have asked to give up by now; what may have been left behind must be named all the same.
-    let ctx = Context { cancel: Default::default(), ..ctx.clone() };
+    // The engine may have asked to give up by now, and the resource's own time may be up; what may have been left behind
+    // must be named all the same.
+    let deadline = ctx.clock.now().checked_add(SEARCH_TIME);
+    let ctx = Context { cancel: Default::default(), deadline, ..ctx.clone() };
     let found = match list(ctx).await {
         Err(second) => format!(
             "Whether the {noun} was created could not be found out either: {second}. Look {place} for one {with}, \

@@ -1,4 +1,5 @@
 mod checks;
+mod lost;
 mod refresh;
 mod rotation;
 mod storm;
