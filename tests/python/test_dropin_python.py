@@ -1,5 +1,9 @@
 """The official Python SDK, as PyPI has it, drives our plugin."""
 
+import json
+import urllib.error
+import urllib.parse
+
 import pytest
 import support_dropin as dropin
 from conftest import ROOT, is_secret, plugin_bin
@@ -73,6 +77,51 @@ def test_every_input(stack, local):
     it.unchanged()
     it.destroy()
     assert local.live() == []
+
+
+def exchanged(workspace, application_id, value):
+    """The access token that a service principal gets for a secret of it; None where it is refused."""
+    form = urllib.parse.urlencode({
+        "grant_type": "client_credentials", "scope": "all-apis", "client_id": application_id, "client_secret": value,
+    })
+    try:
+        with workspace._opener.open(workspace.host + "/oidc/v1/token", data=form.encode(), timeout=30) as response:
+            return json.load(response)["access_token"]
+    except urllib.error.HTTPError as error:
+        error.close()
+        return None
+
+
+def signed_in(workspace, token):
+    """The user name of whoever a token signs in as."""
+    return workspace.call("GET", "/api/2.0/preview/scim/v2/Me", token=token)[1].get("userName")
+
+
+def test_the_other_credentials(stack, local):
+    robot = local.variables["DATABRICKS_CLIENT_ID"]
+    (principal,) = [it["id"] for it in local.control("/state")["principals"] if it["user_name"] == robot]
+    it = stack("credentials.py", application_id=robot, service_principal_id=str(principal))
+    preview = it.preview()
+    assert preview.ops("obo") == preview.ops("secret") == ["create"]
+    assert local.tokens() == local.control("/state")["secrets"] == []
+    up = it.up()
+    out = up.outputs
+    assert up.secret == {"token_value", "secret_value"}
+    assert out["secret_status"] == "ACTIVE"
+    (token,), (made,) = local.tokens(), local.control("/state")["secrets"]
+    assert (token["id"], token["comment"]) == (out["token_id"], "for a service principal")
+    assert made["id"] == out["secret_id"]
+    assert signed_in(local, out["token_value"]) == robot
+    assert signed_in(local, exchanged(local, robot, out["secret_value"])) == robot
+    it.unchanged()
+    it.up(refresh=True, expect_no_changes=True)
+    exported = str(it.export())
+    for value in (out["token_value"], out["secret_value"]):
+        assert value not in exported
+        assert value not in preview.everything() + up.everything()
+    it.destroy()
+    assert not local.accepts(out["token_value"])
+    assert exchanged(local, robot, out["secret_value"]) is None
 
 
 def comments(workspace):

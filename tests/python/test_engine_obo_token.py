@@ -8,7 +8,11 @@ from conftest import (
     TOKEN_VALUE,
     UNKNOWN,
     fingerprint,
+    secret,
+    struct,
+    wait_for,
 )
+from pulumi.runtime.proto import provider_pb2
 
 HOUR = 3600
 OTHER = "5e3a1c0f-0000-4000-8000-0000000000ff"
@@ -333,3 +337,18 @@ def test_a_create_whose_answer_is_lost_names_what_it_may_have_left(pulumi, works
     assert pulumi.resource()["id"] == old["id"]
     assert workspace.accepts(old["value"])
     assert replaced(pulumi.up())
+
+
+def test_a_create_that_nobody_waits_for_is_undone(plugin, workspace, fake_engine, robot):
+    client = plugin(engine=fake_engine.address).connect()
+    client.handshake(engine_address=fake_engine.address)
+    client.configure(host=workspace.host, token=secret(workspace.token))
+    others, _ = workspace.mint()
+    workspace.fault("/on-behalf-of/tokens", {"delay_ms": 800, "work": True})
+    urn = f"urn:pulumi:test::test::{OBO_TOKEN_TYPE}::t"
+    request = provider_pb2.CreateRequest(urn=urn, properties=struct({"applicationId": robot}))
+    call = client.stub.Create.future(request, timeout=60)
+    wait_for(lambda: len(workspace.live()) == 2, what="the create")
+    call.cancel()
+    wait_for(lambda: workspace.live() == [others], what="the end of the new token")
+    assert operations(workspace) == ["POST", "DELETE"]

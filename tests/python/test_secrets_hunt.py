@@ -17,7 +17,7 @@ import urllib.parse
 
 import grpc
 import pytest
-from conftest import ENGINE_TRACE, ROOT, TOKEN_TYPE, FakeEngine, Plugin, secret
+from conftest import ANY_VALUE, ENGINE_TRACE, OBO_TOKEN_TYPE, ROOT, SECRET_TYPE, TOKEN_TYPE, FakeEngine, Plugin, secret
 from support_reliability import CREATE, DELETE, LIST, SideBySide, http_server
 
 INPUT = f"input-{secrets.token_hex(16)}"
@@ -288,6 +288,121 @@ def test_a_lost_create_does_not_show_a_secret_comment(provider, workspace, fake_
     assert "is not allowed" in refused.value.details()
     texts = {"lost": caught.value.details(), "refused": refused.value.details()}
     assert_hidden([INPUT], texts | {"messages": json.dumps(fake_engine.messages)})
+
+
+# --- The other credentials ---
+
+MANAGED = "/token-management/"
+SECRETS = "/credentials/secrets"
+
+# What a workspace answers that refuses a request and repeats what it knows.
+REFUSALS = {
+    "a Databricks error": lambda echo: {"status": 400, "message": echo},
+    "a code": lambda echo: {"status": 403, "error_code": echo},
+    "text": lambda echo: {"status": 400, "body": echo, "content_type": "text/plain"},
+    "HTML": lambda echo: {"status": 400, "html": True, "message": echo},
+    "headers": lambda echo: {"status": 400, "headers": {"x-request-id": echo, "x-databricks-org-id": echo}},
+}
+
+
+def talkative_provider(plugin, workspace, fake_engine):
+    """A process that logs as much as it can, and a client of it."""
+    env = {"DATABRICKS_DEBUG_HEADERS": "true", "DATABRICKS_DEBUG_TRUNCATE_BYTES": "100000"}
+    process = plugin("-v=9", engine=fake_engine.address, env=env)
+    client = process.connect()
+    client.handshake(engine_address=fake_engine.address)
+    client.configure(host=workspace.host, token=secret(workspace.token), retryTimeoutSeconds=3)
+    return process, client
+
+
+def hunt_echoes(workspace, path, calls, echo):
+    """Errors of calls, by the method of the request that is refused in every way."""
+    shown = {}
+    for method, call in calls.items():
+        for form, refusal in REFUSALS.items():
+            workspace.fault(path, refusal(echo), method=method)
+            with pytest.raises(grpc.RpcError) as caught:
+                call()
+            shown[f"{method} with {form}"] = caught.value.details() + str(caught.value.trailing_metadata())
+        # The hunt has something to find.
+        assert "***" in shown[f"{method} with a Databricks error"], shown
+    return shown
+
+
+def hunt_answers(workspace, path, create, answer):
+    """Errors of creates whose good answers are of no use: without an id, and cut off."""
+    shown = {}
+    for name, action in {
+        "without an id": {"status": 200, "body": answer},
+        "that is no JSON": {"status": 200, "body": json.dumps(answer)[:-1], "content_type": "application/json"},
+        "that is cut off": {"work": True, "truncate_after_bytes": 150},
+    }.items():
+        workspace.fault(path, action, method="POST")
+        with pytest.raises(grpc.RpcError) as caught:
+            create()
+        shown[f"an answer {name}"] = caught.value.details() + str(caught.value.trailing_metadata())
+    return shown
+
+
+def assert_nothing_shown(marks, texts, process, fake_engine):
+    process.stop()
+    assert "***" in process.stderr, "the log holds nothing that was hidden"
+    texts |= {"the log": process.stderr + process.stdout, "the messages": json.dumps(fake_engine.messages)}
+    assert_hidden(marks, texts)
+    for where, text in texts.items():
+        assert not ANY_VALUE.search(text), where
+
+
+def test_echoes_of_an_obo_token_and_its_secret_comment(plugin, workspace, fake_engine):
+    process, client = talkative_provider(plugin, workspace, fake_engine)
+    urn = f"urn:pulumi:test::test::{OBO_TOKEN_TYPE}::t"
+    comment, unlike_any_other = mark(), mark()
+    robot = workspace.variables["DATABRICKS_CLIENT_ID"]
+    inputs = {"applicationId": robot, "comment": secret(comment), "rotateBeforeSeconds": 60}
+    changed = inputs | {"comment": secret(f"{comment}2")}
+    workspace.fault(MANAGED, {"status": 429, "message": f"{comment} waits", "retry_after": "1"}, method="POST")
+    token_id, outputs = client.create(inputs, urn=urn)
+    assert any("waits" in text for _, _, text, _ in fake_engine.messages), "nobody was told what it waits for"
+    value = outputs["tokenValue"]["value"]
+    assert workspace.accepts(value)
+
+    create = {"POST": lambda: client.create(inputs, urn=urn)}
+    update = {"PATCH": lambda: client.update(token_id, changed, inputs, outputs, urn=urn)}
+    without_comment = {
+        "GET": lambda: client.read(token_id, inputs, outputs, urn=urn),
+        "DELETE": lambda: client.delete(token_id, inputs, outputs, urn=urn),
+    }
+    texts = hunt_echoes(workspace, MANAGED, create, f"{comment} and {value}")
+    texts |= hunt_echoes(workspace, MANAGED, update, f"{comment}2 and {value}")
+    texts |= hunt_echoes(workspace, MANAGED, without_comment, value)
+    answer = {"token_value": unlike_any_other, "token_info": {"comment": comment}}
+    texts |= hunt_answers(workspace, MANAGED, create["POST"], answer)
+    assert workspace.accepts(value)
+    assert_nothing_shown([comment, value, unlike_any_other], texts, process, fake_engine)
+
+
+def test_echoes_of_a_service_principal_secret(plugin, workspace, fake_engine):
+    process, client = talkative_provider(plugin, workspace, fake_engine)
+    urn = f"urn:pulumi:test::test::{SECRET_TYPE}::t"
+    unlike_any_other = mark()
+    principals = workspace.control("/state")["principals"]
+    robot = workspace.variables["DATABRICKS_CLIENT_ID"]
+    (principal,) = [str(it["id"]) for it in principals if it["user_name"] == robot]
+    inputs = {"servicePrincipalId": principal}
+    workspace.fault(SECRETS, {"status": 429, "message": "it waits", "retry_after": "1"}, method="POST")
+    secret_id, outputs = client.create(inputs, urn=urn)
+    assert any("waits" in text for _, _, text, _ in fake_engine.messages), "nobody was told what it waits for"
+    value = outputs["secret"]["value"]
+
+    calls = {
+        "POST": lambda: client.create(inputs, urn=urn),
+        "GET": lambda: client.read(secret_id, inputs, outputs, urn=urn),
+        "DELETE": lambda: client.delete(secret_id, inputs, outputs, urn=urn),
+    }
+    texts = hunt_echoes(workspace, SECRETS, calls, value)
+    answer = {"secret": unlike_any_other, "secret_hash": "0" * 64, "status": "ACTIVE"}
+    texts |= hunt_answers(workspace, SECRETS, calls["POST"], answer)
+    assert_nothing_shown([value, unlike_any_other], texts, process, fake_engine)
 
 
 # --- Other hosts ---
