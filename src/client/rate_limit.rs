@@ -17,11 +17,18 @@ const REQUESTS_PER_SECOND: u32 = 15;
 type Key = (String, Option<String>, NonZeroU32);
 
 /// The limits in use, of all clients of this process.
-static LIMITS: Mutex<BTreeMap<Key, Weak<DefaultDirectRateLimiter>>> = Mutex::new(BTreeMap::new());
+static LIMITS: Mutex<BTreeMap<Key, Weak<Limit>>> = Mutex::new(BTreeMap::new());
 
 /// The limit of a workspace.
 #[derive(Clone)]
-pub(super) struct RateLimit(Arc<DefaultDirectRateLimiter>);
+pub(super) struct RateLimit(Arc<Limit>);
+
+struct Limit {
+    limiter: DefaultDirectRateLimiter,
+    /// Whoever waits holds this, and the others queue behind: those who wake at the same time would else race, and one of
+    /// many could lose for minutes.
+    queue: tokio::sync::Mutex<()>,
+}
 
 impl RateLimit {
     /// The limit of a workspace for those who are configured for so many requests per second; 0 is as many as usual.
@@ -35,13 +42,15 @@ impl RateLimit {
             return RateLimit(limit);
         }
         limits.retain(|_, limit| limit.strong_count() > 0);
-        let limit = Arc::new(RateLimiter::direct(Quota::per_second(rate)));
+        let limiter = RateLimiter::direct(Quota::per_second(rate));
+        let limit = Arc::new(Limit { limiter, queue: tokio::sync::Mutex::default() });
         limits.insert(key, Arc::downgrade(&limit));
         RateLimit(limit)
     }
 
-    /// Waits until the next request may be sent.
+    /// Waits until the next request may be sent; first come, first served.
     pub(super) async fn wait(&self, ctx: &Context) {
+        let _first = self.0.queue.lock().await;
         while let Some(wait) = self.pause() {
             ctx.clock.sleep(wait).await;
         }
@@ -49,8 +58,8 @@ impl RateLimit {
 
     /// Takes a turn; gives how long to wait for one, where there is none now.
     fn pause(&self) -> Option<Duration> {
-        let not_until = self.0.check().err()?;
-        Some(not_until.wait_time_from(self.0.clock().now()))
+        let not_until = self.0.limiter.check().err()?;
+        Some(not_until.wait_time_from(self.0.limiter.clock().now()))
     }
 }
 
@@ -82,6 +91,29 @@ mod tests {
             assert!(!wait.is_zero() || count < rate + meanwhile, "{count} of {rate}");
             assert!(wait <= Duration::from_secs(1) / rate, "{wait:?}");
         }
+    }
+
+    #[tokio::test]
+    async fn who_comes_first_is_served_first() {
+        let limit = RateLimit::of("https://queue", None, 40);
+        while limit.pause().is_none() {}
+        let ctx = crate::client::testing::context(Arc::new(crate::context::SystemClock));
+        let served = Mutex::new(Vec::new());
+        let waits = (0..8).map(|number| {
+            let (limit, ctx, served) = (&limit, &ctx, &served);
+            async move {
+                limit.wait(ctx).await;
+                served.lock().unwrap().push(number);
+            }
+        });
+        // Last polled first, as timers may do: only the order of coming counts.
+        let mut waits: Vec<_> = waits.map(Box::pin).collect();
+        for wait in &mut waits {
+            assert!(futures_util::poll!(wait).is_pending());
+        }
+        waits.reverse();
+        futures_util::future::join_all(waits).await;
+        assert_eq!(served.into_inner().unwrap(), (0..8).collect::<Vec<_>>());
     }
 
     #[test]
