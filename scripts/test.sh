@@ -77,7 +77,7 @@ started=$SECONDS
 
 # The tests of a file stay in one process and in order: they may share a workspace and what was prepared for them.
 pytest() {
-    target/venv/bin/python -m pytest tests/python --numprocesses "${WORKERS:-3}" --dist loadfile --durations 10 -rs "$@"
+    target/venv/bin/python -m pytest --numprocesses "${WORKERS:-3}" --dist loadfile --durations 10 -rs "$@"
 }
 
 stage_lint() {
@@ -91,8 +91,8 @@ stage_build() { cargo build --workspace --locked; }
 stage_engine() { scripts/engine.sh --java --codegen; }
 stage_schema() { "$engine_bin/pulumi" schema check schema.json && scripts/sdk.sh --check; }
 stage_python() { scripts/python.sh; }
-stage_quick() { pytest -m quick; }
-stage_slow() { pytest -m "not quick" --ignore tests/python/test_languages.py; }
+stage_quick() { pytest tests/python -m quick; }
+stage_slow() { pytest tests/python -m "not quick" --ignore tests/python/test_languages.py; }
 # Each test is on its own here, and most of its time it waits for compilers. It prints what each language took.
 stage_languages() { pytest tests/python/test_languages.py --dist worksteal; }
 # YAML has a language host and TypeScript has none: the two ways of the demo. The programs of all languages are tested above.
