@@ -123,10 +123,8 @@ impl Credential for Token {
         (): &(),
         inputs: &TokenInputs,
     ) -> Result<New<TokenInfo>, Error> {
-        let new = NewToken {
-            application_id: None,
-            ..new_token(&inputs.comment, &inputs.lifetime_seconds, &inputs.scopes, &inputs.autoscope_enabled)
-        };
+        let new =
+            new_token(&inputs.comment, &inputs.lifetime_seconds, &inputs.scopes, &inputs.autoscope_enabled);
         let mut minted = tokens::create(&home.client, ctx, &new).await?;
         let id = minted.info.token_id.clone();
         let mut incomplete = Vec::new();
