@@ -217,15 +217,18 @@ impl Connection {
         base_url: BaseUrl,
     ) -> Response<Body> {
         let delay = Duration::from_millis(action.delay_ms);
-        if !action.work {
-            tokio::time::sleep(delay).await;
-        }
         let before = action.drop == Some(DropConnection::Before);
         let silent = action.hang && action.truncate_after_bytes.is_none();
-        let mut response = None;
-        if action.work || !(before || silent || action.answers()) {
-            response = Some(self.work(seq, parts, body, base_url).await);
-        }
+        let works = action.work || !(before || silent || action.answers());
+        let connection = self.clone();
+        let work = async move {
+            if !action.work {
+                tokio::time::sleep(delay).await;
+            }
+            if works { Some(connection.work(seq, parts, body, base_url).await) } else { None }
+        };
+        // The future of a request ends when its client leaves; a task of its own goes on.
+        let response = if action.detached { tokio::spawn(work).await.unwrap_or(None) } else { work.await };
         if action.work {
             tokio::time::sleep(delay).await;
         }
