@@ -10,11 +10,11 @@ use std::pin::Pin;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Poll};
-use std::time::Duration;
+use std::time::{Duration, UNIX_EPOCH};
 
 use axum::Router;
 use axum::body::{Body, Bytes};
-use axum::http::header::{CONTENT_LENGTH, HOST};
+use axum::http::header::{CONTENT_LENGTH, DATE, HOST};
 use axum::http::request::Parts;
 use axum::http::{HeaderName, HeaderValue, Request, Response, StatusCode};
 use axum::response::IntoResponse;
@@ -122,7 +122,13 @@ impl Connection {
         let close = self.close.clone();
         let service = service_fn(move |request| {
             let connection = self.clone();
-            async move { Ok::<_, Infallible>(connection.answer(request).await) }
+            async move {
+                let mut response = connection.answer(request).await;
+                // hyper would date it by the clock of the system.
+                let date = http_date(connection.app.state().now_ms());
+                response.headers_mut().entry(DATE).or_insert(date);
+                Ok::<_, Infallible>(response)
+            }
         });
         let builder = auto::Builder::new(TokioExecutor::new());
         let serving = builder.serve_connection(TokioIo::new(socket), service);
@@ -275,6 +281,14 @@ async fn cut(response: Response<Body>, length: usize, hang: bool) -> Response<Bo
         }
     });
     Response::from_parts(parts, Body::new(channel))
+}
+
+/// A time as the Date header has it, which knows the years 1970 to 9999 only.
+fn http_date(now_ms: i64) -> HeaderValue {
+    const END_OF_9999_MS: i64 = 253_402_300_799_000;
+    let since_epoch = Duration::from_millis(now_ms.clamp(0, END_OF_9999_MS).unsigned_abs());
+    let text = httpdate::fmt_http_date(UNIX_EPOCH + since_epoch);
+    HeaderValue::try_from(text).unwrap_or_else(|_| HeaderValue::from_static(""))
 }
 
 /// A request id in the shape of the real ones.

@@ -1,5 +1,6 @@
 //! Behaviour of the local workspace, seen through HTTP.
 
+mod clock;
 mod faults;
 mod identities;
 mod log;
