@@ -124,6 +124,7 @@ async fn get_state(State(app): State<Arc<App>>) -> Response {
     ok(&json!({
         "access_tokens": access_tokens,
         "access_token_seconds": state.settings.access_token_seconds,
+        "list_lag_ms": state.settings.list_lag_ms,
         "tokens_enabled": state.settings.tokens_enabled,
         "can_use": state.settings.can_use_tokens,
         "on_behalf_of_enabled": state.settings.on_behalf_of_enabled,
@@ -244,6 +245,7 @@ struct Settings {
     /// 0: no limit.
     max_token_lifetime_days: Option<u32>,
     access_token_seconds: Option<u32>,
+    list_lag_ms: Option<u32>,
 }
 
 async fn set_settings(State(app): State<Arc<App>>, Payload(new): Payload<Settings>) -> Response {
@@ -253,6 +255,9 @@ async fn set_settings(State(app): State<Arc<App>>, Payload(new): Payload<Setting
     }
     if let Some(seconds) = new.access_token_seconds {
         settings.access_token_seconds = seconds.into();
+    }
+    if let Some(lag_ms) = new.list_lag_ms {
+        settings.list_lag_ms = lag_ms.into();
     }
     ok(&json!({}))
 }

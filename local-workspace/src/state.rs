@@ -254,6 +254,11 @@ impl WorkspaceState {
         self.all_tokens().filter(move |token| token.is_live(now_ms))
     }
 
+    /// Tokens that lists show: those that work now, but for the newest ones where lists lag behind.
+    pub(crate) fn listed_tokens(&self, now_ms: i64, lag_ms: i64) -> impl Iterator<Item = &Token> {
+        self.live_tokens(now_ms).filter(move |token| is_listed(token.creation_ms, now_ms, lag_ms))
+    }
+
     /// May this principal use tokens, by the workspace's access control list?
     fn may_use_tokens(&self, principal: &Principal) -> bool {
         let own_field = match principal.kind {
@@ -276,6 +281,8 @@ pub(crate) struct Settings {
     pub(crate) quota_status: StatusCode,
     /// `None`: tokens created without a lifetime never expire.
     pub(crate) max_token_lifetime_days: Option<u32>,
+    /// How long a new token or secret is missing in lists, although it works.
+    pub(crate) list_lag_ms: i64,
     /// Life of an OAuth access token.
     pub(crate) access_token_seconds: i64,
     /// The workspace setting `enableTokensConfig`.
@@ -347,6 +354,7 @@ impl State {
                 quota: options.quota,
                 quota_status: StatusCode::BAD_REQUEST,
                 max_token_lifetime_days: options.max_token_lifetime_days,
+                list_lag_ms: 0,
                 access_token_seconds: 3600,
                 tokens_enabled: true,
                 can_use_tokens: true,
@@ -705,6 +713,11 @@ fn check_scope(held: &[impl AsRef<str>], needed: Option<&str>) -> Result<(), Api
         ));
     }
     Ok(())
+}
+
+/// Whether lists show what was made at that time already.
+pub(crate) fn is_listed(made_ms: i64, now_ms: i64, lag_ms: i64) -> bool {
+    made_ms.saturating_add(lag_ms) <= now_ms
 }
 
 fn no_workspace(id: &str) -> ApiError {

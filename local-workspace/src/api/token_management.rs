@@ -76,7 +76,7 @@ async fn list(
     };
     let token_infos = state
         .workspace(&caller.workspace_id)?
-        .live_tokens(state.now_ms())
+        .listed_tokens(state.now_ms(), state.settings.list_lag_ms)
         .filter(creator_fits)
         .map(|token| info(&state, &caller.workspace_id, token))
         .collect();

@@ -61,7 +61,7 @@ async fn list(State(app): State<Arc<App>>, caller: Caller) -> Result<Response, A
     let now_ms = state.now_ms();
     let token_infos = state
         .workspace(&caller.workspace_id)?
-        .live_tokens(now_ms)
+        .listed_tokens(now_ms, state.settings.list_lag_ms)
         .filter(|token| token.owner == caller.principal.id)
         .map(|token| token.public_info(now_ms))
         .collect();

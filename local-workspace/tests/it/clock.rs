@@ -3,7 +3,7 @@
 use reqwest::Method;
 use serde_json::json;
 
-use crate::{CREATE, DAY_MS, Local};
+use crate::{CREATE, DAY_MS, Local, ME, ids, text};
 
 /// Seconds since the epoch in the Date header of an answer to the admin.
 async fn date_of(local: &Local, method: Method, path: &str) -> i64 {
@@ -50,4 +50,31 @@ async fn a_fault_may_date_its_answer_otherwise() {
     let fault = json!({"action": {"status": 500, "headers": {"date": "Thu, 01 Jan 1970 00:00:09 GMT"}}});
     local.control("/faults", fault).await;
     assert_eq!(date_of(&local, Method::GET, "/nowhere").await, 9);
+}
+
+#[tokio::test]
+async fn lists_may_lag_behind() {
+    let local = Local::start().await;
+    let robot = local.control("/service-principals", json!({"application_id": "robot"})).await;
+    let secrets = format!("/api/2.0/accounts/servicePrincipals/{}/credentials/secrets", robot["id"]);
+    let listed = async || {
+        let managed = ids(&local.get("/api/2.0/token-management/tokens").await.1);
+        assert_eq!(local.listed().await, managed);
+        let secrets = local.get(&secrets).await.1["secrets"].as_array().map_or(0, Vec::len);
+        (managed, secrets)
+    };
+    local.control("/settings", json!({"list_lag_ms": 60_000})).await;
+    local.control("/quota", json!({"quota": 1})).await;
+    let (value, id) = local.mint(json!({})).await;
+    assert_eq!(local.post(&secrets, json!({})).await.0, 200);
+    assert_eq!(listed().await, (vec![], 0));
+    // It works, is found by its id, and counts.
+    assert_eq!(local.get_as(&value, ME).await.0, 200);
+    let found = local.get(&format!("/api/2.0/token-management/tokens/{id}")).await.1;
+    assert_eq!(text(&found["token_info"]["token_id"]), id);
+    assert_eq!(local.post(CREATE, json!({})).await.0, 400);
+
+    local.advance_clock(60_000).await;
+    assert_eq!(listed().await, (vec![id], 1));
+    assert_eq!(local.state().await["list_lag_ms"], 60_000);
 }
