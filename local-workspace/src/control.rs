@@ -125,6 +125,7 @@ async fn get_state(State(app): State<Arc<App>>) -> Response {
         "access_tokens": access_tokens,
         "access_token_seconds": state.settings.access_token_seconds,
         "list_lag_ms": state.settings.list_lag_ms,
+        "patch": state.settings.patch,
         "tokens_enabled": state.settings.tokens_enabled,
         "can_use": state.settings.can_use_tokens,
         "on_behalf_of_enabled": state.settings.on_behalf_of_enabled,
@@ -246,6 +247,7 @@ struct Settings {
     max_token_lifetime_days: Option<u32>,
     access_token_seconds: Option<u32>,
     list_lag_ms: Option<u32>,
+    patch: Option<bool>,
 }
 
 async fn set_settings(State(app): State<Arc<App>>, Payload(new): Payload<Settings>) -> Response {
@@ -259,6 +261,7 @@ async fn set_settings(State(app): State<Arc<App>>, Payload(new): Payload<Setting
     if let Some(lag_ms) = new.list_lag_ms {
         settings.list_lag_ms = lag_ms.into();
     }
+    settings.patch = new.patch.unwrap_or(settings.patch);
     ok(&json!({}))
 }
 

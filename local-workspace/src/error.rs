@@ -38,7 +38,9 @@ impl ApiError {
         Self::new(StatusCode::FORBIDDEN, "PERMISSION_DENIED", message)
     }
 
+    /// The message names the path as it is below `/api/2.0`.
     pub(crate) fn no_such_endpoint(method: &str, path: &str) -> Self {
+        let path = path.strip_prefix("/api/2.0").unwrap_or(path);
         Self::new(StatusCode::NOT_FOUND, "ENDPOINT_NOT_FOUND", format!("No API found for '{method} {path}'"))
     }
 

@@ -290,6 +290,8 @@ pub(crate) struct Settings {
     /// False takes CAN_USE on tokens from everybody, admins included.
     pub(crate) can_use_tokens: bool,
     pub(crate) on_behalf_of_enabled: bool,
+    /// False: a workspace from before tokens could be changed.
+    pub(crate) patch: bool,
     pub(crate) secret_limit: SecretLimit,
 }
 
@@ -359,6 +361,7 @@ impl State {
                 tokens_enabled: true,
                 can_use_tokens: true,
                 on_behalf_of_enabled: true,
+                patch: true,
                 secret_limit: SecretLimit::default(),
             },
             principals: vec![user],
@@ -587,6 +590,11 @@ impl State {
         } else {
             Err(ApiError::permission_denied("User does not have permission to use tokens."))
         }
+    }
+
+    /// Refuses changes of tokens where the workspace has no API for them.
+    pub(crate) fn check_patch(&self, path: &str) -> Result<(), ApiError> {
+        if self.settings.patch { Ok(()) } else { Err(ApiError::no_such_endpoint("PATCH", path)) }
     }
 
     /// Makes a token of `owner` and gives back its value and a copy of it.
