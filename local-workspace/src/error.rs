@@ -1,5 +1,7 @@
 //! Error bodies as the Databricks REST API writes them.
 
+use std::fmt;
+
 use axum::body::Body;
 use axum::http::header::{CONTENT_TYPE, HeaderName, WWW_AUTHENTICATE};
 use axum::http::{HeaderValue, StatusCode};
@@ -65,6 +67,12 @@ impl ApiError {
             message: "Credential was not sent or was of an unsupported type for this API.".to_owned(),
             headers: vec![(WWW_AUTHENTICATE, HeaderValue::from_static("Bearer realm=\"DatabricksRealm\""))],
         }
+    }
+}
+
+impl fmt::Display for ApiError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.message)
     }
 }
 

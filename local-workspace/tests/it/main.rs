@@ -5,8 +5,11 @@ mod faults;
 mod identities;
 mod log;
 mod oauth;
+mod page;
 mod program;
+mod scim;
 mod secrets;
+mod snapshot;
 mod tokens;
 mod workspaces;
 
