@@ -75,6 +75,19 @@ async fn get_state(State(app): State<Arc<App>>) -> Response {
             })
         })
         .collect();
+    let initial_tokens: Vec<Value> = state
+        .workspaces
+        .values()
+        .flat_map(|workspace| workspace.initial_tokens().map(move |token| (workspace, token)))
+        .map(|(workspace, token)| {
+            json!({
+                "id": token.id,
+                "workspace_id": workspace.id,
+                "owner": name(token.owner),
+                "revoked": token.revoked_at_ms.is_some(),
+            })
+        })
+        .collect();
     let principals: Vec<Value> = state
         .principals
         .iter()
@@ -135,6 +148,7 @@ async fn get_state(State(app): State<Arc<App>>) -> Response {
         "account_id": state.account_id,
         "principals": principals,
         "tokens": tokens,
+        "initial_tokens": initial_tokens,
         "secrets": secrets,
         "secret_limit": state.settings.secret_limit.limit,
     }))

@@ -260,6 +260,11 @@ impl WorkspaceState {
         self.tokens.iter().filter(|token| !token.initial)
     }
 
+    /// The tokens that the workspace and its users were started with.
+    pub(crate) fn initial_tokens(&self) -> impl Iterator<Item = &Token> {
+        self.tokens.iter().filter(|token| token.initial)
+    }
+
     /// Tokens that work now, oldest first.
     pub(crate) fn live_tokens(&self, now_ms: i64) -> impl Iterator<Item = &Token> {
         self.all_tokens().filter(move |token| token.is_live(now_ms))
