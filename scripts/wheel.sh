@@ -21,7 +21,10 @@ tool=$(sed -n 's/^requires = \["\(maturin==[0-9.]*\)"\]$/\1/p' "$project/pyproje
 venv=$root/target/wheel-tool
 lock wheel
 if ! fresh "$venv/stamp" "$project/pyproject.toml" || ! "$venv/bin/python" -c '' 2>/dev/null; then
-    install_tool() { rm -rf "$venv" && python3 -m venv "$venv" && "$venv/bin/python" -m pip --disable-pip-version-check --no-input --quiet install "$tool"; }
+    install_tool() {
+        rm -rf "$venv" && python3 -m venv "$venv" &&
+            "$venv/bin/python" -m pip --disable-pip-version-check --no-input --quiet install "$tool"
+    }
     slowly "installing $tool" "a few seconds" install_tool
     stamp "$venv/stamp" "$project/pyproject.toml"
 fi

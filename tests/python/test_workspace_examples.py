@@ -1,4 +1,7 @@
-"""The examples of the local workspace in other languages. That of Go is also the check by the SDK for Go as it is published."""
+"""The examples of the local workspace in other languages.
+
+That of Go is also the check by the SDK of Databricks for Go as it is published.
+"""
 
 import os
 import shutil

@@ -47,9 +47,10 @@ class Browser:
             "--disable-background-networking", "--disable-component-update", f"--user-data-dir={profile}", *arguments,
         ]  # fmt: skip
         options = {"binary": CHROMIUM, "args": flags}
-        wanted = {"capabilities": {"alwaysMatch": {"goog:chromeOptions": options, "goog:loggingPrefs": {"browser": "ALL"}}}}
+        wanted = {"goog:chromeOptions": options, "goog:loggingPrefs": {"browser": "ALL"}}
         self.session = ""
-        self.session = "/session/" + self.call("POST", "/session", wanted)["sessionId"]
+        started = self.call("POST", "/session", {"capabilities": {"alwaysMatch": wanted}})
+        self.session = "/session/" + started["sessionId"]
 
     def call(self, method, path, body=None):
         data = json.dumps(body or {}).encode() if method == "POST" else None
@@ -92,7 +93,9 @@ class Browser:
         seen = []
         for _ in range(60):
             self.press("tab")
-            at = self.run("const it = document.activeElement; return it.getAttribute('aria-label') || it.innerText || it.id")
+            at = self.run(
+                "const it = document.activeElement; return it.getAttribute('aria-label') || it.innerText || it.id"
+            )
             if at == name:
                 return
             seen.append(at)
@@ -168,14 +171,16 @@ def test_the_keyboard_is_enough(page, local):
 def test_controls_have_names(page):
     nameless = page.run(
         "return [...document.querySelectorAll('button, input, select, textarea')]"
-        ".filter((it) => !(it.innerText || it.labels?.length || it.getAttribute('aria-label'))).map((it) => it.outerHTML)"
+        ".filter((it) => !(it.innerText || it.labels?.length || it.getAttribute('aria-label')))"
+        ".map((it) => it.outerHTML)"
     )
     assert nameless == []
 
 
 FETCH = """
     const [url, options, done] = arguments;
-    fetch(url, options).then((answer) => answer.text().then((text) => done([answer.status, text])), (error) => done(String(error)));
+    const read = (answer) => answer.text().then((text) => done([answer.status, text]));
+    fetch(url, options).then(read, (error) => done(String(error)));
 """
 
 

@@ -120,8 +120,15 @@ def test_what_a_container_runs(tmp_path):
 
 # What the samples leave to their readers.
 JOBS = {
-    README: "def run_my_job(client):\n    if not list(client.tokens.list()):\n        client.tokens.create(lifetime_seconds=60 * 86_400)\n",
-    WHEEL_README: "def run_my_job(value):\n    assert value.startswith('dapi')\n",
+    README: """
+def run_my_job(client):
+    if not list(client.tokens.list()):
+        client.tokens.create(lifetime_seconds=60 * 86_400)
+""",
+    WHEEL_README: """
+def run_my_job(value):
+    assert value.startswith("dapi")
+""",
 }
 
 
@@ -140,6 +147,7 @@ def test_samples_of_pytest(page, tmp_path):
         "PYTHONPATH": str(ROOT / "local-workspace/python/src"),
         "DATABRICKS_LOCAL_WORKSPACE": str(local_workspace_bin()),
     }
-    command = [sys.executable, "-m", "pytest", "-q", "-p", "databricks_local_workspace.pytest_plugin", "-p", "no:cacheprovider"]
+    plugins = ["-p", "databricks_local_workspace.pytest_plugin", "-p", "no:cacheprovider"]
+    command = [sys.executable, "-m", "pytest", "-q", *plugins]
     done = subprocess.run(command, cwd=tmp_path, env=environment, text=True, capture_output=True)
     assert done.returncode == 0 and "1 passed" in done.stdout, done.stdout + done.stderr

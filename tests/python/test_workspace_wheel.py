@@ -118,7 +118,8 @@ def venv(tmp_path_factory):
 
 def run_tests(venv, project, *arguments):
     command = [venv / "bin/python", "-m", "pytest", "-q", *arguments]
-    done = subprocess.run(command, cwd=project, text=True, capture_output=True, timeout=120, env={"PATH": "/usr/bin:/bin"})
+    environment = {"PATH": "/usr/bin:/bin"}
+    done = subprocess.run(command, cwd=project, env=environment, text=True, capture_output=True, timeout=120)
     assert done.returncode == 0, done.stdout + done.stderr
     return done.stdout
 

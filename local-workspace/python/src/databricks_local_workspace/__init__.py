@@ -54,7 +54,7 @@ class User:
 
 
 def program() -> pathlib.Path:
-    """The path of the program: what DATABRICKS_LOCAL_WORKSPACE names, or what this package installed, or what is on PATH."""
+    """The path of the program: named by DATABRICKS_LOCAL_WORKSPACE, or installed with this package, or on PATH."""
     if named := os.environ.get("DATABRICKS_LOCAL_WORKSPACE"):
         return pathlib.Path(named)
     schemes = {sysconfig.get_default_scheme(), sysconfig.get_preferred_scheme("user")}
@@ -200,7 +200,7 @@ class Workspace:
         self.control("faults", method="DELETE")
 
     def tokens(self, *, live: bool | None = None) -> list[dict[str, Any]]:
-        """Every token that was ever made here, oldest first, without values; only those that work (or don't) if asked."""
+        """Every token that was ever made here, oldest first, without values; `live` leaves some of them out."""
         tokens = self.control("state")["tokens"]
         return [token for token in tokens if live is None or token["live"] == live]
 

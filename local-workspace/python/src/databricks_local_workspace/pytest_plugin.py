@@ -1,4 +1,7 @@
-"""Fixtures with a local Databricks workspace. Each process of pytest has workspaces of its own, so tests may run in parallel."""
+"""Fixtures with a local Databricks workspace.
+
+Each process of pytest has workspaces of its own, so tests may run in parallel.
+"""
 
 from __future__ import annotations
 
