@@ -2,6 +2,7 @@
 //!
 //! How a request is signed, and who answers at the host, is the part of [`databricks_auth`].
 
+mod current_user;
 mod debug_log;
 mod error;
 #[cfg(test)]
@@ -16,6 +17,7 @@ mod testing;
 #[cfg(test)]
 mod tests;
 mod user_agent;
+mod workspace_clock;
 mod workspaces;
 
 use std::any::{Any, TypeId};
@@ -28,9 +30,11 @@ pub use databricks_auth::AuthError;
 use databricks_auth::metadata::HostType;
 use databricks_auth::redact::Redactor;
 use databricks_auth::single_flight::SingleFlight;
+use databricks_auth::transport::longest_silence;
 use databricks_auth::{SignIn, UnifiedAuth};
 use tokio::sync::OnceCell;
 
+pub use current_user::User;
 pub use error::{ApiError, Error};
 pub(crate) use request::{Reply, Request};
 pub use retry::Repeat;
@@ -39,8 +43,10 @@ pub use workspaces::Level;
 use crate::config::Config;
 use crate::context::Clock;
 use crate::env::Env;
+use current_user::Introduction;
 use rate_limit::RateLimit;
 use shared_read::SharedReads;
+use workspace_clock::WorkspaceClock;
 
 /// A client of one workspace. Cheap to clone; nothing is sent, and no certificate is read, before the first request.
 #[derive(Clone)]
@@ -53,8 +59,9 @@ struct Inner {
     auth: UnifiedAuth,
     endpoint: Mutex<Option<Found>>,
     finding: SingleFlight<Error>,
-    /// What a host that does not describe itself answers to the question which workspace it is.
-    asked_workspace: OnceCell<Option<String>>,
+    /// What the workspace answers to the question who signs in.
+    introduction: OnceCell<Introduction>,
+    workspace_clock: WorkspaceClock,
     redactor: Redactor,
     workspaces: Mutex<HashMap<String, Client>>,
     shared_reads: SharedReads,
@@ -101,7 +108,8 @@ impl Client {
             auth,
             endpoint: Mutex::default(),
             finding: SingleFlight::default(),
-            asked_workspace: OnceCell::new(),
+            introduction: OnceCell::new(),
+            workspace_clock: WorkspaceClock::default(),
             workspaces: Mutex::default(),
             shared_reads: SharedReads::default(),
             memory: Mutex::default(),
@@ -111,6 +119,11 @@ impl Client {
     /// The configuration of this client.
     pub fn config(&self) -> &Config {
         self.0.auth.config()
+    }
+
+    /// How long Databricks may be silent before a request counts as lost.
+    pub fn longest_silence(&self) -> Duration {
+        longest_silence(self.config())
     }
 
     /// What this process keeps in mind about the workspace, by type.
@@ -153,6 +166,9 @@ impl Client {
     }
 
     fn endpoint_of(&self, found: databricks_auth::Endpoint) -> Result<Arc<Endpoint>, Error> {
+        if let Some(date) = found.metadata.date {
+            self.0.workspace_clock.set(date, self.0.auth.clock().now());
+        }
         let config = self.config();
         workspaces::check_workspace(config, &found.metadata)?;
         let id = found.metadata.workspace_id.as_deref();
