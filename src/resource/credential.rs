@@ -108,12 +108,7 @@ pub(super) trait Credential: Send + Sync + 'static {
     ) -> Result<Presence<Self::Live>, Error>;
 
     /// What it means that Databricks said of this id, to whoever signs in, that it does not exist.
-    async fn denied(
-        _: &Home,
-        _: &Context,
-        _: &Self::Owner,
-        _: &str,
-    ) -> Result<Presence<Self::Live>, Error> {
+    async fn denied(_: &Home, _: &Context, _: &Self::Owner, _: &str) -> Result<Presence<Self::Live>, Error> {
         Ok(Presence::Gone(Gone::proved("Databricks says that it does not exist")))
     }
 
