@@ -9,6 +9,7 @@ import subprocess
 import grpc
 import pytest
 from conftest import (
+    CREATED_BY,
     ROOT,
     TOKEN_TYPE,
     TOKEN_VALUE,
@@ -376,7 +377,9 @@ def test_a_preview_of_create_says_what_is_unknown_and_does_nothing(provider, wor
     assert token_id == ""
     assert outputs["comment"] == "c"
     assert is_secret(outputs["tokenValue"])
-    assert workspace.requests("/api/") == []
+    # Whether anybody can sign in is asked; nothing else.
+    (asked,) = workspace.requests("/api/")
+    assert (asked["method"], asked["path"]) == ("GET", "/api/2.0/preview/scim/v2/Me")
 
 
 def test_a_preview_of_update_says_what_update_gives(provider, workspace):
@@ -387,7 +390,8 @@ def test_a_preview_of_update_says_what_update_gives(provider, workspace):
     after = {"scopes": ["sql", "clusters"], "expiryTime": 5} | rotation
     preview = provider.update(token_id, after, before, outputs, preview=True)
     assert workspace.operations() == ["create"]
-    assert preview == provider.update(token_id, after, before, outputs)
+    updated = provider.update(token_id, after, before, outputs)
+    assert preview == {name: value for name, value in updated.items() if name not in CREATED_BY}
     assert is_secret(preview["tokenValue"]) and preview["expiryTime"] == outputs["expiryTime"]
     assert provider.update(token_id, {"comment": UNKNOWN}, before, outputs, preview=True)["comment"] == UNKNOWN
 
