@@ -40,6 +40,9 @@ enum Task {
 
 fn main() -> ExitCode {
     forbid_core_dumps();
+    if std::env::args_os().nth(1).is_some_and(|first| first == server::OFFICIAL) {
+        return server::run_official(std::env::args_os().skip(2));
+    }
     let (engine, verbosity) = match parse(std::env::args_os().skip(1)) {
         Task::Serve { engine, verbosity } => (engine, verbosity),
         Task::Print(text) => {

@@ -25,7 +25,7 @@ use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 
 pub use databricks_auth::AuthError;
 use databricks_auth::metadata::HostType;
-use databricks_auth::redact::Redactor;
+pub(crate) use databricks_auth::redact::Redactor;
 use databricks_auth::single_flight::SingleFlight;
 use databricks_auth::{SignIn, UnifiedAuth};
 use tokio::sync::OnceCell;
@@ -93,6 +93,11 @@ impl Client {
     /// The configuration of this client.
     pub fn config(&self) -> &Config {
         self.0.auth.config()
+    }
+
+    /// Hides the credentials of this client.
+    pub(crate) fn redactor(&self) -> &Redactor {
+        &self.0.redactor
     }
 
     /// What this process keeps in mind about the workspace, by type.

@@ -116,7 +116,7 @@ const OFFICIAL: &str = "set to the official plugin's, installed with `pulumi plu
                         A plugin on PATH answers for every version, so keep this one off PATH then";
 
 /// The type token in `urn:pulumi:stack::project::parent$type::name`.
-fn type_of(urn: &str) -> &str {
+pub(super) fn type_of(urn: &str) -> &str {
     let types = urn.split("::").nth(2).unwrap_or_default();
     types.rsplit('$').next().unwrap_or_default()
 }
