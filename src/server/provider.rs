@@ -113,7 +113,8 @@ fn find(token: &str, urn: &str) -> Result<&'static dyn Resource, Status> {
 
 /// How to have what only the official plugin has; follows the name of the option `version`.
 const OFFICIAL: &str = "set to the official plugin's, installed with `pulumi plugin install resource databricks <version>`. \
-                        A plugin on PATH answers for every version, so keep this one off PATH then";
+                        A plugin on PATH answers for every version, so keep this one off PATH then. Or let this plugin \
+                        pass it on: unset PULUMI_DATABRICKS_OFFICIAL_PLUGIN, which is off";
 
 /// The type token in `urn:pulumi:stack::project::parent$type::name`.
 pub(super) fn type_of(urn: &str) -> &str {

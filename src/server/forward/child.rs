@@ -74,15 +74,18 @@ struct Fate {
 }
 
 impl Fate {
-    /// How the process ended, and its last words.
-    fn tell(&self) -> String {
-        let exit = self.exit.get().map_or("it was stopped", String::as_str);
+    fn exit(&self) -> &str {
+        self.exit.get().map_or("the connection broke", String::as_str)
+    }
+
+    /// The last lines that it printed.
+    fn words(&self) -> String {
         let words = self.words.lock().unwrap_or_else(PoisonError::into_inner);
         if words.is_empty() {
-            return format!("{exit}, without a word");
+            return String::new();
         }
         let words: Vec<_> = words.iter().map(|line| format!("\n  {line}")).collect();
-        format!("{exit}; its last words:{}", words.concat())
+        format!(" Its last words:{}", words.concat())
     }
 }
 
@@ -127,7 +130,8 @@ impl Child {
         let greet = async {
             let port = read_port(&mut stdout, mask).await?;
             let channel = connect(port).await;
-            let handshake = greet(&channel, &plugin, settings).await.map_err(|status| status.message().to_owned());
+            let handshake =
+                greet(&channel, &plugin, settings).await.map_err(|status| status.message().to_owned());
             Ok::<_, Option<String>>((channel, handshake.map_err(|text| Some(mask.hide(&text)))?))
         };
         let (channel, handshake) = tokio::select! {
@@ -137,11 +141,11 @@ impl Child {
                 // Its output ended, and so does it.
                 Err(None) => {
                     let _ = tokio::time::timeout(LAST_WORDS, fate.gone.cancelled()).await;
-                    return Err(failed(format!("it ended before it said its port: {}", fate.tell())));
+                    return Err(failed(format!("it ended before it answered ({}).{}", fate.exit(), fate.words())));
                 }
             },
             () = fate.gone.cancelled() => {
-                return Err(failed(format!("it ended before it answered: {}", fate.tell())));
+                return Err(failed(format!("it ended before it answered ({}).{}", fate.exit(), fate.words())));
             }
             () = household.clock.sleep(START) => {
                 return Err(failed(format!("it did not answer within {} s, and was ended", START.as_secs())));
@@ -172,19 +176,19 @@ impl Child {
             let answer = match self.call("Configure", MetadataMap::new(), configure.clone()).await {
                 Ok(answer) => answer,
                 Err(status) if self.is_lost(&status) => {
-                    return Err(Status::unavailable(format!(
-                        "{} ended while it was configured: {}",
-                        self.plugin,
-                        self.fate().await
-                    )));
+                    return Err(self.lost("while it was configured", "").await);
                 }
                 Err(status) => {
                     let why = mask.hide(status.message());
-                    return Err(Status::new(status.code(), format!("cannot configure {}: {why}", self.plugin)));
+                    return Err(Status::new(
+                        status.code(),
+                        format!("cannot configure {}: {why}", self.plugin),
+                    ));
                 }
             };
-            let answer = pb::ConfigureResponse::decode(answer)
-                .map_err(|error| Status::internal(format!("{} answered Configure with {error}", self.plugin)))?;
+            let answer = pb::ConfigureResponse::decode(answer).map_err(|error| {
+                Status::internal(format!("{} answered Configure with {error}", self.plugin))
+            })?;
             let configured = Accepts {
                 secrets: answer.accept_secrets,
                 resources: answer.accept_resources,
@@ -227,12 +231,11 @@ impl Child {
         self.is_gone() || std::error::Error::source(status).is_some()
     }
 
-    /// What became of it, once a call was lost.
-    pub(super) async fn fate(&self) -> String {
-        match tokio::time::timeout(LAST_WORDS, self.fate.gone.cancelled()).await {
-            Ok(()) => self.fate.tell(),
-            Err(_) => "the connection broke".into(),
-        }
+    /// The error of a call that was under way when the plugin ended. `so` is what follows from that.
+    pub(super) async fn lost(&self, when: &str, so: &str) -> Status {
+        let _ = tokio::time::timeout(LAST_WORDS, self.fate.gone.cancelled()).await;
+        let (exit, words) = (self.fate.exit(), self.fate.words());
+        Status::unavailable(format!("{} ended {when} ({exit}).{so}{words}", self.plugin))
     }
 }
 
@@ -246,17 +249,16 @@ async fn watch(
     fate: Arc<Fate>,
 ) {
     let mut stdin = process.stdin.take();
-    let mut told = false;
+    let mut cancelled = None;
+    let mut cancel = move || Some(tokio::spawn(cancel(channel.try_recv().ok()?)));
     let status = loop {
         tokio::select! {
             status = process.wait() => break status,
-            () = stop.cancelled(), if !told => {
-                told = true;
-                if let Ok(channel) = channel.try_recv() {
-                    tokio::spawn(cancel(channel));
-                }
-            }
+            () = stop.cancelled(), if cancelled.is_none() => cancelled = Some(cancel()),
             () = end.cancelled() => {
+                if let Some(cancelled) = cancelled.unwrap_or_else(cancel) {
+                    let _ = tokio::time::timeout(LAST_WORDS, cancelled).await;
+                }
                 ask_to_end(&process, &mut stdin);
                 break match tokio::time::timeout(END, process.wait()).await {
                     Ok(status) => status,

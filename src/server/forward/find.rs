@@ -12,7 +12,8 @@ pub(super) const VARIABLE: &str = "PULUMI_DATABRICKS_OFFICIAL_PLUGIN";
 const KNOWN_VERSION: &str = "1.118.0";
 
 /// The file of a plugin for this package, whoever made it.
-const FILE: &str = if cfg!(windows) { "pulumi-resource-databricks.exe" } else { "pulumi-resource-databricks" };
+const FILE: &str =
+    if cfg!(windows) { "pulumi-resource-databricks.exe" } else { "pulumi-resource-databricks" };
 
 /// What there is of the official plugin.
 #[derive(Debug, PartialEq, Eq)]
@@ -53,7 +54,9 @@ impl Missing {
     /// Says so to whom needs it: `what` is a type or a function.
     pub(super) fn message(&self, what: &str) -> String {
         let ours = env!("CARGO_PKG_VERSION");
-        let needs = format!("{what} needs the official databricks plugin (1.x), to which this one ({ours}) passes it on");
+        let needs = format!(
+            "{what} needs the official databricks plugin (1.x), to which this one ({ours}) passes it on"
+        );
         match self {
             Missing::NoFile(path) => {
                 format!("{needs}, and there is none at {}, which {VARIABLE} names", path.display())
@@ -83,7 +86,8 @@ pub(super) fn official(env: &Env, asked: Option<&str>) -> Official {
     }
     let asked = asked.filter(|version| version.starts_with("1."));
     let mut installed = installed(env);
-    let exact = installed.iter().position(|(_, plugin)| asked.is_some() && plugin.version.as_deref() == asked);
+    let exact =
+        installed.iter().position(|(_, plugin)| asked.is_some() && plugin.version.as_deref() == asked);
     let newest = installed.iter().enumerate().max_by(|(_, one), (_, other)| one.0.cmp(&other.0));
     match exact.or(newest.map(|(index, _)| index)) {
         Some(index) => Official::Found(installed.swap_remove(index).1),
@@ -198,6 +202,9 @@ mod tests {
             panic!("there is no such file")
         };
         let message = missing.message("databricks:index/cluster:Cluster");
-        assert!(message.contains("Cluster") && message.contains("/none") && message.contains(VARIABLE), "{message}");
+        assert!(
+            message.contains("Cluster") && message.contains("/none") && message.contains(VARIABLE),
+            "{message}"
+        );
     }
 }

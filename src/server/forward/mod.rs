@@ -74,9 +74,25 @@ const METHOD: Method = Method {
 };
 
 const METHODS: &[Method] = &[
-    Method { name: "Check", token: 7, urn: Some(1), structs: &[2, 3, 9], inputs: Some((1, 3)), verb: "check", ..METHOD },
-    Method { name: "Diff", token: 8, urn: Some(1), structs: &[3, 4, 6], verb: "compare", ..METHOD },
-    Method { name: "Create", token: 6, urn: Some(1), structs: &[2], properties: Some((2, 2)), verb: "create", ..METHOD },
+    Method {
+        name: "Check",
+        token: 7,
+        urn: Some(1),
+        structs: &[2, 3, 9],
+        inputs: Some((1, 3)),
+        verb: "check",
+        ..METHOD
+    },
+    Method { name: "Diff", token: 8, urn: Some(2), structs: &[3, 4, 6], verb: "compare", ..METHOD },
+    Method {
+        name: "Create",
+        token: 6,
+        urn: Some(1),
+        structs: &[2],
+        properties: Some((2, 2)),
+        verb: "create",
+        ..METHOD
+    },
     Method {
         name: "Read",
         token: 6,
@@ -282,7 +298,7 @@ where
             }
             let token = token.to_owned();
             let _under_way = shared.in_flight.token();
-            match shared.forward(&instance, method, &token, metadata, message).await {
+            match shared.forward(&instance, method, metadata, message).await {
                 Ok(answer) => Ok(answer),
                 Err(Absent::Off) => ours().await,
                 Err(Absent::Missing(missing)) => {
@@ -335,7 +351,12 @@ impl Shared {
     }
 
     /// The child of this connection, which is started if there is none.
-    async fn child(&self, instance: &Instance, settings: &Settings, mask: &Mask) -> Result<Arc<Child>, Absent> {
+    async fn child(
+        &self,
+        instance: &Instance,
+        settings: &Settings,
+        mask: &Mask,
+    ) -> Result<Arc<Child>, Absent> {
         let mut slot = instance.official.child.lock().await;
         if let Some(child) = slot.as_ref().filter(|child| !child.is_gone()) {
             return Ok(Arc::clone(child));
@@ -382,8 +403,7 @@ impl Shared {
         Some(match answer {
             Ok(answer) => body::reply(tokio_stream::once(Ok(answer))),
             Err(status) if child.is_lost(&status) => {
-                let fate = mask.hide(&child.fate().await);
-                Status::unavailable(format!("{} ended in {method}: {fate}", child.plugin())).into_http()
+                child.lost(&format!("during {method}"), "").await.into_http()
             }
             Err(status) => Status::new(status.code(), mask.hide(status.message())).into_http(),
         })
@@ -394,7 +414,6 @@ impl Shared {
         &self,
         instance: &Instance,
         method: &'static Method,
-        token: &str,
         metadata: MetadataMap,
         message: Bytes,
     ) -> Result<Answer, Absent> {
@@ -427,14 +446,13 @@ impl Shared {
         if method.name == "List" {
             let answers = child.stream(method.name, metadata, adapted).await;
             let under_way = self.in_flight.token();
-            let token = token.to_owned();
             return Ok(match answers {
                 Ok(answers) => body::reply(answers.map(move |answer| {
-                    let _held = (&child, &under_way, &token);
+                    let _held = (&child, &under_way);
                     answer.map_err(|status| sent.error(&status, &mask))
                 })),
                 Err(status) if child.is_lost(&status) => {
-                    lost(method, &token, &child, "", &mask).await.into_http()
+                    return Err(Absent::Failed(child.lost("meanwhile", "").await));
                 }
                 Err(status) => sent.error(&status, &mask).into_http(),
             });
@@ -442,18 +460,11 @@ impl Shared {
         Ok(match child.call(method.name, metadata, adapted).await {
             Ok(answer) => body::reply(tokio_stream::once(Ok(sent.answer(answer)))),
             Err(status) if child.is_lost(&status) => {
-                lost(method, token, &child, uncertain, &mask).await.into_http()
+                return Err(Absent::Failed(child.lost("meanwhile", uncertain).await));
             }
             Err(status) => sent.error(&status, &mask).into_http(),
         })
     }
-}
-
-/// The error of a call that was under way when the child ended.
-async fn lost(method: &Method, token: &str, child: &Child, uncertain: &str, mask: &Mask) -> Status {
-    let fate = mask.hide(&child.fate().await);
-    let (plugin, verb) = (child.plugin(), method.verb);
-    Status::unavailable(format!("cannot {verb} {token}: {plugin} ended meanwhile.{uncertain} {fate}"))
 }
 
 impl Method {

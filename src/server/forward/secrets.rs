@@ -63,11 +63,13 @@ fn adapted_object(mut object: Struct, accepts: Accepts) -> Value {
             if secret && accepts.secrets { marked(value) } else { value }
         }
         // A resource that does not exist yet has an empty id; a component has none.
-        Some(RESOURCE) if !accepts.resources => match (object.fields.remove("id"), object.fields.remove("urn")) {
-            (Some(Value { kind: Some(Kind::StringValue(id)) }), _) if id.is_empty() => text(UNKNOWN),
-            (Some(id), _) => adapted_value(id, accepts),
-            (None, urn) => urn.unwrap_or(NULL),
-        },
+        Some(RESOURCE) if !accepts.resources => {
+            match (object.fields.remove("id"), object.fields.remove("urn")) {
+                (Some(Value { kind: Some(Kind::StringValue(id)) }), _) if id.is_empty() => text(UNKNOWN),
+                (Some(id), _) => adapted_value(id, accepts),
+                (None, urn) => urn.unwrap_or(NULL),
+            }
+        }
         _ => Value { kind: Some(Kind::StructValue(adapted_struct(object, accepts))) },
     }
 }
@@ -120,7 +122,8 @@ pub(super) fn secret_inputs(bytes: &[u8]) -> Option<Struct> {
 pub(super) fn mark(answer: &mut Struct, sent: &Struct) {
     for (name, input) in &sent.fields {
         let Some(output) = answer.fields.get_mut(name) else { continue };
-        if let (Some(Kind::StructValue(output)), Some(Kind::StructValue(input))) = (&mut output.kind, &input.kind)
+        if let (Some(Kind::StructValue(output)), Some(Kind::StructValue(input))) =
+            (&mut output.kind, &input.kind)
             && signature(output).is_none()
             && signature(input).is_none()
         {
@@ -147,7 +150,9 @@ pub(super) fn texts(sent: &Struct) -> Vec<String> {
 
 fn collect(value: &Value, secret: bool, found: &mut Vec<String>) {
     match &value.kind {
-        Some(Kind::StringValue(text)) if secret && text != SECRET && text != OUTPUT => found.push(text.clone()),
+        Some(Kind::StringValue(text)) if secret && text != SECRET && text != OUTPUT => {
+            found.push(text.clone())
+        }
         Some(Kind::ListValue(list)) => list.values.iter().for_each(|value| collect(value, secret, found)),
         Some(Kind::StructValue(object)) => {
             let signed = matches!(signature(object), Some(SECRET | OUTPUT));
