@@ -2,7 +2,7 @@
 // in the folder STAND_IN_STATE; each of its calls adds a line to calls.jsonl there.
 //
 // The beginning of a scope's name asks for a fault: "half-" creates the scope and fails all the same, "slow-" waits
-// until it is cancelled, "crash-" ends the process in mid-create, "echo-" fails with everything secret in the message.
+// until there is a file "go" in the folder, "crash-" ends the process in mid-create, "echo-" fails with everything secret in the message.
 package standin
 
 import (
@@ -130,11 +130,16 @@ func (k kind) create(ctx context.Context, d *schema.ResourceData, meta any) diag
 		return diag.Errorf("cannot create %s with %s and %v", id, w.Token, d.Get("string_value"))
 	case "slow":
 		w.record("wait", k.name, id, nil)
-		select {
-		case <-ctx.Done():
-			w.record("cancelled", k.name, id, nil)
-			return diag.Errorf("cancelled while creating %s", id)
-		case <-time.After(5 * time.Minute):
+		for {
+			if _, err := os.Stat(filepath.Join(folder(), "go")); err == nil {
+				break
+			}
+			select {
+			case <-ctx.Done():
+				w.record("cancelled", k.name, id, nil)
+				return diag.Errorf("cancelled while creating %s", id)
+			case <-time.After(10 * time.Millisecond):
+			}
 		}
 	}
 	d.SetId(id)
@@ -148,14 +153,7 @@ func (k kind) create(ctx context.Context, d *schema.ResourceData, meta any) diag
 	if fault == "half" {
 		return diag.Errorf("%s is created, and what follows failed", id)
 	}
-	var said diag.Diagnostics
-	if fault == "warn" {
-		said = diag.Diagnostics{{Severity: diag.Warning, Summary: "warned of " + id}}
-	}
-	if err := k.load(d); err != nil {
-		return append(said, diag.FromErr(err)...)
-	}
-	return said
+	return diag.FromErr(k.load(d))
 }
 
 func (k kind) resource() *schema.Resource {
