@@ -471,8 +471,8 @@ def test_list(provider, workspace):
 
 def test_list_of_another_type(provider):
     code, text = status_of(lambda: provider.list(token="databricks:index/cluster:Cluster"))
-    assert code == grpc.StatusCode.INVALID_ARGUMENT
-    assert TOKEN_TYPE in text
+    assert code == grpc.StatusCode.FAILED_PRECONDITION
+    assert "databricks:index/cluster:Cluster needs the official databricks plugin" in text
 
 
 def test_no_log_level_shows_a_value(plugin, workspace, fake_engine):
