@@ -71,8 +71,7 @@ pub async fn serve(
         .max_decoding_message_size(LONGEST_MESSAGE)
         .max_encoding_message_size(LONGEST_MESSAGE);
     let process = CancellationToken::new();
-    let (service, children) =
-        Forwarding::new(service, env, clock, engine, in_flight.clone(), process.clone());
+    let (service, children) = Forwarding::new(service, env, clock, engine, process.clone());
     let connections =
         TcpListenerStream::new(listener).map(|stream| Ok::<_, io::Error>(Connection::new(stream?, &process)));
     let (stopping, stopped) = tokio::sync::oneshot::channel::<()>();
@@ -92,6 +91,7 @@ pub async fn serve(
             let work = async {
                 in_flight.close();
                 in_flight.wait().await;
+                children.end().await;
                 tokio::time::sleep(LAST_WORDS).await;
             };
             let ended = async { tokio::select! { _ = &mut server => {}, () = work => {} } };

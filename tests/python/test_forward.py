@@ -465,10 +465,14 @@ def test_it_goes_with_us(connect, way):
         it.wait("Cancel")
 
 
-def test_it_goes_with_us_in_mid_call(connect):
-    _, it, process, _ = hanging(connect)
-    process.process.kill()
+@pytest.mark.parametrize("way", ["SIGTERM", "SIGKILL"])
+def test_it_goes_with_us_in_mid_call(connect, way):
+    _, it, process, future = hanging(connect)
+    process.process.send_signal(getattr(signal, way))
+    process.process.wait(timeout=60)
     it.gone()
+    if way == "SIGTERM":
+        assert "It may have been created all the same" in future.exception().details()
 
 
 def test_a_call_that_nobody_waits_for_does_not_keep_it(connect):

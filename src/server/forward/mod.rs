@@ -174,7 +174,6 @@ struct Shared {
     /// Address of the engine that started this process.
     engine: Option<String>,
     household: Household,
-    in_flight: TaskTracker,
     /// The settings of the instance that was configured last, and how many were: for an engine that has lost its
     /// connection and made a new one.
     configured: Mutex<Option<(Settings, Mask, usize)>>,
@@ -194,8 +193,8 @@ pub(super) struct Children {
 }
 
 impl Children {
-    /// Ends them all.
-    pub(super) async fn end(self) {
+    /// Ends them all. What the official plugin is doing ends with it, as it does when the engine ends it.
+    pub(super) async fn end(&self) {
         self.end.cancel();
         self.children.close();
         self.children.wait().await;
@@ -209,12 +208,11 @@ impl<S> Forwarding<S> {
         env: Env,
         clock: Arc<dyn Clock>,
         engine: Option<String>,
-        in_flight: TaskTracker,
         stop: CancellationToken,
     ) -> (Self, Children) {
         let (children, end) = (TaskTracker::new(), CancellationToken::new());
         let household = Household { clock, children: children.clone(), stop, end: end.clone() };
-        let shared = Shared { env, engine, household, in_flight, configured: Mutex::default() };
+        let shared = Shared { env, engine, household, configured: Mutex::default() };
         (Forwarding { ours, shared: Arc::new(shared) }, Children { children, end })
     }
 }
@@ -297,7 +295,6 @@ where
                 return ours().await;
             }
             let token = token.to_owned();
-            let _under_way = shared.in_flight.token();
             match shared.forward(&instance, method, metadata, message).await {
                 Ok(answer) => Ok(answer),
                 Err(Absent::Off) => ours().await,
@@ -445,10 +442,9 @@ impl Shared {
         };
         if method.name == "List" {
             let answers = child.stream(method.name, metadata, adapted).await;
-            let under_way = self.in_flight.token();
             return Ok(match answers {
                 Ok(answers) => body::reply(answers.map(move |answer| {
-                    let _held = (&child, &under_way);
+                    let _held = &child;
                     answer.map_err(|status| sent.error(&status, &mask))
                 })),
                 Err(status) if child.is_lost(&status) => {
