@@ -14,7 +14,8 @@ use tonic::{Code, Status};
 /// In front of each message: whether it is compressed, and its length.
 const PREFIX: usize = 5;
 
-/// Reads the one message of a request. None if it is compressed or incomplete, which its reader may complain of.
+/// Reads the body of a request, and the one message in it: none if that is compressed or incomplete, which its reader
+/// may complain of.
 pub(super) async fn read(body: Body) -> Result<(Bytes, Option<Bytes>), Status> {
     let mut body = std::pin::pin!(body);
     let mut bytes = BytesMut::new();
@@ -62,7 +63,10 @@ pub(super) fn reply(
     response
 }
 
-struct Reply(Option<Pin<Box<dyn Stream<Item = Result<Bytes, Status>> + Send>>>);
+type Messages = Pin<Box<dyn Stream<Item = Result<Bytes, Status>> + Send>>;
+
+/// The messages that are still to come; none once their end is told.
+struct Reply(Option<Messages>);
 
 impl HttpBody for Reply {
     type Data = Bytes;

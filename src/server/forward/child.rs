@@ -100,6 +100,7 @@ impl Child {
     ) -> Result<Child, Status> {
         let fate = Arc::new(Fate::default());
         let failed = |why: String| Status::unavailable(format!("cannot start {plugin}: {why}"));
+        // Linux ends it with the thread that started it, and those of the runtime last as long as the process.
         let mut process = std::env::current_exe()
             .and_then(|own| {
                 Command::new(own)
