@@ -554,7 +554,7 @@ def test_comment_changed_outside(plugin, local, name):
     assert inputs == expected
     assert read.get("comment") == expected.get("comment")
     assert read["tokenValue"] == outputs["tokenValue"]
-    assert not [key for key in read if key.startswith("__")]
+    assert [key for key in read if key.startswith("__")] == CREATED_BY
     assert plugin.differences(inputs, read, stated) == change
 
 

@@ -160,10 +160,10 @@ def test_what_the_package_does_not_have(plugin, workspace):
         lambda: stub.Call(provider_pb2.CallRequest(tok=token)),
     ):
         code, text = status_of(call)
-        assert code == grpc.StatusCode.INVALID_ARGUMENT
+        assert code == grpc.StatusCode.FAILED_PRECONDITION
         assert token in text and "official databricks plugin" in text
     code, text = status_of(lambda: stub.Construct(provider_pb2.ConstructRequest(type="databricks:index:Component")))
-    assert code == grpc.StatusCode.UNIMPLEMENTED
+    assert code == grpc.StatusCode.FAILED_PRECONDITION
     assert "databricks:index:Component" in text
 
 
