@@ -11,6 +11,9 @@ import support_dropin as dropin
 from conftest import ROOT, Pulumi, engine_bin_dir, is_secret, plugin_bin, wait_for
 from support_forward import VARIABLE, Scripted, alive, stand_in
 
+# One test is a dozen commands of the engine.
+pytestmark = pytest.mark.timeout(600)
+
 PROGRAMS = ROOT / "tests" / "forward" / "programs"
 SCOPE = "databricks:index/secretScope:SecretScope"
 FORWARDED = ("scope", "secret", "plain", "acl", "destination")
@@ -101,7 +104,12 @@ def test_the_state_is_that_of_the_official_plugin_alone(stack, local, service):
         it.refresh()
         it.unchanged()
         assert comparable(it) == comparable(ours)
-    # Each goes on with what the other left.
+
+
+def test_each_goes_on_with_what_the_other_left(stack, service):
+    ours, alone = stack(everything=True), stack(everything=True, alone=True)
+    ours.up()
+    alone.up()
     exported = ours.export(secrets=True), alone.export(secrets=True)
     ours.load(exported[1])
     alone.load(exported[0])
