@@ -161,10 +161,10 @@ def test_what_the_package_does_not_have(plugin, workspace):
         lambda: stub.Call(provider_pb2.CallRequest(tok=token)),
     ):
         code, text = status_of(call)
-        assert code == grpc.StatusCode.INVALID_ARGUMENT
+        assert code == grpc.StatusCode.FAILED_PRECONDITION
         assert token in text and "official databricks plugin" in text
     code, text = status_of(lambda: stub.Construct(provider_pb2.ConstructRequest(type="databricks:index:Component")))
-    assert code == grpc.StatusCode.UNIMPLEMENTED
+    assert code == grpc.StatusCode.FAILED_PRECONDITION
     assert "databricks:index:Component" in text
 
 
@@ -475,8 +475,8 @@ def test_list(provider, workspace):
 
 def test_list_of_another_type(provider):
     code, text = status_of(lambda: provider.list(token="databricks:index/cluster:Cluster"))
-    assert code == grpc.StatusCode.INVALID_ARGUMENT
-    assert TOKEN_TYPE in text
+    assert code == grpc.StatusCode.FAILED_PRECONDITION
+    assert "databricks:index/cluster:Cluster needs the official databricks plugin" in text
 
 
 def test_no_log_level_shows_a_value(plugin, workspace, fake_engine):
