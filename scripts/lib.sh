@@ -135,3 +135,6 @@ stamp() {
     mkdir -p "$(dirname "$made")"
     cat "$@" >"$made.new" && mv "$made.new" "$made"
 }
+
+# sums FILE...: the SHA-256 of files, as `sha256sum -c` reads them. macOS has another program for it.
+sums() { if command -v sha256sum >/dev/null 2>&1; then sha256sum "$@"; else shasum -a 256 "$@"; fi; }

@@ -31,6 +31,7 @@ mod workload_identity;
 
 use std::fmt;
 use std::sync::Arc;
+use std::time::Duration;
 
 use async_trait::async_trait;
 use http::HeaderMap;
@@ -183,6 +184,38 @@ pub(crate) async fn choose(settings: &Arc<Settings>) -> Result<SignIn, AuthError
     )))
 }
 
+/// How long a strategy that was not chosen may take to say why.
+const EXPLANATION_TIMEOUT: Duration = Duration::from_secs(15);
+
+/// Why each strategy but the chosen one is not used, by its name, for people who want to know. Asks them all again.
+pub(crate) async fn others(settings: &Arc<Settings>, chosen: Option<&str>) -> Vec<(&'static str, String)> {
+    let config = &settings.config;
+    let mut others = Vec::new();
+    for strategy in STRATEGIES.iter().filter(|strategy| Some(strategy.name()) != chosen) {
+        let asked = async {
+            match strategy.sign_in(settings).await {
+                Ok(Outcome::Ready(credentials)) => match (credentials.headers().await, chosen) {
+                    (Err(error), _) => format!("failed: {error}"),
+                    (Ok(_), Some(chosen)) => format!("would work too, but {chosen} goes before it"),
+                    (Ok(_), None) => "would work".to_owned(),
+                },
+                Ok(Outcome::NotConfigured(reason)) => reason,
+                Err(error) => format!("failed: {error}"),
+            }
+        };
+        let reason = if let Some(forced) = config.attributes.auth_type.as_deref() {
+            format!("databricks:authType asks for {forced}")
+        } else if let Some(reason) = cannot_assume_group(*strategy, config) {
+            reason
+        } else {
+            let asked = tokio::time::timeout(EXPLANATION_TIMEOUT, asked).await;
+            asked.unwrap_or_else(|_| format!("no answer within {} s", EXPLANATION_TIMEOUT.as_secs()))
+        };
+        others.push((strategy.name(), reason));
+    }
+    others
+}
+
 /// Why a strategy is out of the question where a group is to be assumed.
 fn cannot_assume_group(strategy: &dyn Strategy, config: &Config) -> Option<String> {
     (config.attributes.group_id.is_some() && !strategy.assumes_groups()).then(|| {
@@ -323,6 +356,19 @@ mod tests {
             assert!(error.contains(&format!("\n  {reason}")), "{reason} is not in {error}");
         }
         assert_eq!(server.seen().len(), 0, "nobody is asked in vain");
+    }
+
+    #[tokio::test]
+    async fn each_other_strategy_says_why_it_is_not_used() {
+        let server = workspace().await;
+        let stated = [("host", server.url.as_str()), ("token", "dapi")];
+        let env = env(&[("DATABRICKS_OIDC_TOKEN", "jwt")]);
+        let settings = settings(&stated, env, Clock::hasty()).await;
+        let others = others(&settings, Some("pat")).await;
+        assert_eq!(others.len(), STRATEGIES.len() - 1);
+        let reason = |name: &str| others.iter().find(|other| other.0 == name).unwrap().1.as_str();
+        assert_eq!(reason("env-oidc"), "would work too, but pat goes before it");
+        assert_eq!(reason("basic"), "databricks:username and databricks:password are not set");
     }
 
     #[tokio::test]
