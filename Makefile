@@ -7,10 +7,10 @@ TARGET := $(if $(CARGO_TARGET_DIR),$(CARGO_TARGET_DIR),target)
 PLUGIN := pulumi-resource-databricks
 
 .DEFAULT_GOAL := help
-.PHONY: help build demo check test engine sdk sdk-check lint fuzz install release have-pulumi bench
+.PHONY: help build demo check test engine sdk sdk-check sdk-packages lint fuzz install release have-pulumi bench
 
 help: ## List the targets
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 build: ## Build the plugin and the local workspace (target/release)
 	cargo build --release --locked --workspace
@@ -32,6 +32,9 @@ sdk: ## Generate the SDKs in sdk/ from schema.json
 
 sdk-check: ## Check that sdk/ is what schema.json generates
 	@scripts/sdk.sh --check
+
+sdk-packages: ## Pack the SDKs for package registries (target/sdk-packages)
+	@scripts/sdk-packages.sh
 
 lint: ## Check formatting, lints and documentation of the Rust code
 	@scripts/test.sh lint

@@ -81,7 +81,7 @@ need_language() {
     typescript) need_node ;;
     go) need_go ;;
     java) need_java ;;
-    *) die "there is no example to run in $1: use yaml, python, typescript, go or java" ;;
+    *) die "there is no example to run with LANGUAGE=$1: use yaml, python, typescript, go or java" ;;
     esac
 }
 

@@ -2,18 +2,38 @@
 # Builds the release: an archive for each system that can be built here, its list of components (SBOM), and checksums.
 # The same commit and the same Rust give the same bytes.
 #
-# Usage: scripts/release.sh [--check] [--out FOLDER] [SYSTEM...]
+# Usage: scripts/release.sh [--check] [--tag TAG] [--out FOLDER] [SYSTEM...]
+#        scripts/release.sh --sums FOLDER
 #   SYSTEM is linux-amd64, linux-arm64 or windows-amd64, and on a Mac darwin-amd64 or darwin-arm64. Without one: all
 #   that can be built here. --check builds everything twice, in two folders, and compares the bytes.
+#   --tag refuses to build another version than the tag names. --sums only writes the checksums of the archives in a
+#   folder, anew: those of Linux and macOS come from two machines.
 set -euo pipefail
 . "$(dirname "${BASH_SOURCE[0]}")/lib.sh"
 
-usage="usage: scripts/release.sh [--check] [--out FOLDER] [SYSTEM...]"
+usage="usage: scripts/release.sh [--check] [--tag TAG] [--out FOLDER] [SYSTEM...], or --sums FOLDER"
 name=pulumi-resource-databricks
-check='' out='' systems=()
+check='' tag='' out='' systems=()
+
+# finish FOLDER: the checksums, and what installs the plugin from the folder.
+finish() {
+    cp "$root/scripts/install.sh" "$1/install.sh"
+    printf 'install:\n\t@./install.sh\n' >"$1/Makefile"
+    (cd "$1" && sums "$name"-v*) >"$1/SHA256SUMS"
+    cat "$1/SHA256SUMS"
+}
+
 while [ $# -gt 0 ]; do
     case $1 in
     --check) check=1 ;;
+    --sums)
+        finish "${2:?$usage}"
+        exit
+        ;;
+    --tag)
+        tag=${2:?$usage}
+        shift
+        ;;
     --out)
         out=${2:?$usage}
         shift
@@ -34,6 +54,7 @@ need rustup "the standard library of each system comes with rustup (https://rust
 cd "$root"
 
 version=$(sed -n '/^\[workspace.package\]/,/^\[/s/^version *= *"\(.*\)"/\1/p' Cargo.toml)
+[ -z "$tag" ] || [ "$tag" = "v$version" ] || die "the tag $tag is not that of version $version in Cargo.toml"
 out=${out:-$root/target/release-$version}
 mkdir -p "$out"
 out=$(cd "$out" && pwd)
@@ -140,10 +161,7 @@ for system in "${systems[@]}"; do
 done
 
 step "Checksums"
-cp scripts/install.sh "$out/install.sh"
-printf 'install:\n\t@./install.sh\n' >"$out/Makefile"
-(cd "$out" && sums "$name-v$version"-*) >"$out/SHA256SUMS"
-cat "$out/SHA256SUMS"
+finish "$out"
 good "$out: ${#systems[@]} systems, version $version"
 if [ ${#left[@]} -gt 0 ]; then
     printf '%s    Not everything was checked:%s\n' "$red$bold" "$plain" >&2

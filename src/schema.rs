@@ -49,8 +49,8 @@ pub fn package() -> Json {
             "csharp": { "namespaces": { "databricks": "Databricks" }, "packageReferences": { "Pulumi": "3.*" }, "respectSchemaVersion": true },
             "go": {
                 "generateResourceContainerTypes": true,
+                // No modulePath: with one, `pulumi package add` makes an SDK that cannot import itself.
                 "importBasePath": "github.com/pulumi/pulumi-databricks/sdk/go/databricks",
-                "modulePath": "github.com/pulumi/pulumi-databricks/sdk",
                 "respectSchemaVersion": true
             },
             "java": { "buildFiles": "gradle", "gradleNexusPublishPluginVersion": "2.0.0" },
