@@ -25,6 +25,12 @@ const IDLE_TIMEOUT: Duration = Duration::from_secs(180);
 #[derive(Clone, Debug)]
 pub struct HttpClient(reqwest::Client);
 
+/// How long whoever is asked may be silent before the request counts as lost.
+pub fn longest_silence(config: &Config) -> Duration {
+    let stated = config.attributes.http_timeout_seconds;
+    Duration::from_secs(if stated > 0 { stated } else { INACTIVITY_SECONDS }.unsigned_abs())
+}
+
 impl HttpClient {
     /// A client with the time limits of a configuration. It uses the proxy that the environment names.
     pub fn new(config: &Config) -> Result<HttpClient, ConfigError> {
@@ -39,15 +45,11 @@ impl HttpClient {
     fn build(config: &Config, builder: reqwest::ClientBuilder) -> Result<HttpClient, ConfigError> {
         // Fails only where another client of this process has installed it already.
         let _ = rustls::crypto::ring::default_provider().install_default();
-        let seconds = match config.attributes.http_timeout_seconds {
-            seconds if seconds > 0 => seconds,
-            _ => INACTIVITY_SECONDS,
-        };
         builder
             // The User-Agent of token requests. Requests for a resource set one that says more.
             .user_agent(concat!("pulumi-resource-databricks/", env!("CARGO_PKG_VERSION")))
             .connect_timeout(CONNECT_TIMEOUT)
-            .read_timeout(Duration::from_secs(seconds.unsigned_abs()))
+            .read_timeout(longest_silence(config))
             .pool_idle_timeout(IDLE_TIMEOUT)
             // An API that redirects sends to a login page, and credentials must not go there.
             .redirect(reqwest::redirect::Policy::none())

@@ -8,7 +8,6 @@ pub mod tokens;
 
 use secrecy::SecretString;
 
-use crate::client::ApiError;
 use crate::client::{Client, Error, Request};
 
 /// A credential that was just created: the only time that its value is seen.
@@ -32,16 +31,53 @@ fn not_the_api(client: &Client, request: &Request, reason: &str) -> Error {
     }
 }
 
-/// Codes of status 404 that are about the API and not about what it was asked for.
-const API_IS_MISSING: &[&str] = &["FEATURE_DISABLED", "ENDPOINT_NOT_FOUND"];
+/// Codes with which Databricks says that something does not exist.
+const NOT_FOUND: &[&str] = &["RESOURCE_DOES_NOT_EXIST", "NOT_FOUND"];
 
-/// Whether Databricks says that what was asked for does not exist, in its code, its status or, as older workspaces, its
-/// words. A 404 of anything else that stands in between says nothing of a credential, which would be forgotten alive.
-pub(crate) fn is_gone(error: &Error) -> bool {
+/// Whether Databricks says of what has this id, and not of something else on the way to it, that it does not exist.
+pub(crate) fn says_gone(error: &Error, id: &str) -> bool {
     let Error::Api(api) = error else { return false };
-    api.structured && !API_IS_MISSING.contains(&api.code.as_str()) && (api.is_not_found() || says_so(api))
+    api.structured && NOT_FOUND.contains(&api.code.as_str()) && names(&api.message, id)
 }
 
-fn says_so(api: &ApiError) -> bool {
-    api.message.contains("does not exist")
+/// Whether an answer may mean that what was asked for is gone, or somebody else's. Only a look at what there is can
+/// tell: older workspaces say it in words, the same words are said of workspaces and scopes, and what stands in between
+/// says nothing of a credential at all.
+pub(crate) fn leaves_open(error: &Error) -> bool {
+    let Error::Api(api) = error else { return false };
+    api.structured && (api.is_not_found() || api.status == 403 || api.message.contains("does not exist"))
+}
+
+/// Whether a text names an id, and not only a longer one that holds it.
+fn names(text: &str, id: &str) -> bool {
+    let part = |c: char| c.is_alphanumeric() || c == '-' || c == '_';
+    !id.is_empty()
+        && text
+            .match_indices(id)
+            .any(|(at, _)| !text[..at].ends_with(part) && !text[at + id.len()..].starts_with(part))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::client::ApiError;
+
+    fn refused(body: &str) -> Error {
+        Error::Api(ApiError::parse("GET /x".to_owned(), 404, "Not Found", body.as_bytes(), None))
+    }
+
+    #[test]
+    fn gone_is_said_by_code_and_by_id() {
+        let says = |body: &str| says_gone(&refused(body), "11");
+        assert!(says(r#"{"error_code":"RESOURCE_DOES_NOT_EXIST","message":"Token 11 does not exist"}"#));
+        assert!(says(r#"{"error_code":"NOT_FOUND","message":"no token '11'."}"#));
+        for body in [
+            r#"{"error_code":"RESOURCE_DOES_NOT_EXIST","message":"Workspace 111 does not exist"}"#,
+            r#"{"error_code":"RESOURCE_DOES_NOT_EXIST","message":"Token does not exist"}"#,
+            r#"{"error_code":"ENDPOINT_NOT_FOUND","message":"No API found for 'GET /tokens/11'"}"#,
+            "<html>11 does not exist</html>",
+        ] {
+            assert!(!says(body), "{body}");
+        }
+    }
 }

@@ -36,6 +36,8 @@ pub struct TokenInfo {
     pub backfill_scopes: Option<Vec<String>>,
     /// Numeric id of whoever asked for it; only in lists for administrators.
     pub created_by_id: Option<i64>,
+    /// Name of whoever asked for it; only in lists for administrators.
+    pub created_by_username: Option<String>,
     /// Numeric id of whoever it acts as; only in lists for administrators.
     pub owner_id: Option<i64>,
 }

@@ -137,6 +137,16 @@ impl Error {
         self
     }
 
+    /// Whether nobody can sign in with what is configured: it cannot be used, or Databricks does not know it.
+    pub(super) fn refuses_credentials(&self) -> bool {
+        match self {
+            Error::Config(_) | Error::Auth(_) => true,
+            // A refused token has the status for a code; other refusals are about what it may do.
+            Error::Api(api) => api.status == 401 || api.status == 403 && api.code == "403",
+            _ => false,
+        }
+    }
+
     /// Whether it is certain that the request was not carried out.
     pub fn did_not_run(&self) -> bool {
         match self {
@@ -294,7 +304,7 @@ impl ApiError {
     }
 
     /// Reads the body of an answer with an error status: the forms that Databricks and what stands before it use.
-    pub(super) fn parse(
+    pub(crate) fn parse(
         request: String,
         status: u16,
         reason: &str,

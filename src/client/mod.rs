@@ -2,6 +2,7 @@
 //!
 //! How a request is signed, and who answers at the host, is the part of [`databricks_auth`].
 
+mod current_user;
 mod debug_log;
 mod error;
 #[cfg(test)]
@@ -16,20 +17,24 @@ mod testing;
 #[cfg(test)]
 mod tests;
 mod user_agent;
+mod workspace_clock;
 mod workspaces;
 
 use std::any::{Any, TypeId};
 use std::collections::HashMap;
 use std::fmt;
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
+use std::time::Duration;
 
 pub use databricks_auth::AuthError;
 use databricks_auth::metadata::HostType;
 use databricks_auth::redact::Redactor;
 use databricks_auth::single_flight::SingleFlight;
+use databricks_auth::transport::longest_silence;
 use databricks_auth::{SignIn, UnifiedAuth};
 use tokio::sync::OnceCell;
 
+pub use current_user::User;
 pub use error::{ApiError, Error};
 pub(crate) use request::{Reply, Request};
 pub use retry::Repeat;
@@ -38,8 +43,10 @@ pub use workspaces::Level;
 use crate::config::Config;
 use crate::context::Clock;
 use crate::env::Env;
+use current_user::Introduction;
 use rate_limit::RateLimit;
 use shared_read::SharedReads;
+use workspace_clock::WorkspaceClock;
 
 /// A client of one workspace. Cheap to clone; nothing is sent, and no certificate is read, before the first request.
 #[derive(Clone)]
@@ -50,8 +57,9 @@ struct Inner {
     endpoint: OnceCell<Endpoint>,
     credentials: OnceLock<SignIn>,
     signing_in: SingleFlight<AuthError>,
-    /// What a host that does not describe itself answers to the question which workspace it is.
-    asked_workspace: OnceCell<Option<String>>,
+    /// What the workspace answers to the question who signs in.
+    introduction: OnceCell<Introduction>,
+    workspace_clock: WorkspaceClock,
     redactor: Redactor,
     workspaces: Mutex<HashMap<String, Client>>,
     shared_reads: SharedReads,
@@ -83,7 +91,8 @@ impl Client {
             endpoint: OnceCell::new(),
             credentials: OnceLock::new(),
             signing_in: SingleFlight::default(),
-            asked_workspace: OnceCell::new(),
+            introduction: OnceCell::new(),
+            workspace_clock: WorkspaceClock::default(),
             workspaces: Mutex::default(),
             shared_reads: SharedReads::default(),
             memory: Mutex::default(),
@@ -106,6 +115,11 @@ impl Client {
     /// Whether a text is, or looks like, the value of a credential.
     pub(crate) fn is_a_credential(&self, text: &str) -> bool {
         self.0.redactor.hide(text, &[]) != text
+    }
+
+    /// How long Databricks may be silent before a request counts as lost.
+    pub fn longest_silence(&self) -> Duration {
+        longest_silence(self.config())
     }
 
     /// What this process keeps in mind about the workspace, by type.

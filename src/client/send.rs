@@ -7,7 +7,7 @@ use std::time::Duration;
 use databricks_auth::backoff::retry_after;
 use databricks_auth::redirect::known_redirect;
 use databricks_auth::transport::{Response, credentials_in};
-use http::HeaderMap;
+use http::{HeaderMap, Method};
 use ring::rand::{SecureRandom as _, SystemRandom};
 use serde::de::DeserializeOwned;
 
@@ -35,13 +35,19 @@ impl Client {
                 self.attempt(ctx, signed, request).await
             };
             let outcome = match request.repeat {
-                // What may be sent again may be given up at once when the engine asks.
-                Repeat::Always => tokio::select! {
+                // A read may be given up at once when the engine asks.
+                Repeat::Always if request.method == Method::GET => tokio::select! {
                     biased;
                     outcome = unless_cancelled(ctx, request, sent) => outcome,
                     () = ctx.time_is_up() => Err(Error::TimedOut { request: request.to_string() }),
                 },
-                // Anything else is not sent any more then; once it is sent, its answer is waited for.
+                // A change is not sent any more then; once it is sent, its answer is waited for, or what the state
+                // says of it would be wrong.
+                Repeat::Always => tokio::select! {
+                    biased;
+                    outcome = sent => outcome,
+                    () = ctx.time_is_up() => Err(Error::TimedOut { request: request.to_string() }),
+                },
                 Repeat::IfItDidNotRun | Repeat::Never => sent.await,
             };
             match outcome {
@@ -143,6 +149,9 @@ impl Client {
         }
         let workspace_id = header(ORG_HEADER);
         let date = header("date").and_then(|text| httpdate::parse_http_date(&text).ok());
+        if let Some(date) = date {
+            self.0.workspace_clock.set(date, ctx.clock.now());
+        }
         let retry_after = header("retry-after").and_then(|text| retry_after(&text, ctx.clock.now()));
         let body = response.body().await.map_err(|reason| Error::Interrupted {
             host: endpoint.found.host.url.clone(),

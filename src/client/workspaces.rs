@@ -2,20 +2,15 @@
 
 use std::collections::HashMap;
 use std::sync::{MutexGuard, PoisonError};
-use std::time::Duration;
 
 use databricks_auth::metadata::{HostType, Metadata};
 use http::Method;
 use serde::Deserialize;
-use serde::de::IgnoredAny;
 
 use super::send::{ANY_REQUEST, unless_too_late};
 use super::{Client, Error, Repeat, Reply, Request};
 use crate::config::{Config, Host, Source};
 use crate::context::Context;
-
-/// How long a workspace that does not describe itself may take to tell its id.
-const ID_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// What a host serves.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -36,18 +31,10 @@ impl Client {
             if metadata.workspace_id.is_some() || metadata.host_type != HostType::Workspace {
                 return Ok(metadata.workspace_id.as_deref());
             }
-            Ok(self.0.asked_workspace.get_or_init(|| self.ask_workspace(ctx)).await.as_deref())
+            // Every answer of a workspace has its id in a header.
+            Ok(self.introduction(ctx).await.workspace_id.as_deref())
         };
         unless_too_late(ctx, &ANY_REQUEST, found).await
-    }
-
-    /// Asks a workspace that does not describe itself for its id, which is a header of every answer. Asks once and
-    /// briefly: whoever may not ask who they are can do without.
-    async fn ask_workspace(&self, ctx: &Context) -> Option<String> {
-        let path = "/api/2.0/preview/scim/v2/Me?excludedAttributes=entitlements";
-        let request = Request::new(Method::GET, path, None, Repeat::Always);
-        let asking = async { self.attempt::<IgnoredAny>(ctx, self.sign(ctx).await?, &request).await };
-        tokio::time::timeout(ID_TIMEOUT, asking).await.ok()?.ok()?.workspace_id
     }
 
     /// What the host serves, which it is asked on first use.

@@ -11,9 +11,10 @@ use secrecy::SecretString;
 
 use super::lost::{self, Candidate, Trace};
 use super::placement::{self, PROVIDER_CONFIG, WORKSPACE};
+use super::presence::{Gone, Presence};
 use super::rotation::{self, Life};
 use super::{Checked, Created, Definition, Diff, Error, Found, Known, ObjectType, Resource, State, Verdict};
-use crate::api::{Minted, is_gone};
+use crate::api::{Minted, leaves_open};
 use crate::client::{self, Client};
 use crate::context::{Context, Severity};
 use crate::property::{
@@ -98,25 +99,38 @@ pub(super) trait Credential: Send + Sync + 'static {
     /// How people find what a lost create may have left.
     fn trace(home: &Home, owner: &Self::Owner, inputs: &Self::Inputs) -> Trace;
 
-    /// The live credential; `None` if it certainly does not exist or has expired.
+    /// Looks for a credential, which is gone only if that is certain, or if nobody can tell.
     async fn find(
         home: &Home,
         ctx: &Context,
         owner: &Self::Owner,
         id: &str,
-    ) -> Result<Option<Self::Live>, Error>;
+    ) -> Result<Presence<Self::Live>, Error>;
 
-    /// Sends those changes that can be made in place.
+    /// Sends those changes that can be made in place. `seen` is what was found where the request was refused before.
     async fn update(
         home: &Home,
         ctx: &Context,
         id: &str,
+        seen: Option<&Self::Live>,
         changed: &Changes,
         inputs: &Self::Inputs,
     ) -> Result<(), Error>;
 
-    /// Revokes one. That it is gone already may be an error here.
-    async fn revoke(home: &Home, ctx: &Context, owner: &Self::Owner, id: &str) -> Result<(), Error>;
+    /// Revokes one. That it is gone already may be an error here. `seen` is what was found where the request was refused
+    /// before.
+    async fn revoke(
+        home: &Home,
+        ctx: &Context,
+        owner: &Self::Owner,
+        id: &str,
+        seen: Option<&Self::Live>,
+    ) -> Result<(), Error>;
+
+    /// Whether a live one belongs to somebody else than who signs in, so that another API has to be asked.
+    fn is_anothers(_: &Self::Live) -> bool {
+        false
+    }
 
     /// Lists live ones: id and name of each.
     async fn list(client: &Client, ctx: &Context, query: &Map) -> Result<Vec<(String, String)>, Error>;
@@ -319,7 +333,8 @@ impl<C: Credential> Resource for C {
         let ignored = |path: &str| request.ignore.iter().any(|ignored| ignored == path || ignored == "*");
         if !request.refresh && !ignored("expiryTime") && !ignored("expireTime") {
             let life = life::<C>(client, ctx, &terms, &request).await?;
-            if let Some(reason) = life.due(C::NOUN, terms.rotate_before, ctx.clock.now_ms()) {
+            let now = if life.ends() { client.now_ms(ctx).await } else { 0 };
+            if let Some(reason) = life.due(C::NOUN, terms.rotate_before, now) {
                 ctx.report(Severity::Info, &reason).await;
                 changes.insert(expiry_output::<C>().to_owned(), (Kind::Changed, Change::Replace));
             }
@@ -364,7 +379,7 @@ impl<C: Credential> Resource for C {
             let home = C::home(client, ctx, &owner, C::terms(&typed).workspace.known().copied()).await?;
             C::prepare(&home, ctx, &owner).await?;
         }
-        Ok(())
+        Ok(client.try_sign_in(ctx).await?)
     }
 
     async fn create(&self, client: &Client, ctx: &Context, inputs: Map) -> Result<Created, Error> {
@@ -382,7 +397,7 @@ impl<C: Credential> Resource for C {
                     let (home, owner, typed, before) = (&home, &owner, &typed, &before);
                     async move { C::candidates(home, &ctx, owner, typed, before).await }
                 };
-                return Err(lost::report(ctx, C::NOUN, &trace, started, error, list).await);
+                return Err(lost::report(&home.client, ctx, C::NOUN, &trace, started, error, list).await);
             }
             Err(error) => return Err(error),
         };
@@ -405,22 +420,30 @@ impl<C: Credential> Resource for C {
         if imported && client.is_a_credential(id) {
             return Err(Error::Other(value_for_id::<C>()));
         }
-        let (id, inputs, before, written) = match known {
+        let (id, owner, inputs, before, written) = match known {
             Known::Nothing => {
                 let (id, inputs) = C::import(id)?;
-                (id, inputs, Map::new(), false)
+                (id, C::owner(&[&inputs])?, inputs, Map::new(), false)
             }
             Known::State(state) => {
                 // Every plugin writes the credential's output, even if it is empty; a program that looks a resource up
                 // states a few others at most.
                 let written = state.outputs.contains_key(C::VALUE);
-                (id.to_owned(), cleaned(state.inputs), cleaned(state.outputs), written)
+                let owner = C::owner(&[&state.outputs, &state.inputs])?;
+                (id.to_owned(), owner, cleaned(state.inputs), cleaned(state.outputs), written)
             }
         };
-        let owner = C::owner(&[&before, &inputs])?;
         let workspace = placement::of_state(&before).or_else(|| placement::of_state(&inputs));
         let home = at_home::<C>(client, ctx, &id, &owner, workspace.as_deref()).await?;
-        let Some(live) = C::find(&home, ctx, &owner, &id).await? else { return Ok(None) };
+        let live = match C::find(&home, ctx, &owner, &id).await? {
+            Presence::Live(live) => live,
+            Presence::Gone(gone) => {
+                if written {
+                    gone.tell(ctx, &format!("the {} {id} leaves the state", C::NOUN)).await;
+                }
+                return Ok(None);
+            }
+        };
 
         if imported {
             let warning = format!(
@@ -470,21 +493,21 @@ impl<C: Credential> Resource for C {
         news: Map,
     ) -> Result<Map, Error> {
         let typed = C::Inputs::decode(&news)?;
+        let owner = C::owner(&[&known.outputs, &news])?;
         let before = cleaned(known.outputs);
-        let owner = C::owner(&[&before, &news])?;
         let workspace = placement::of_state(&before).or_else(|| placement::of_state(&news));
         let home = at_home::<C>(client, ctx, id, &owner, workspace.as_deref()).await?;
         let changed = changes::<C::Inputs>(&known.inputs, &news);
-        match C::update(&home, ctx, id, &changed, &typed).await {
-            // What does not exist may also be a scope.
-            Err(Error::Databricks(error))
-                if is_gone(&error) && C::find(&home, ctx, &owner, id).await?.is_none() =>
-            {
-                return Err(gone(C::NOUN, id));
-            }
-            updated => updated?,
+        let sent = C::update(&home, ctx, id, None, &changed, &typed).await;
+        match outcome::<C>(sent, &home, ctx, &owner, id).await? {
+            Outcome::Done => {}
+            Outcome::Anothers(live) => C::update(&home, ctx, id, Some(&live), &changed, &typed).await?,
+            Outcome::Gone(gone) => return Err(gone_already::<C>(ctx, id, &gone).await),
         }
-        let live = C::find(&home, ctx, &owner, id).await?.ok_or_else(|| gone(C::NOUN, id))?;
+        let live = match C::find(&home, ctx, &owner, id).await? {
+            Presence::Live(live) => live,
+            Presence::Gone(gone) => return Err(gone_already::<C>(ctx, id, &gone).await),
+        };
         let place = place(&home, ctx, workspace).await?;
         Ok(outputs::<C>(news, &live, id, &value::<C>(&before), place))
     }
@@ -493,10 +516,15 @@ impl<C: Credential> Resource for C {
         let owner = C::owner(&[outputs])?;
         let workspace = placement::of_state(outputs);
         let home = at_home::<C>(client, ctx, id, &owner, workspace.as_deref()).await?;
-        match C::revoke(&home, ctx, &owner, id).await {
-            Err(Error::Databricks(error)) if is_gone(&error) => Ok(()),
-            revoked => revoked,
+        let sent = C::revoke(&home, ctx, &owner, id, None).await;
+        match outcome::<C>(sent, &home, ctx, &owner, id).await? {
+            Outcome::Done => {}
+            Outcome::Anothers(live) => C::revoke(&home, ctx, &owner, id, Some(&live)).await?,
+            Outcome::Gone(gone) => {
+                gone.tell(ctx, &format!("the {} {id} did not have to be revoked", C::NOUN)).await;
+            }
         }
+        Ok(())
     }
 
     async fn list(
@@ -588,10 +616,42 @@ fn value_for_id<C: Credential>() -> String {
     )
 }
 
-fn gone(noun: &str, id: &str) -> Error {
+/// What came of a request about a credential.
+enum Outcome<L> {
+    /// It was carried out.
+    Done,
+    /// The credential is gone.
+    Gone(Gone),
+    /// The credential is somebody else's, so the request belongs to another API.
+    Anothers(L),
+}
+
+/// Finds out what a refusal means. Where the answer leaves open whether the credential is gone, a look decides.
+async fn outcome<C: Credential>(
+    sent: Result<(), Error>,
+    home: &Home,
+    ctx: &Context,
+    owner: &C::Owner,
+    id: &str,
+) -> Result<Outcome<C::Live>, Error> {
+    let refusal = match sent {
+        Err(Error::Databricks(error)) if leaves_open(&error) => error,
+        sent => return sent.map(|()| Outcome::Done),
+    };
+    match C::find(home, ctx, owner, id).await {
+        Ok(Presence::Gone(gone)) => Ok(Outcome::Gone(gone)),
+        Ok(Presence::Live(live)) if C::is_anothers(&live) => Ok(Outcome::Anothers(live)),
+        // Looking failed as the request did, whose answer says more.
+        Ok(Presence::Live(_)) | Err(Error::Databricks(_)) => Err(refusal.into()),
+        Err(error) => Err(error),
+    }
+}
+
+async fn gone_already<C: Credential>(ctx: &Context, id: &str, gone: &Gone) -> Error {
+    gone.tell(ctx, &format!("the {} {id} cannot be changed", C::NOUN)).await;
     Error::Other(format!(
-        "the {noun} {id} no longer exists in the workspace: it was revoked or has expired. Run `pulumi refresh`, then \
-         `pulumi up` to create a new one"
+        "the {} {id} no longer exists. Run `pulumi refresh`, then `pulumi up` to create a new one",
+        C::NOUN
     ))
 }
 
@@ -629,8 +689,10 @@ async fn life<C: Credential>(
     let owner = C::owner(&[request.outputs, request.old_inputs])?;
     let workspace = placement::of_state(request.outputs);
     let home = at_home::<C>(client, ctx, request.id, &owner, workspace.as_deref()).await?;
-    let live = C::find(&home, ctx, &owner, request.id).await?;
-    Ok(live.map_or(life, |live| C::life(&C::computed(&live, request.outputs))))
+    Ok(match C::find(&home, ctx, &owner, request.id).await? {
+        Presence::Live(live) => C::life(&C::computed(&live, request.outputs)),
+        Presence::Gone(_) => life,
+    })
 }
 
 /// The computed output that says when the credential expires.

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use super::Error;
 use super::rotation::date;
-use crate::client;
+use crate::client::{self, Client};
 use crate::context::{Context, Severity};
 
 /// A credential that may have come of a create whose answer was lost.
@@ -29,12 +29,16 @@ pub(super) struct Trace {
 /// How long the search for what a lost create has left may take.
 const SEARCH_TIME: Duration = Duration::from_secs(60);
 
-/// How far the clocks of this machine and of the workspace may differ, in milliseconds.
-const CLOCK_SKEW_MS: i64 = 10 * 60 * 1000;
+/// How far the clocks of this machine and of the workspace may differ where no answer has told, in milliseconds.
+const UNKNOWN_SKEW_MS: i64 = 10 * 60 * 1000;
+
+/// How exactly the answers tell the time of the workspace, in milliseconds.
+const PRECISION_MS: i64 = 3000;
 
 /// Says which credentials may have come of a create whose answer is lost. None is revoked here: any of them may be
-/// somebody else's. `list` gives those that look like the one that was asked for.
+/// somebody else's. `list` gives those that look like the one that was asked for; `started` is this machine's time.
 pub(super) async fn report<F>(
+    client: &Client,
     ctx: &Context,
     noun: &str,
     trace: &Trace,
@@ -52,7 +56,13 @@ where
     // must be named all the same.
     let deadline = ctx.clock.now().checked_add(SEARCH_TIME);
     let ctx = Context { cancel: Default::default(), deadline, ..ctx.clone() };
-    let found = match list(ctx).await {
+    let listed = list(ctx).await;
+    // In the workspace's time, which the list has told if nothing has before.
+    let (started, margin) = match client.clock_difference_ms() {
+        Some(ahead) => (started.saturating_add(ahead), PRECISION_MS),
+        None => (started, UNKNOWN_SKEW_MS),
+    };
+    let found = match listed {
         Err(second) => format!(
             "Whether the {noun} was created could not be found out either: {second}. Look {place} for one {with}, \
              created after {}, and {undo} it",
@@ -61,7 +71,7 @@ where
         Ok(candidates) => {
             let candidates: Vec<String> = candidates
                 .iter()
-                .filter(|candidate| candidate.created.is_none_or(|time| time >= started - CLOCK_SKEW_MS))
+                .filter(|candidate| candidate.created.is_none_or(|time| time >= started - margin))
                 .map(|candidate| {
                     let created = candidate.created.map_or("at an unknown time".to_owned(), date);
                     format!("\n  {noun} id {}, {with}, created {created}", candidate.id)

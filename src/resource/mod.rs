@@ -8,6 +8,7 @@ mod credential;
 mod lost;
 mod obo_token;
 mod placement;
+mod presence;
 mod rotation;
 mod service_principal_secret;
 mod token;
@@ -215,6 +216,15 @@ pub fn preview_update(definition: &Definition, outputs: Map, inputs: Map) -> Map
     outputs.retain(|name, _| !stated(name));
     outputs.extend(inputs.into_iter().filter(|(name, _)| !computed(name)));
     outputs
+}
+
+/// What a program has stated, as far as outputs repeat it.
+pub fn stated_in(definition: &Definition, outputs: &Map) -> Map {
+    let computed = |name: &str| definition.computed.iter().any(|row| row.name == name);
+    let stated = |name: &str| definition.inputs.iter().any(|row| row.name == name) && !computed(name);
+    let mut inputs = cleaned(outputs.clone());
+    inputs.retain(|name, _| stated(name));
+    inputs
 }
 
 /// Takes the names off failures of secret properties: the engine prints the value of the property that is named.

@@ -8,6 +8,7 @@ use secrecy::SecretString;
 use super::credential::{Credential, Findings, Home, New, Terms, is_imported};
 use super::lost::{Candidate, Trace};
 use super::placement::{self, HasProviderConfig, ProviderConfig};
+use super::presence::{Gone, Presence};
 use super::rotation::Life;
 use super::{Diff, Error, ObjectType, token};
 use crate::api::token_management;
@@ -164,14 +165,18 @@ impl Credential for OboToken {
         }
     }
 
-    async fn find(home: &Home, ctx: &Context, (): &(), id: &str) -> Result<Option<TokenInfo>, Error> {
-        Ok(token_management::get(&home.client, ctx, id).await?)
+    async fn find(home: &Home, ctx: &Context, (): &(), id: &str) -> Result<Presence<TokenInfo>, Error> {
+        Ok(match token_management::get(&home.client, ctx, id).await? {
+            Some(info) => Presence::Live(info),
+            None => Presence::Gone(Gone::proved("the workspace has no such token: it was revoked or has expired")),
+        })
     }
 
     async fn update(
         home: &Home,
         ctx: &Context,
         id: &str,
+        _: Option<&TokenInfo>,
         changed: &Changes,
         inputs: &OboTokenInputs,
     ) -> Result<(), Error> {
@@ -182,7 +187,13 @@ impl Credential for OboToken {
         Ok(())
     }
 
-    async fn revoke(home: &Home, ctx: &Context, (): &(), id: &str) -> Result<(), Error> {
+    async fn revoke(
+        home: &Home,
+        ctx: &Context,
+        (): &(),
+        id: &str,
+        _: Option<&TokenInfo>,
+    ) -> Result<(), Error> {
         Ok(token_management::delete(&home.client, ctx, id).await?)
     }
 

@@ -36,9 +36,14 @@ impl Life {
         (expires > created).then(|| (expires - created + 500) / 1000)
     }
 
+    /// Whether it ends at a time that is known.
+    pub(super) fn ends(self) -> bool {
+        self.expires.is_some_and(|expires| expires > 0)
+    }
+
     /// Why the credential is due at `now`: it has expired, or is about to.
     pub(super) fn due(self, noun: &str, rotate_before: &Input<i64>, now: i64) -> Option<String> {
-        let expires = self.expires.filter(|expires| *expires > 0)?;
+        let expires = self.expires.filter(|_| self.ends())?;
         if now >= expires {
             return Some(format!("the {noun} expired on {} and is replaced", date(expires)));
         }

@@ -10,9 +10,10 @@ use serde_json::Value as Json;
 use super::credential::{Credential, Findings, Home, New, Terms};
 use super::lost::{Candidate, Trace};
 use super::placement::{self, HasProviderConfig, ProviderConfig};
-use super::rotation::Life;
+use super::presence::{Gone, Presence, may_lag};
+use super::rotation::{Life, date};
 use super::{Diff, Error, ObjectType};
-use crate::api::is_gone;
+use crate::api::says_gone;
 use crate::api::service_principal_secrets::{self as api, MOST_SECRETS, NewSecret, SecretInfo};
 use crate::client::{self, Client, Level};
 use crate::context::{Context, Severity};
@@ -139,10 +140,11 @@ impl HasProviderConfig for ServicePrincipalSecret {
         "databricks:index/ServicePrincipalSecretProviderConfig:ServicePrincipalSecretProviderConfig";
 }
 
-/// The service principal of a secret, and whose API is asked for.
+/// The service principal of a secret, whose API is asked for, and when the secret was created.
 pub(super) struct Owner {
     service_principal_id: String,
     api: Option<String>,
+    created: Option<i64>,
 }
 
 const SERVICE_PRINCIPAL: &str = "servicePrincipalId";
@@ -213,7 +215,10 @@ impl Credential for ServicePrincipalSecret {
     fn owner(state: &[&Map]) -> Result<Owner, Error> {
         let text = |name: &str| state.iter().find_map(|map| String::decode(map.get(name)?).ok());
         match text(SERVICE_PRINCIPAL) {
-            Some(service_principal_id) => Ok(Owner { service_principal_id, api: text("api") }),
+            Some(service_principal_id) => {
+                let created = text("createTime").as_deref().and_then(milliseconds);
+                Ok(Owner { service_principal_id, api: text("api"), created })
+            }
             None => Err(Error::Inputs(vec![Failure::new(SERVICE_PRINCIPAL, "is not known")])),
         }
     }
@@ -300,32 +305,61 @@ impl Credential for ServicePrincipalSecret {
         }
     }
 
-    async fn find(home: &Home, ctx: &Context, owner: &Owner, id: &str) -> Result<Option<SecretInfo>, Error> {
-        match api::list(&home.client, ctx, &at(home, ctx, owner).await?).await {
-            Ok(listed) => {
-                Ok(listed.iter().find(|secret| secret.id == id && !has_expired(secret, ctx)).cloned())
+    async fn find(
+        home: &Home,
+        ctx: &Context,
+        owner: &Owner,
+        id: &str,
+    ) -> Result<Presence<SecretInfo>, Error> {
+        let principal = &owner.service_principal_id;
+        let at = at(home, ctx, owner).await?;
+        let found = loop {
+            let listed = match api::list(&home.client, ctx, &at).await {
+                Err(error) if says_gone(&error, principal) => {
+                    return Ok(Presence::Gone(Gone::proved(format!(
+                        "service principal {principal} does not exist, nor do its secrets"
+                    ))));
+                }
+                listed => listed?,
+            };
+            let found = listed.iter().find(|secret| secret.id == id).cloned();
+            if found.is_some() || !may_lag(&home.client, ctx, Self::NOUN, owner.created).await? {
+                break found;
             }
-            // The service principal is gone, and its secrets with it.
-            Err(error) if is_gone(&error) => Ok(None),
-            Err(error) => Err(error.into()),
+        };
+        let Some(secret) = found else {
+            return Ok(Presence::Gone(Gone::proved(format!(
+                "service principal {principal} has no such secret, so it was deleted"
+            ))));
+        };
+        match secret.expire_time.as_deref().and_then(milliseconds) {
+            Some(expires) if expires <= home.client.now_ms(ctx).await => {
+                Ok(Presence::Gone(Gone::proved(format!("it expired on {}", date(expires)))))
+            }
+            _ => Ok(Presence::Live(secret)),
         }
     }
 
-    async fn update(_: &Home, _: &Context, _: &str, _: &Changes, _: &SecretInputs) -> Result<(), Error> {
+    async fn update(
+        _: &Home,
+        _: &Context,
+        _: &str,
+        _: Option<&SecretInfo>,
+        _: &Changes,
+        _: &SecretInputs,
+    ) -> Result<(), Error> {
         // Nothing of a secret can be changed in place.
         Ok(())
     }
 
-    async fn revoke(home: &Home, ctx: &Context, owner: &Owner, id: &str) -> Result<(), Error> {
-        let at = at(home, ctx, owner).await?;
-        match api::delete(&home.client, ctx, &at, id).await {
-            // What does not exist may be the account or the workspace: the list tells.
-            Err(error) if is_gone(&error) => match Self::find(home, ctx, owner, id).await? {
-                Some(_) => Err(error.into()),
-                None => Ok(()),
-            },
-            deleted => Ok(deleted?),
-        }
+    async fn revoke(
+        home: &Home,
+        ctx: &Context,
+        owner: &Owner,
+        id: &str,
+        _: Option<&SecretInfo>,
+    ) -> Result<(), Error> {
+        Ok(api::delete(&home.client, ctx, &at(home, ctx, owner).await?, id).await?)
     }
 
     async fn list(client: &Client, ctx: &Context, query: &Map) -> Result<Vec<(String, String)>, Error> {
@@ -539,9 +573,4 @@ fn numeric(id: &str) -> Result<(), &'static str> {
 /// An RFC 3339 time in milliseconds since 1970.
 fn milliseconds(time: &str) -> Option<i64> {
     time.parse::<jiff::Timestamp>().ok().map(jiff::Timestamp::as_millisecond)
-}
-
-fn has_expired(secret: &SecretInfo, ctx: &Context) -> bool {
-    let expires = secret.expire_time.as_deref().and_then(milliseconds);
-    expires.is_some_and(|expires| expires <= ctx.clock.now_ms())
 }

@@ -8,10 +8,12 @@ use secrecy::SecretString;
 use super::credential::{Credential, Findings, Home, New, Terms, is_imported};
 use super::lost::{Candidate, Trace};
 use super::placement::{self, HasProviderConfig, ProviderConfig};
-use super::rotation::Life;
+use super::presence::{Gone, Presence, may_lag};
+use super::rotation::{Life, date};
 use super::{Diff, Error, ObjectType};
 use crate::api::tokens::{self, NewToken, TokenChange, TokenInfo};
-use crate::client::Client;
+use crate::api::{Minted, leaves_open, token_management};
+use crate::client::{Client, User};
 use crate::context::Context;
 use crate::property::{Changes, Input, Map, Property, Record, Row, Scopes, Text};
 use crate::record;
@@ -78,11 +80,31 @@ impl HasProviderConfig for Token {
     const PROVIDER_CONFIG_TYPE: &'static str = "databricks:index/TokenProviderConfig:TokenProviderConfig";
 }
 
+/// Where the state keeps who created the token. Names of this form are bookkeeping, which no plugin compares and the
+/// engine shows to nobody.
+const CREATED_BY_ID: &str = "__createdById";
+const CREATED_BY_USERNAME: &str = "__createdByUsername";
+
+/// What a state tells of a token: whose it is, and when it lives.
+pub(super) struct Origin {
+    created_by: Option<User>,
+    life: Life,
+}
+
+/// A live token.
+pub(super) struct LiveToken {
+    info: TokenInfo,
+    /// Whose it is, where that is known.
+    created_by: Option<User>,
+    /// Whether whoever signs in sees it only as an administrator.
+    is_anothers: bool,
+}
+
 #[async_trait]
 impl Credential for Token {
     type Inputs = TokenInputs;
-    type Live = TokenInfo;
-    type Owner = ();
+    type Live = LiveToken;
+    type Owner = Origin;
     type Before = ();
 
     const TYPE_TOKEN: &'static str = "databricks:index/token:Token";
@@ -109,29 +131,34 @@ impl Credential for Token {
         findings.scopes(inputs.scopes.known().map(|scopes| scopes.0.as_slice()), Self::NOUN);
     }
 
-    fn owner(_: &[&Map]) -> Result<(), Error> {
-        Ok(())
+    fn owner(state: &[&Map]) -> Result<Origin, Error> {
+        let text = |name: &str| state.iter().find_map(|map| String::decode(map.get(name)?).ok());
+        let created_by = text(CREATED_BY_ID)
+            .map(|id| User { id, user_name: text(CREATED_BY_USERNAME).unwrap_or_default() });
+        Ok(Origin { created_by, life: state.first().map(|outputs| life(outputs)).unwrap_or_default() })
     }
 
-    async fn prepare(_: &Home, _: &Context, (): &()) -> Result<(), Error> {
+    async fn prepare(home: &Home, ctx: &Context, _: &Origin) -> Result<(), Error> {
+        // The state will say whose the token is. Once the token exists, nothing is waited for any more.
+        home.client.current_user(ctx).await;
         Ok(())
     }
 
     async fn create(
         home: &Home,
         ctx: &Context,
-        (): &(),
+        _: &Origin,
         inputs: &TokenInputs,
-    ) -> Result<New<TokenInfo>, Error> {
+    ) -> Result<New<LiveToken>, Error> {
         let new =
             new_token(&inputs.comment, &inputs.lifetime_seconds, &inputs.scopes, &inputs.autoscope_enabled);
-        let mut minted = tokens::create(&home.client, ctx, &new).await?;
-        let id = minted.info.token_id.clone();
+        let Minted { value, mut info, workspace_id } = tokens::create(&home.client, ctx, &new).await?;
+        let id = info.token_id.clone();
         let mut incomplete = Vec::new();
-        if minted.info.creation_time.is_none() || minted.info.expiry_time.is_none() {
+        if info.creation_time.is_none() || info.expiry_time.is_none() {
             match tokens::list(&home.client, ctx).await {
                 Ok(all) => match all.iter().find(|token| token.token_id == id) {
-                    Some(found) => minted.info = found.clone(),
+                    Some(found) => info = found.clone(),
                     None => incomplete
                         .push("the new token is not listed yet, so its expiry is not known".to_owned()),
                 },
@@ -140,20 +167,22 @@ impl Credential for Token {
                 }
             }
         }
-        Ok(New { id, minted, incomplete })
+        let created_by = home.client.current_user(ctx).await.cloned();
+        let info = LiveToken { info, created_by, is_anothers: false };
+        Ok(New { id, minted: Minted { value, info, workspace_id }, incomplete })
     }
 
     async fn candidates(
         home: &Home,
         ctx: &Context,
-        (): &(),
+        _: &Origin,
         inputs: &TokenInputs,
         (): &(),
     ) -> Result<Vec<Candidate>, Error> {
         Ok(alike(&inputs.comment, &tokens::list(&home.client, ctx).await?))
     }
 
-    fn trace(_: &Home, (): &(), inputs: &TokenInputs) -> Trace {
+    fn trace(_: &Home, _: &Origin, inputs: &TokenInputs) -> Trace {
         Trace {
             with: called(&inputs.comment),
             place: "under Settings > Developer > Access tokens".to_owned(),
@@ -162,45 +191,73 @@ impl Credential for Token {
         }
     }
 
-    async fn find(home: &Home, ctx: &Context, (): &(), id: &str) -> Result<Option<TokenInfo>, Error> {
-        let all = tokens::list(&home.client, ctx).await?;
-        Ok(all.iter().find(|token| token.token_id == id).cloned())
+    async fn find(
+        home: &Home,
+        ctx: &Context,
+        origin: &Origin,
+        id: &str,
+    ) -> Result<Presence<LiveToken>, Error> {
+        match own(home, ctx, origin, id).await? {
+            Some(token) => Ok(Presence::Live(token)),
+            None => absent(home, ctx, origin, id).await,
+        }
     }
 
     async fn update(
         home: &Home,
         ctx: &Context,
         id: &str,
+        seen: Option<&LiveToken>,
         changed: &Changes,
         inputs: &TokenInputs,
     ) -> Result<(), Error> {
         let change = token_change(changed, &inputs.comment, &inputs.scopes);
-        if !change.is_empty() {
-            tokens::update(&home.client, ctx, id, &change).await?;
+        if change.is_empty() {
+            return Ok(());
         }
-        Ok(())
+        Ok(match seen {
+            None => tokens::update(&home.client, ctx, id, &change).await?,
+            Some(_) => token_management::update(&home.client, ctx, id, &change).await?,
+        })
     }
 
-    async fn revoke(home: &Home, ctx: &Context, (): &(), id: &str) -> Result<(), Error> {
-        Ok(tokens::delete(&home.client, ctx, id).await?)
+    async fn revoke(
+        home: &Home,
+        ctx: &Context,
+        _: &Origin,
+        id: &str,
+        seen: Option<&LiveToken>,
+    ) -> Result<(), Error> {
+        Ok(match seen {
+            None => tokens::delete(&home.client, ctx, id).await?,
+            Some(_) => token_management::delete(&home.client, ctx, id).await?,
+        })
+    }
+
+    fn is_anothers(token: &LiveToken) -> bool {
+        token.is_anothers
     }
 
     async fn list(client: &Client, ctx: &Context, _: &Map) -> Result<Vec<(String, String)>, Error> {
         Ok(tokens::list(client, ctx).await?.iter().map(named).collect())
     }
 
-    fn computed(info: &TokenInfo, _: &Map) -> Map {
-        let mut computed = life_outputs(info);
-        computed.insert("tokenId".to_owned(), info.token_id.encode());
+    fn computed(token: &LiveToken, _: &Map) -> Map {
+        let mut computed = life_outputs(&token.info);
+        computed.insert("tokenId".to_owned(), token.info.token_id.encode());
+        if let Some(User { id, user_name }) = &token.created_by {
+            computed.insert(CREATED_BY_ID.to_owned(), id.encode());
+            computed.insert(CREATED_BY_USERNAME.to_owned(), user_name.encode());
+        }
         computed
     }
 
-    fn observed(info: &TokenInfo) -> Map {
-        observed(info)
+    fn observed(token: &LiveToken) -> Map {
+        observed(&token.info)
     }
 
-    fn importable(info: &TokenInfo) -> Map {
-        importable(info)
+    fn importable(token: &LiveToken) -> Map {
+        importable(&token.info)
     }
 
     fn life(outputs: &Map) -> Life {
@@ -216,6 +273,84 @@ impl Credential for Token {
     ) -> Result<(), Error> {
         settle_lifetime(&news.lifetime_seconds, request.outputs, changes);
         Ok(())
+    }
+}
+
+/// The token, if it is in the list of whoever signs in, and so is theirs.
+async fn own(home: &Home, ctx: &Context, origin: &Origin, id: &str) -> Result<Option<LiveToken>, Error> {
+    let all = tokens::list(&home.client, ctx).await?;
+    let Some(info) = all.iter().find(|token| token.token_id == id).cloned() else { return Ok(None) };
+    let created_by = match &origin.created_by {
+        Some(user) => Some(user.clone()),
+        None => home.client.current_user(ctx).await.cloned(),
+    };
+    Ok(Some(LiveToken { info, created_by, is_anothers: false }))
+}
+
+/// What it means that a token is not in the list of whoever signs in.
+async fn absent(
+    home: &Home,
+    ctx: &Context,
+    origin: &Origin,
+    id: &str,
+) -> Result<Presence<LiveToken>, Error> {
+    let client = &home.client;
+    let Origin { created_by: owner, life } = origin;
+    if let Some(expires) = life.expires.filter(|_| life.ends())
+        && client.now_ms(ctx).await >= expires
+    {
+        return Ok(Presence::Gone(Gone::proved(format!("it expired on {}", date(expires)))));
+    }
+    let me = client.ask_current_user(ctx).await;
+    if let (Some(owner), Ok(me)) = (owner, &me)
+        && owner.id == me.id
+    {
+        while may_lag(client, ctx, Token::NOUN, life.created).await? {
+            if let Some(token) = own(home, ctx, origin, id).await? {
+                return Ok(Presence::Live(token));
+            }
+        }
+        return Ok(Presence::Gone(Gone::proved(format!(
+            "{} owns it, and no longer has it, so it was revoked",
+            named_user(owner)
+        ))));
+    }
+    let who = || me.as_ref().map_or_else(|error| format!("somebody unknown ({error})"), named_user);
+    match token_management::get(client, ctx, id).await {
+        Ok(Some(info)) => {
+            let created_by = info.owner_id.or(info.created_by_id).map(|id| User {
+                id: id.to_string(),
+                user_name: info.created_by_username.clone().unwrap_or_default(),
+            });
+            Ok(Presence::Live(LiveToken { info, created_by, is_anothers: true }))
+        }
+        Ok(None) => Ok(Presence::Gone(Gone::proved(format!(
+            "{}, an administrator of the workspace, looked it up, and it does not exist",
+            who()
+        )))),
+        // Whoever may not look up the tokens of others cannot tell.
+        Err(error) if leaves_open(&error) => match owner {
+            Some(owner) => Err(Error::Other(format!(
+                "the token {id} was created by {}, but the provider signs in as {}, who sees neither that token nor those                  of others, so nobody can tell whether it still exists. Nothing was changed. Sign in as {}, or as an                  admin of the workspace. If the token is not needed any more, let one of them revoke it, then run                  `pulumi state delete '{}'`",
+                named_user(owner),
+                who(),
+                named_user(owner),
+                ctx.urn
+            ))),
+            None => Ok(Presence::Gone(Gone::unproved(format!(
+                "{} has no such token. The state does not say who created it: if that was somebody else, it may live on.                  To be certain, look for token id {id} as its owner or as an admin of the workspace",
+                who()
+            )))),
+        },
+        Err(error) => Err(error.into()),
+    }
+}
+
+/// A user in words.
+fn named_user(user: &User) -> String {
+    match user.user_name.as_str() {
+        "" => format!("user {}", user.id),
+        name => format!("{name} (user {})", user.id),
     }
 }
 
@@ -337,7 +472,10 @@ pub(super) fn life(outputs: &Map) -> Life {
 
 /// After an import, a stated lifetime that is the real one is no change.
 pub(super) fn settle_lifetime(stated: &Input<i64>, outputs: &Map, changes: &mut Changes) {
-    if is_imported(outputs, Token::VALUE) && life(outputs).seconds() == stated.known().copied() {
+    if is_imported(outputs, Token::VALUE)
+        && let Some(real) = life(outputs).seconds()
+        && stated.known() == Some(&real)
+    {
         changes.remove("lifetimeSeconds");
     }
 }

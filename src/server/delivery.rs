@@ -1,6 +1,6 @@
 //! What was created must reach the engine, or be deleted again.
 //!
-//! [`Unclaimed`] goes with a new resource from the task that created it to the last byte of the reply. Wherever the
+//! [`Unclaimed`] goes with a new resource from the task that created it to the end of the reply. Wherever the
 //! way ends before that (the call is dropped, the connection is lost, the engine dies), it deletes the resource: by
 //! its id, which nobody else knows.
 
@@ -8,6 +8,7 @@ use std::convert::Infallible;
 use std::pin::Pin;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::task::{Context as Task, Poll};
+use std::time::Duration;
 
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
@@ -27,6 +28,9 @@ pub(super) struct Unclaimed(Arc<Claim>);
 
 struct Claim(Mutex<Option<Undo>>);
 
+/// How long deleting the resource may take, with all attempts.
+const UNDO_TIME: Duration = Duration::from_secs(5 * 60);
+
 /// Everything that deleting the resource takes.
 pub(super) struct Undo {
     pub(super) resource: &'static dyn Resource,
@@ -43,7 +47,7 @@ impl Unclaimed {
     }
 
     /// The engine has the reply.
-    pub(super) fn claim(&self) {
+    fn claim(&self) {
         self.0.0.lock().unwrap_or_else(PoisonError::into_inner).take();
     }
 }
@@ -61,7 +65,8 @@ impl Drop for Claim {
 impl Undo {
     async fn run(self) {
         // The engine's wish to give up is the reason to do this, not a reason to stop.
-        let ctx = Context { cancel: CancellationToken::new(), deadline: None, ..self.ctx.clone() };
+        let deadline = self.ctx.clock.now().checked_add(UNDO_TIME);
+        let ctx = Context { cancel: CancellationToken::new(), deadline, ..self.ctx.clone() };
         let (noun, id) = (self.resource.noun(), &self.id);
         match self.resource.delete(&self.client, &ctx, id, &self.outputs).await {
             Ok(()) => tracing::warn!(id, "the engine did not take the reply with a new {noun}; deleted it"),
@@ -69,6 +74,21 @@ impl Undo {
                 tracing::error!(id, %error, "the engine did not take the reply with a new {noun}, which is left")
             }
         }
+    }
+}
+
+/// Where a call leaves what it has created, for its reply to be watched; among the extensions of every request.
+#[derive(Clone, Default)]
+pub(super) struct Watch(Arc<Mutex<Option<Unclaimed>>>);
+
+impl Watch {
+    /// The reply, whether it is an answer or an error, tells the engine of this.
+    pub(super) fn over(&self, unclaimed: Unclaimed) {
+        *self.0.lock().unwrap_or_else(PoisonError::into_inner) = Some(unclaimed);
+    }
+
+    fn take(&self) -> Option<Unclaimed> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).take()
     }
 }
 
@@ -93,20 +113,48 @@ where
         self.0.poll_ready(task)
     }
 
-    fn call(&mut self, request: http::Request<Body>) -> Self::Future {
+    fn call(&mut self, mut request: http::Request<Body>) -> Self::Future {
+        let watch = Watch::default();
+        request.extensions_mut().insert(watch.clone());
         let reply = self.0.call(request);
         Box::pin(async move {
             let reply = match status::guarded(reply).await {
                 Ok(reply) => reply?,
                 Err(bug) => bug.into_http(),
             };
-            let (mut head, body) = reply.into_parts();
-            let body = match head.extensions.remove::<Unclaimed>() {
-                Some(unclaimed) => Body::new(Watched { body, unclaimed }),
-                None => body,
-            };
-            Ok(http::Response::from_parts(head, body))
+            Ok(match watch.take() {
+                Some(unclaimed) => watched(reply, unclaimed),
+                None => reply,
+            })
         })
+    }
+}
+
+/// A reply that claims the resource when the engine has it. An error is one frame of headers, which nobody can watch
+/// leave; it goes out as headers and trailers instead, which means the same.
+fn watched(reply: http::Response<Body>, unclaimed: Unclaimed) -> http::Response<Body> {
+    let (mut head, mut body) = reply.into_parts();
+    if head.headers.contains_key(tonic::Status::GRPC_STATUS) {
+        let content_type = head.headers.remove(http::header::CONTENT_TYPE);
+        let trailers = std::mem::take(&mut head.headers);
+        head.headers.extend(content_type.map(|value| (http::header::CONTENT_TYPE, value)));
+        body = Body::new(Trailers(Some(trailers)));
+    }
+    http::Response::from_parts(head, Body::new(Watched { body, unclaimed }))
+}
+
+/// A body that is only trailers.
+struct Trailers(Option<http::HeaderMap>);
+
+impl HttpBody for Trailers {
+    type Data = <Body as HttpBody>::Data;
+    type Error = <Body as HttpBody>::Error;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        _: &mut Task<'_>,
+    ) -> Poll<Option<Result<http_body::Frame<Self::Data>, Self::Error>>> {
+        Poll::Ready(self.0.take().map(|trailers| Ok(http_body::Frame::trailers(trailers))))
     }
 }
 

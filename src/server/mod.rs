@@ -44,8 +44,9 @@ mod proto {
 /// The longest message, as the engine allows: 400 MiB.
 const LONGEST_MESSAGE: usize = 400 << 20;
 
-/// How long work in flight may take once the process is asked to end: longer than a request to Databricks may.
-const LAST_WORK: Duration = Duration::from_secs(90);
+/// How long work in flight may take once the process is asked to end, besides its requests to Databricks: a lost create
+/// is searched for, and one that the engine did not take is undone.
+const LAST_WORK: Duration = Duration::from_secs(6 * 60);
 
 /// How long the last answers may take to be sent.
 const LAST_WORDS: Duration = Duration::from_millis(300);
@@ -61,6 +62,8 @@ pub async fn serve(
 ) -> Result<(), tonic::transport::Error> {
     let provider = Provider::new(env, clock, engine);
     let in_flight = provider.in_flight();
+    let longest_request = provider.longest_request();
+    let last_work = move || LAST_WORK + 2 * longest_request.get();
     let service = ResourceProviderServer::new(provider)
         .max_decoding_message_size(LONGEST_MESSAGE)
         .max_encoding_message_size(LONGEST_MESSAGE);
@@ -87,10 +90,10 @@ pub async fn serve(
                 tokio::time::sleep(LAST_WORDS).await;
             };
             let ended = async { tokio::select! { _ = &mut server => {}, () = work => {} } };
-            let _ = tokio::time::timeout(LAST_WORK, ended).await;
+            let _ = tokio::time::timeout(last_work(), ended).await;
         }
     }
     in_flight.close();
-    let _ = tokio::time::timeout(LAST_WORK, in_flight.wait()).await;
+    let _ = tokio::time::timeout(last_work(), in_flight.wait()).await;
     Ok(())
 }

@@ -1,5 +1,6 @@
 use std::pin::Pin;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use std::time::Duration;
 
 use tokio_stream::Stream;
@@ -7,7 +8,7 @@ use tokio_util::task::TaskTracker;
 use tonic::{Request, Response, Status};
 
 use super::connection::Instance;
-use super::delivery::{Unclaimed, Undo};
+use super::delivery::{Unclaimed, Undo, Watch};
 use super::proto::pulumirpc as pb;
 use super::proto::pulumirpc::resource_provider_server::ResourceProvider;
 use super::{status, wire};
@@ -27,8 +28,29 @@ pub(super) struct Provider {
     engine: Option<String>,
     /// Operations under way. Creates outlive the calls that asked for them.
     in_flight: TaskTracker,
-    /// The instance that was configured last, for an engine that has lost its connection and made a new one.
-    configured: Mutex<Option<(Client, usize)>>,
+    /// Configurations in use, for an engine that has lost its connection and made a new one.
+    configured: Mutex<Vec<Configured>>,
+    longest_request: Arc<LongestRequest>,
+}
+
+/// A configuration, and which instances it was given to.
+struct Configured {
+    arguments: Option<prost_types::Struct>,
+    client: Client,
+    instances: Vec<Weak<Instance>>,
+}
+
+/// So many configurations are kept of engines that have gone without a word.
+const MOST_CONFIGURED: usize = 16;
+
+/// How long a request to Databricks may take, in seconds, of all that were configured so far.
+#[derive(Default)]
+pub(super) struct LongestRequest(AtomicU64);
+
+impl LongestRequest {
+    pub(super) fn get(&self) -> Duration {
+        Duration::from_secs(self.0.load(Ordering::Relaxed))
+    }
 }
 
 /// One operation on one resource.
@@ -40,7 +62,18 @@ struct Operation {
 
 impl Provider {
     pub(super) fn new(env: Env, clock: Arc<dyn Clock>, engine: Option<String>) -> Self {
-        Provider { env, clock, engine, in_flight: TaskTracker::new(), configured: Mutex::default() }
+        Provider {
+            env,
+            clock,
+            engine,
+            in_flight: TaskTracker::new(),
+            configured: Mutex::default(),
+            longest_request: Arc::default(),
+        }
+    }
+
+    pub(super) fn longest_request(&self) -> Arc<LongestRequest> {
+        Arc::clone(&self.longest_request)
     }
 
     pub(super) fn in_flight(&self) -> TaskTracker {
@@ -75,16 +108,48 @@ impl Provider {
         if let Some(client) = instance.client() {
             return Ok(client);
         }
-        let configured = self.configured.lock().unwrap_or_else(PoisonError::into_inner);
-        match &*configured {
-            Some((client, 1)) => Ok(client.clone()),
-            Some(_) => Err(Status::failed_precondition(
-                "this connection has not been configured, and the process serves several providers: run the command again",
-            )),
-            None => Err(Status::failed_precondition(
+        match self.configured().as_slice() {
+            [one] => Ok(one.client.clone()),
+            [] => Err(Status::failed_precondition(
                 "the provider has not been configured: Configure was not called",
             )),
+            _ => Err(Status::failed_precondition(
+                "this connection has not been configured, and the process serves several providers: run the command again",
+            )),
         }
+    }
+
+    fn configured(&self) -> MutexGuard<'_, Vec<Configured>> {
+        self.configured.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// An instance has been configured.
+    fn remember(&self, instance: &Arc<Instance>, arguments: Option<prost_types::Struct>, client: Client) {
+        self.forget(instance);
+        let mut configured = self.configured();
+        if configured.len() >= MOST_CONFIGURED {
+            configured.retain(|entry| entry.instances.iter().any(|known| known.strong_count() > 0));
+        }
+        match configured.iter_mut().find(|entry| entry.arguments == arguments) {
+            Some(entry) => {
+                entry.client = client;
+                entry.instances.retain(|known| known.strong_count() > 0);
+                entry.instances.push(Arc::downgrade(instance));
+            }
+            None => {
+                let instances = vec![Arc::downgrade(instance)];
+                configured.push(Configured { arguments, client, instances });
+            }
+        }
+    }
+
+    /// The command of an instance has ended: nobody goes on with it over another connection.
+    fn forget(&self, instance: &Arc<Instance>) {
+        let mut configured = self.configured();
+        for entry in configured.iter_mut() {
+            entry.instances.retain(|known| !std::ptr::eq(known.as_ptr(), Arc::as_ptr(instance)));
+        }
+        configured.retain(|entry| !entry.instances.is_empty());
     }
 }
 
@@ -114,6 +179,14 @@ fn find(token: &str, urn: &str) -> Result<&'static dyn Resource, Status> {
 /// How to have what only the official plugin has; follows the name of the option `version`.
 const OFFICIAL: &str = "set to the official plugin's, installed with `pulumi plugin install resource databricks <version>`. \
                         A plugin on PATH answers for every version, so keep this one off PATH then";
+
+/// Inputs of the state. Engines of old send only outputs, which repeat what was stated.
+fn old_inputs(resource: &dyn Resource, sent: Option<prost_types::Struct>, outputs: &Map) -> Map {
+    match sent {
+        Some(_) => wire::decode(sent),
+        None => resource::stated_in(&resource.definition(), outputs),
+    }
+}
 
 /// The type token in `urn:pulumi:stack::project::parent$type::name`.
 fn type_of(urn: &str) -> &str {
@@ -245,7 +318,8 @@ impl ResourceProvider for Provider {
         if let Some(engine) = &self.engine {
             instance.engine.connect(engine);
         }
-        let stated = wire::decode_known(request.into_inner().args)?;
+        let arguments = request.into_inner().args;
+        let stated = wire::decode_known(arguments.clone())?;
         let config = config::resolve(&stated, &self.env).map_err(|error| {
             Status::invalid_argument(format!("cannot configure the databricks provider: {error}"))
         })?;
@@ -254,10 +328,9 @@ impl ResourceProvider for Provider {
             instance.engine.report(Severity::Warning, "", &warning).await;
         }
         let client = Client::new(config, self.env.clone(), Arc::clone(&self.clock));
+        self.longest_request.0.fetch_max(client.longest_silence().as_secs(), Ordering::Relaxed);
         instance.configure(client.clone());
-        let mut configured = self.configured.lock().unwrap_or_else(PoisonError::into_inner);
-        let count = configured.as_ref().map_or(0, |(_, count)| *count) + 1;
-        *configured = Some((client, count));
+        self.remember(&instance, arguments, client);
         Ok(Response::new(pb::ConfigureResponse {
             accept_secrets: true,
             supports_preview: true,
@@ -286,8 +359,8 @@ impl ResourceProvider for Provider {
         let Operation { resource, client, ctx } = self.operation(&request, &it.urn, &it.r#type, 0.0)?;
         let refresh = instance(&request)?.is_refreshing(&it.urn);
         let request = request.into_inner();
-        let old_inputs = wire::decode(request.old_inputs);
         let (outputs, news) = (wire::decode(request.olds), wire::decode(request.news));
+        let old_inputs = old_inputs(resource, request.old_inputs, &outputs);
         let diff = resource::Diff {
             id: &request.id,
             old_inputs: &old_inputs,
@@ -320,6 +393,7 @@ impl ResourceProvider for Provider {
     ) -> Result<Response<pb::CreateResponse>, Status> {
         let it = request.get_ref();
         let operation = self.operation(&request, &it.urn, &it.r#type, it.timeout)?;
+        let watch = request.extensions().get::<Watch>().cloned();
         let request = request.into_inner();
         let resource = operation.resource;
         if request.preview {
@@ -334,19 +408,15 @@ impl ResourceProvider for Provider {
         }
         let (outcome, unclaimed) =
             self.create_detached(operation, wire::decode_known(request.properties)?).await?;
+        if let (Some(watch), Some(unclaimed)) = (watch, unclaimed) {
+            watch.over(unclaimed);
+        }
         match outcome {
             Ok(Created { id, outputs, incomplete }) if incomplete.is_empty() => {
                 let properties = wire::encode(&outputs);
-                let mut response = Response::new(pb::CreateResponse { id, properties, ..Default::default() });
-                if let Some(unclaimed) = unclaimed {
-                    response.extensions_mut().insert(unclaimed);
-                }
-                Ok(response)
+                Ok(Response::new(pb::CreateResponse { id, properties, ..Default::default() }))
             }
             Ok(Created { id, outputs, incomplete }) => {
-                if let Some(unclaimed) = unclaimed {
-                    unclaimed.claim();
-                }
                 Err(status::init_failed(id, &outputs, None, incomplete))
             }
             Err(error) => Err(status::failed("create", resource.noun(), &error)),
@@ -406,7 +476,8 @@ impl ResourceProvider for Provider {
         let Operation { resource, client, ctx } =
             self.operation(&request, &it.urn, &it.r#type, it.timeout)?;
         let request = request.into_inner();
-        let known = State { inputs: wire::decode(request.old_inputs), outputs: wire::decode(request.olds) };
+        let outputs = wire::decode(request.olds);
+        let known = State { inputs: old_inputs(resource, request.old_inputs, &outputs), outputs };
         if request.preview {
             let news = wire::decode(request.news);
             let outputs = resource::preview_update(&resource.definition(), known.outputs, news);
@@ -439,7 +510,9 @@ impl ResourceProvider for Provider {
 
     async fn cancel(&self, request: Request<()>) -> Result<Response<()>, Status> {
         // Waits end and nothing new is sent; what is in flight finishes. The process ends when it is told to.
-        instance(&request)?.cancellation().cancel();
+        let instance = instance(&request)?;
+        self.forget(&instance);
+        instance.cancellation().cancel();
         Ok(Response::new(()))
     }
 

@@ -1,0 +1,81 @@
+//! Who the client signs in as, which only the workspace knows.
+
+use std::time::Duration;
+
+use http::Method;
+use serde::Deserialize;
+
+use super::{Client, Error, Repeat, Request};
+use crate::context::Context;
+
+/// How long the workspace may take to tell where nothing depends on it.
+const INTRODUCTION_TIMEOUT: Duration = Duration::from_secs(10);
+
+/// A user or a service principal.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize)]
+#[serde(default, rename_all = "camelCase")]
+pub struct User {
+    /// Numeric id.
+    pub id: String,
+    /// Mail address of a person, application id of a service principal.
+    pub user_name: String,
+}
+
+/// What the first answer to "who am I?" tells.
+#[derive(Debug, Default)]
+pub(super) struct Introduction {
+    /// The workspace that answered.
+    pub(super) workspace_id: Option<String>,
+    user: Option<User>,
+    /// Whether the answer was that nobody is signed in with these credentials.
+    refused: Option<Error>,
+}
+
+fn question() -> Request {
+    let path = "/api/2.0/preview/scim/v2/Me?excludedAttributes=entitlements";
+    Request::new(Method::GET, path, None, Repeat::Always)
+}
+
+impl Client {
+    /// Asks the workspace once, and briefly, who signs in: whoever may not ask that can do without.
+    pub(super) async fn introduction(&self, ctx: &Context) -> &Introduction {
+        let ask = async {
+            let signed = match self.sign(ctx).await {
+                Ok(signed) => signed,
+                Err(error) => return Introduction { refused: Some(error), ..Introduction::default() },
+            };
+            match self.attempt::<User>(ctx, signed, &question()).await {
+                Ok(reply) => Introduction {
+                    workspace_id: reply.workspace_id,
+                    user: Some(reply.body).filter(|user| !user.id.is_empty()),
+                    refused: None,
+                },
+                Err(error) => Introduction { refused: Some(error), ..Introduction::default() },
+            }
+        };
+        let ask = async { tokio::time::timeout(INTRODUCTION_TIMEOUT, ask).await.unwrap_or_default() };
+        self.0.introduction.get_or_init(|| ask).await
+    }
+
+    /// Who signs in, if the workspace tells: asked on first use, once in the life of this client.
+    pub async fn current_user(&self, ctx: &Context) -> Option<&User> {
+        self.introduction(ctx).await.user.as_ref()
+    }
+
+    /// Who signs in, for a decision that depends on it.
+    pub async fn ask_current_user(&self, ctx: &Context) -> Result<User, Error> {
+        match self.current_user(ctx).await {
+            Some(user) => Ok(user.clone()),
+            None => Ok(self.send(ctx, &question()).await?.body),
+        }
+    }
+
+    /// Says why nobody can sign in with these credentials, as far as one question tells. That the question is not
+    /// allowed, or not answered, is no reason.
+    pub async fn try_sign_in(&self, ctx: &Context) -> Result<(), Error> {
+        match &self.introduction(ctx).await.refused {
+            Some(error) if error.refuses_credentials() => Err(error.clone()),
+            _ => Ok(()),
+        }
+    }
+}

@@ -1,0 +1,69 @@
+//! The time of the workspace. It decides when a credential expires; the clock of this machine may be wrong.
+
+use std::sync::{Mutex, PoisonError};
+use std::time::{Duration, SystemTime};
+
+use super::Client;
+use crate::context::Context;
+
+/// Differences below this are those of an answer's way and of a header that counts whole seconds.
+const PRECISION: Duration = Duration::from_secs(3);
+
+/// How far the clock of the workspace is ahead of this machine's, in milliseconds, once an answer has told.
+#[derive(Debug, Default)]
+pub(super) struct WorkspaceClock(Mutex<Option<i64>>);
+
+impl WorkspaceClock {
+    /// An answer that says what time it is came now.
+    pub(super) fn set(&self, date: SystemTime, now: SystemTime) {
+        let ahead = milliseconds(date).saturating_sub(milliseconds(now));
+        let is_precise = ahead.unsigned_abs() < PRECISION.as_millis() as u64;
+        *self.0.lock().unwrap_or_else(PoisonError::into_inner) = Some(if is_precise { 0 } else { ahead });
+    }
+
+    fn ahead(&self) -> Option<i64> {
+        *self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+fn milliseconds(time: SystemTime) -> i64 {
+    let since = time.duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
+    i64::try_from(since.as_millis()).unwrap_or(i64::MAX)
+}
+
+impl Client {
+    /// What time it is for the workspace, in milliseconds since 1970. Asks the host if no answer has told yet; where
+    /// none does, this machine's clock has to do.
+    pub async fn now_ms(&self, ctx: &Context) -> i64 {
+        if self.clock_difference_ms().is_none() {
+            // What the host says of itself, or that it says nothing, has a date.
+            let _ = self.endpoint().await;
+        }
+        ctx.clock.now_ms().saturating_add(self.clock_difference_ms().unwrap_or_default())
+    }
+
+    /// How far the clock of the workspace is ahead of this machine's, in milliseconds, if an answer has told.
+    pub fn clock_difference_ms(&self) -> Option<i64> {
+        self.0.workspace_clock.ahead()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn small_differences_are_none() {
+        let clock = WorkspaceClock::default();
+        assert_eq!(clock.ahead(), None);
+        let now = SystemTime::UNIX_EPOCH + Duration::from_secs(1_700_000_000);
+        for (date, ahead) in [
+            (now - Duration::from_millis(2999), 0),
+            (now + Duration::from_secs(3600), 3_600_000),
+            (now - Duration::from_secs(3600), -3_600_000),
+        ] {
+            clock.set(date, now);
+            assert_eq!(clock.ahead(), Some(ahead));
+        }
+    }
+}

@@ -1,0 +1,69 @@
+//! Whether a credential exists. It is gone only if that is proved: one that is forgotten lives on unknown.
+
+use std::time::Duration;
+
+use super::Error;
+use crate::client::{self, Client};
+use crate::context::{Context, Severity};
+
+/// What looking for a credential has found.
+pub(super) enum Presence<L> {
+    /// It lives.
+    Live(L),
+    /// It does not exist any more.
+    Gone(Gone),
+}
+
+/// Why a credential counts as gone.
+pub(super) struct Gone {
+    /// In words, as what follows a colon.
+    reason: String,
+    /// Whether the reason is a proof. If not, it counts as gone because nobody who was asked knows it.
+    is_proved: bool,
+}
+
+impl Gone {
+    pub(super) fn proved(reason: impl Into<String>) -> Self {
+        Gone { reason: reason.into(), is_proved: true }
+    }
+
+    pub(super) fn unproved(reason: impl Into<String>) -> Self {
+        Gone { reason: reason.into(), is_proved: false }
+    }
+
+    /// Tells the user what becomes of the credential, and why.
+    pub(super) async fn tell(&self, ctx: &Context, what: &str) {
+        let severity = if self.is_proved { Severity::Info } else { Severity::Warning };
+        ctx.report(severity, &format!("{what}: {}", self.reason)).await;
+    }
+}
+
+/// How long a list may lag behind a create.
+const LONGEST_LAG: Duration = Duration::from_secs(60);
+
+/// How long to wait before a list is asked for again.
+const PAUSE: Duration = Duration::from_secs(5);
+
+/// Whether a list that lacks a credential may only lag behind its create: then another one is due, after the pause that
+/// has been made here. `created` is in the workspace's time, in milliseconds since 1970.
+pub(super) async fn may_lag(
+    client: &Client,
+    ctx: &Context,
+    noun: &str,
+    created: Option<i64>,
+) -> Result<bool, Error> {
+    let Some(created) = created else { return Ok(false) };
+    let age = client.now_ms(ctx).await.saturating_sub(created);
+    if !(0..LONGEST_LAG.as_millis() as i64).contains(&age) {
+        return Ok(false);
+    }
+    let status = format!("the list lacks the {noun}, which is new; looking again in {} s", PAUSE.as_secs());
+    ctx.report(Severity::Status, &status).await;
+    tokio::select! {
+        biased;
+        () = ctx.cancel.cancelled() => {}
+        () = ctx.time_is_up() => {}
+        () = ctx.clock.sleep(PAUSE) => return Ok(true),
+    }
+    Err(client::Error::Cancelled { request: format!("another list of {noun}s") }.into())
+}
