@@ -35,4 +35,4 @@ version=${version%"-$os-$arch.tar.gz"}
 if command -v sha256sum >/dev/null; then sum=$(sha256sum "$archive"); else sum=$(shasum -a 256 "$archive"); fi
 grep -qF "${sum%% *}  $archive" SHA256SUMS || fail "$archive is not what SHA256SUMS says: download it again"
 pulumi plugin install resource databricks "$version" --reinstall --file "$archive"
-echo "databricks $version is installed. \`pulumi plugin run resource databricks -- doctor\` looks at how it signs in."
+echo "databricks $version is installed. \`pulumi plugin run --kind resource databricks -- doctor\` looks at how it signs in."

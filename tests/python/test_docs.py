@@ -78,6 +78,10 @@ class Shell:
             "PULUMI_SKIP_CONFIRMATIONS": "true",
         }
 
+    def install(self):
+        """What a reader has done before."""
+        self.run(f"pulumi plugin install resource databricks 2.0.0 --file {shlex.quote(str(plugin_bin()))}")
+
     def run(self, command, stdin="", ok=True):
         result = subprocess.run(
             ["bash", "-euo", "pipefail", "-c", command],
@@ -133,6 +137,7 @@ def test_importing(shell, pulumi, workspace):
     token_id, _ = workspace.mint(comment="there before")
     pulumi.write()
     pulumi.init()
+    shell.install()
     listed, imported, unprotect, replace = commands("import.md")
     assert token_id in shell.run(listed)
     text = shell.run(imported.replace("TOKEN_ID", token_id) + " --out generated.yaml")
@@ -156,8 +161,7 @@ def test_configuring(shell, pulumi, workspace):
     host, token, doctor = [line for line in commands("installation-configuration.md") if line.startswith("pulumi config")]
     shell.run(host.replace("https://dbc-1234.cloud.databricks.com", workspace.host))
     shell.run(token, stdin=workspace.token)
-    # What a reader has installed.
-    shell.run(f"pulumi plugin install resource databricks 2.0.0 --file {shlex.quote(str(plugin_bin()))}")
+    shell.install()
     text = shell.run(doctor)
     assert f"host = {workspace.host}, from the stack's configuration" in text and "no problems" in text
     assert workspace.token not in text

@@ -4,7 +4,7 @@ work as it stands."""
 import re
 import shlex
 
-from conftest import TOKEN_TYPE, TOKEN_VALUE
+from conftest import TOKEN_TYPE, TOKEN_VALUE, plugin_bin
 from test_errors import assert_says, failed_up
 
 DAY = 86400
@@ -60,6 +60,7 @@ def test_the_list_that_errors_point_to(pulumi, workspace):
     token_id, _ = workspace.mint(comment="of the CI")
     pulumi.write()
     pulumi.init()
+    pulumi.run("plugin", "install", "resource", "databricks", "2.0.0", "--file", plugin_bin())
     assert_says(pulumi.run("do", "databricks:Token", "list").text, token_id)
 
 

@@ -88,7 +88,9 @@ def release(tmp_path):
 
 def environment(tmp_path):
     # Neither Rust nor anything else but the system and Pulumi.
-    return {"HOME": str(tmp_path), "PATH": f"{engine_bin_dir()}:/usr/bin:/bin", "PULUMI_SKIP_UPDATE_CHECK": "true"}
+    path = f"{engine_bin_dir()}:/usr/bin:/bin"
+    # The engine looks for the home folder by itself, whatever HOME is.
+    return {"HOME": str(tmp_path), "PULUMI_HOME": str(tmp_path / ".pulumi"), "PATH": path, "PULUMI_SKIP_UPDATE_CHECK": "true"}
 
 
 @pytest.mark.parametrize("by", ["./install.sh", "make"])
@@ -98,7 +100,7 @@ def test_installing_from_the_folder_of_a_release(release, tmp_path, by):
     installed = tmp_path / ".pulumi/plugins/resource-databricks-v2.0.0" / NAME
     assert installed.read_bytes() == plugin_bin().read_bytes()
     # The doctor, as the script and the documentation say.
-    said = run("pulumi", "plugin", "run", "resource", "databricks", "--", "doctor", "--help", env=environment(tmp_path))
+    said = run("pulumi", "plugin", "run", "--kind", "resource", "databricks", "--", "doctor", "--help", env=environment(tmp_path))
     assert "Looks at how the provider is configured" in said
 
 
