@@ -1,9 +1,10 @@
 //! The plugin: binds a port of this machine, tells the engine which, and serves until it is asked to end.
 
 use std::ffi::OsString;
-use std::io::{IsTerminal as _, Write as _};
+use std::io::{IsTerminal as _, Read as _, Write as _};
 use std::process::ExitCode;
 use std::sync::Arc;
+use std::time::Duration;
 
 use lexopt::Arg;
 use pulumi_resource_databricks::context::SystemClock;
@@ -13,6 +14,7 @@ use tokio::net::TcpListener;
 use tracing_subscriber::Layer as _;
 use tracing_subscriber::layer::SubscriberExt as _;
 use tracing_subscriber::util::SubscriberInitExt as _;
+use zeroize::Zeroizing;
 
 const HELP: &str = "\
 A Pulumi native resource provider for Databricks credentials.
@@ -122,13 +124,40 @@ fn misused(reason: &str) -> ExitCode {
 async fn examine(reads_stack: bool) -> ExitCode {
     let mut stdout = std::io::stdout();
     let colours = stdout.is_terminal() && std::env::var_os("NO_COLOR").is_none_or(|value| value.is_empty());
-    let mut stdin = std::io::stdin();
-    let stack = reads_stack.then_some(&mut stdin as &mut (dyn std::io::Read + Send));
+    let stack = match reads_stack.then(read_stack).transpose() {
+        Ok(stack) => stack,
+        Err(reason) => return misused(&reason),
+    };
+    let stack = stack.as_ref().map(|stack| stack.as_str());
     match doctor::examine(stack, Env::of_process(), Arc::new(SystemClock), &mut stdout, colours).await {
         Ok(doctor::Verdict::Healthy) => ExitCode::SUCCESS,
         Ok(doctor::Verdict::Broken) => ExitCode::FAILURE,
         Ok(doctor::Verdict::Misused(reason)) => misused(&reason),
         Err(error) => misused(&error.to_string()),
+    }
+}
+
+/// How long the configuration of a stack may take to come: `pulumi config` may have to ask a cloud for its key.
+const STACK_TIMEOUT: Duration = Duration::from_secs(60);
+
+/// Reads the configuration of a stack, which holds credentials, from standard input.
+fn read_stack() -> Result<Zeroizing<String>, String> {
+    const COMMAND: &str = "pulumi config --json --show-secrets | pulumi-resource-databricks doctor --stack";
+    if std::io::stdin().is_terminal() {
+        return Err(format!("--stack reads from standard input: `{COMMAND}`"));
+    }
+    let (read, wait) = std::sync::mpsc::channel();
+    // `pulumi plugin run` holds the other end of a standard input to which nothing ever comes.
+    std::thread::spawn(move || {
+        let mut text = Zeroizing::new(String::new());
+        let _ = read.send(std::io::stdin().read_to_string(&mut text).map(|_| text));
+    });
+    match wait.recv_timeout(STACK_TIMEOUT) {
+        Ok(text) => text.map_err(|error| format!("standard input: {error}")),
+        Err(_) => Err(format!(
+            "standard input has not ended within {} s. `pulumi plugin run` passes nothing on: run `{COMMAND}`",
+            STACK_TIMEOUT.as_secs()
+        )),
     }
 }
 

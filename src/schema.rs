@@ -192,7 +192,10 @@ mod tests {
             };
             let variable = attribute.env.map(|name| format!("`{name}`")).unwrap_or_default();
             let doc = attribute.doc.split_whitespace().collect::<Vec<_>>().join(" ").replace('|', "\\|");
-            format!("| `{}` | {variable} | `{}` | {kind} | {method} | {doc} |\n", attribute.name, attribute.ini)
+            format!(
+                "| `{}` | {variable} | `{}` | {kind} | {method} | {doc} |\n",
+                attribute.name, attribute.ini
+            )
         });
         let head = "| Property | Environment variable | In a profile | Type | For | Meaning |\n\
                     | --- | --- | --- | --- | --- | --- |\n";

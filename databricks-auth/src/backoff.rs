@@ -3,9 +3,12 @@
 use std::time::{Duration, SystemTime};
 
 use backon::{BackoffBuilder as _, ExponentialBuilder};
+use http::HeaderMap;
 
 /// The first wait; each further one is about twice as long.
 const FIRST_WAIT: Duration = Duration::from_secs(1);
+/// The first wait of a request that others wait for.
+const BRISK_WAIT: Duration = Duration::from_millis(500);
 /// Waits do not grow beyond this, apart from jitter.
 const LONGEST_WAIT: Duration = Duration::from_secs(10);
 
@@ -23,8 +26,17 @@ pub struct Backoff {
 impl Backoff {
     /// Begins to count at `now`.
     pub fn start(now: SystemTime) -> Self {
+        Backoff::begin(now, FIRST_WAIT)
+    }
+
+    /// As [`Backoff::start`], for what comes before the requests that matter: the first waits are shorter.
+    pub(crate) fn brisk(now: SystemTime) -> Self {
+        Backoff::begin(now, BRISK_WAIT)
+    }
+
+    fn begin(now: SystemTime, first: Duration) -> Self {
         let waits = ExponentialBuilder::default()
-            .with_min_delay(FIRST_WAIT)
+            .with_min_delay(first)
             .with_max_delay(LONGEST_WAIT)
             .with_jitter()
             .without_max_times()
@@ -66,15 +78,21 @@ impl std::fmt::Debug for Backoff {
     }
 }
 
-/// Reads the Retry-After header, which holds seconds or a date.
-pub fn retry_after(text: &str, now: SystemTime) -> Option<Duration> {
-    let text = text.trim();
+/// What time it was for the one who answered with these headers.
+pub fn date(headers: &HeaderMap) -> Option<SystemTime> {
+    httpdate::parse_http_date(headers.get(http::header::DATE)?.to_str().ok()?).ok()
+}
+
+/// How long to wait by the Retry-After header, which holds seconds or a date. A date is one of the clock of the one who
+/// answered, so it is compared with the Date header, or with `now` where there is none.
+pub fn retry_after(headers: &HeaderMap, now: SystemTime) -> Option<Duration> {
+    let text = headers.get(http::header::RETRY_AFTER)?.to_str().ok()?.trim();
     if let Ok(seconds) = text.parse::<u64>() {
         // More than this, about a century, cannot be added to every date. Nobody waits that long anyway.
         return Some(Duration::from_secs(seconds.min(u32::MAX.into())));
     }
-    let date = httpdate::parse_http_date(text).ok()?;
-    Some(date.duration_since(now).unwrap_or_default())
+    let end = httpdate::parse_http_date(text).ok()?;
+    Some(end.duration_since(date(headers).unwrap_or(now)).unwrap_or_default())
 }
 
 #[cfg(test)]
@@ -83,14 +101,28 @@ mod tests {
 
     #[test]
     fn retry_after_is_seconds_or_a_date() {
+        let wait = |text: &str, date: Option<&str>, now| {
+            let mut headers = HeaderMap::new();
+            headers.insert("retry-after", text.parse().unwrap());
+            if let Some(date) = date {
+                headers.insert("date", date.parse().unwrap());
+            }
+            retry_after(&headers, now)
+        };
+        let minute = "Thu, 01 Jan 1970 00:01:00 GMT";
         let now = SystemTime::UNIX_EPOCH;
-        assert_eq!(retry_after("7", now), Some(Duration::from_secs(7)));
-        assert_eq!(retry_after("Thu, 01 Jan 1970 00:01:00 GMT", now), Some(Duration::from_secs(60)));
         let later = now + Duration::from_secs(100);
-        assert_eq!(retry_after("Thu, 01 Jan 1970 00:01:00 GMT", later), Some(Duration::ZERO));
-        assert!(retry_after(&u64::MAX.to_string(), now).is_some_and(|wait| now.checked_add(wait).is_some()));
+        assert_eq!(wait("7", None, now), Some(Duration::from_secs(7)));
+        assert_eq!(wait("7", Some(minute), now), Some(Duration::from_secs(7)));
+        assert_eq!(wait(minute, None, now), Some(Duration::from_secs(60)));
+        assert_eq!(wait(minute, None, later), Some(Duration::ZERO));
+        assert_eq!(wait(minute, Some("Thu, 01 Jan 1970 00:00:20 GMT"), later), Some(Duration::from_secs(40)));
+        assert_eq!(wait(minute, Some("today"), now), Some(Duration::from_secs(60)));
+        let long = wait(&u64::MAX.to_string(), None, now);
+        assert!(long.is_some_and(|wait| now.checked_add(wait).is_some()));
         for text in ["", "soon", "-1", "1.5"] {
-            assert_eq!(retry_after(text, now), None, "{text}");
+            assert_eq!(wait(text, None, now), None, "{text}");
         }
+        assert_eq!(retry_after(&HeaderMap::new(), now), None);
     }
 }

@@ -2,6 +2,7 @@
 
 use std::time::{Duration, SystemTime};
 
+use http::{HeaderMap, HeaderValue};
 use secrecy::SecretString;
 
 use crate::backoff;
@@ -28,7 +29,9 @@ fn mask() {
 fn retry_after() {
     fuzz::target("retry_after").for_each(|bytes: &[u8]| {
         let now = SystemTime::UNIX_EPOCH + Duration::from_secs(1_700_000_000);
-        if let Some(wait) = backoff::retry_after(&String::from_utf8_lossy(bytes), now) {
+        let Ok(value) = HeaderValue::from_bytes(bytes) else { return };
+        let headers = HeaderMap::from_iter([(http::header::RETRY_AFTER, value)]);
+        if let Some(wait) = backoff::retry_after(&headers, now) {
             assert!(now.checked_add(wait).is_some(), "waiting {wait:?} ends after all time");
         }
     });

@@ -1,14 +1,19 @@
 //! What a host says of itself.
 
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
+use http::HeaderMap;
 use serde::Deserialize;
 
+use crate::backoff::{self, Backoff};
+use crate::clock::Clock;
 use crate::config::{Cloud, Config, Host};
-use crate::transport::HttpClient;
+use crate::transport::{FailureKind, HttpClient};
 
-/// How long the host may take to describe itself. It is asked once, and need not answer.
-const METADATA_TIMEOUT: Duration = Duration::from_secs(5);
+/// How long the host is asked to describe itself, over all attempts. It need not answer.
+pub(crate) const PATIENCE: Duration = Duration::from_secs(5);
+/// The same for a host that has not answered before.
+pub(crate) const LESS_PATIENCE: Duration = Duration::from_secs(1);
 
 /// What kind of host answers under a name.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -39,6 +44,11 @@ pub struct Metadata {
     pub audience: Option<String>,
     /// Where the OAuth endpoints are described.
     pub discovery_url: Option<String>,
+    /// Whether the host has answered, be it that it does not describe itself. All else is a guess where it has not, and
+    /// may be wrong.
+    pub is_certain: bool,
+    /// What time it was for the host when it answered.
+    pub date: Option<SystemTime>,
 }
 
 #[derive(Deserialize, Default)]
@@ -52,23 +62,76 @@ struct Document {
     token_federation_default_oidc_audiences: Vec<String>,
 }
 
-impl Metadata {
-    /// Asks the host, once and briefly. No answer is no error: the configuration and the host's name decide then.
-    pub async fn fetch(http: &HttpClient, config: &Config, host: &Host) -> Metadata {
-        let url = format!("{}/.well-known/databricks-config", host.url);
-        let answer = async {
-            let response = http.get(&url).header("accept", "application/json").send().await.ok()?;
-            if !response.status().is_success() {
-                return None;
+/// What came of one attempt to have the host describe itself.
+#[derive(Default)]
+struct Answer {
+    document: Option<Document>,
+    is_certain: bool,
+    date: Option<SystemTime>,
+    /// Whether another attempt may do better, and not before when.
+    again: Option<Option<Duration>>,
+}
+
+impl Answer {
+    async fn of(http: &HttpClient, url: &str, clock: &dyn Clock) -> Answer {
+        let none = |again| Answer { again, ..Answer::default() };
+        let response = match http.get(url).header("accept", "application/json").send().await {
+            Ok(response) => response,
+            Err(failure) => {
+                return none(match failure.kind {
+                    FailureKind::Invalid | FailureKind::Untrusted | FailureKind::NotTls => None,
+                    FailureKind::Unreachable | FailureKind::Interrupted => Some(None),
+                });
             }
-            let body = response.body().await.ok()?;
-            serde_json::from_slice::<Document>(&body).ok()
         };
-        let document = tokio::time::timeout(METADATA_TIMEOUT, answer).await.ok().flatten();
-        if document.is_none() {
-            tracing::debug!(host = %host, "the host does not describe itself");
+        let (status, date) = (response.status(), date(response.headers()));
+        if status.is_server_error() || status == http::StatusCode::TOO_MANY_REQUESTS {
+            let asked = backoff::retry_after(response.headers(), clock.now());
+            return Answer { date, ..none(Some(asked)) };
         }
-        Metadata::new(config, host, document)
+        let document = match response.body().await {
+            Ok(body) if status.is_success() => serde_json::from_slice(&body).ok(),
+            Ok(_) => None,
+            Err(_) => return Answer { date, ..none(Some(None)) },
+        };
+        Answer { document, is_certain: true, date, again: None }
+    }
+}
+
+/// What time it is for the one who answered; a cache on the way says how long it has kept the answer.
+fn date(headers: &HeaderMap) -> Option<SystemTime> {
+    let age = headers.get(http::header::AGE).and_then(|age| age.to_str().ok()?.trim().parse().ok());
+    // More than this, about a century, cannot be added to every date.
+    let age = Duration::from_secs(age.unwrap_or(0).min(u32::MAX.into()));
+    backoff::date(headers)?.checked_add(age)
+}
+
+impl Metadata {
+    /// Asks the host, again while it is busy. No answer is no error: the configuration and the host's name decide then.
+    pub(crate) async fn fetch(
+        http: &HttpClient,
+        config: &Config,
+        host: &Host,
+        clock: &dyn Clock,
+        within: Duration,
+    ) -> Metadata {
+        let url = format!("{}/.well-known/databricks-config", host.url);
+        let mut backoff = Backoff::brisk(clock.now());
+        let mut date = None;
+        let asking = async {
+            loop {
+                let answer = Answer::of(http, &url, clock).await;
+                date = answer.date.or(date);
+                let wait = answer.again.and_then(|asked| backoff.next(clock.now(), within, None, asked));
+                let Some(wait) = wait else { return answer };
+                clock.sleep(wait).await;
+            }
+        };
+        let answer = tokio::time::timeout(within, asking).await.unwrap_or_default();
+        if answer.document.is_none() {
+            tracing::debug!(host = %host, is_certain = answer.is_certain, "the host does not describe itself");
+        }
+        Metadata { is_certain: answer.is_certain, date, ..Metadata::new(config, host, answer.document) }
     }
 
     fn new(config: &Config, host: &Host, document: Option<Document>) -> Metadata {
@@ -119,15 +182,89 @@ impl Metadata {
             cloud,
             audience,
             discovery_url,
+            is_certain: false,
+            date: None,
         }
     }
 }
 
 #[cfg(test)]
 mod tests {
+    use std::sync::atomic::{AtomicUsize, Ordering};
+
     use super::*;
     use crate::config::Statements;
     use crate::env::Env;
+    use crate::testing::{self, Clock, Server, start};
+
+    /// What a host with these answers, the last one again and again, is taken for, and how it was waited for.
+    async fn ask(answers: Vec<testing::Answer>) -> (Metadata, usize, Clock) {
+        let next = std::sync::Arc::new(AtomicUsize::new(0));
+        let count = std::sync::Arc::clone(&next);
+        let server = Server::start(move |_, _| {
+            answers[next.fetch_add(1, Ordering::SeqCst).min(answers.len() - 1)].clone()
+        })
+        .await;
+        let stated = [("host".to_owned(), server.url.as_str().into())].into();
+        let config = Config::resolve(&stated, &Env::default()).unwrap();
+        let (http, clock) = (HttpClient::direct(&config).unwrap(), Clock::hasty());
+        let host = config.host.as_ref().unwrap();
+        let metadata = Metadata::fetch(&http, &config, host, &clock, PATIENCE).await;
+        (metadata, count.load(Ordering::SeqCst), clock)
+    }
+
+    fn unified() -> testing::Answer {
+        testing::Answer::json(r#"{"host_type":"unified"}"#)
+    }
+
+    #[tokio::test]
+    async fn a_busy_host_is_asked_again() {
+        for status in [0, 429, 500, 502, 503, 504] {
+            let (metadata, calls, clock) = ask(vec![testing::Answer::status(status), unified()]).await;
+            assert_eq!((metadata.host_type, metadata.is_certain), (HostType::Unified, true), "{status}");
+            assert_eq!((calls, clock.slept().len()), (2, 1), "{status}");
+        }
+        let busy = testing::Answer::status(503).with_header("Retry-After", "3");
+        let (_, calls, clock) = ask(vec![busy, unified()]).await;
+        assert_eq!((calls, clock.slept()), (2, vec![Duration::from_secs(3)]));
+    }
+
+    #[tokio::test]
+    async fn a_host_that_is_always_busy_is_guessed() {
+        for status in [0, 429, 503] {
+            let (metadata, calls, clock) = ask(vec![testing::Answer::status(status)]).await;
+            assert_eq!((metadata.host_type, metadata.is_certain), (HostType::Workspace, false), "{status}");
+            assert!((2..=6).contains(&calls), "{calls}");
+            assert!(clock.slept().iter().sum::<Duration>() <= PATIENCE, "{:?}", clock.slept());
+        }
+    }
+
+    #[tokio::test]
+    async fn an_answer_is_certain_also_where_it_describes_nothing() {
+        for answer in [
+            testing::Answer::status(404),
+            testing::Answer::status(401),
+            testing::Answer::status(302),
+            testing::Answer::json("<html>"),
+            unified(),
+        ] {
+            let (metadata, calls, _) = ask(vec![answer.clone()]).await;
+            assert!(metadata.is_certain, "{answer:?}");
+            assert_eq!(calls, 1, "{answer:?}");
+        }
+    }
+
+    #[tokio::test]
+    async fn the_host_says_what_time_it_is() {
+        let date = httpdate::fmt_http_date(start());
+        let (metadata, ..) = ask(vec![unified()]).await;
+        assert_eq!(metadata.date, None);
+        let (metadata, ..) = ask(vec![testing::Answer::status(404).with_header("Date", &date)]).await;
+        assert_eq!(metadata.date, Some(start()));
+        let kept = unified().with_header("Date", &date).with_header("Age", "70");
+        let (metadata, ..) = ask(vec![kept]).await;
+        assert_eq!(metadata.date, Some(start() + Duration::from_secs(70)));
+    }
 
     #[test]
     fn the_cloud_is_configured_or_said_or_read_off_the_name() {

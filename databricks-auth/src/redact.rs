@@ -22,12 +22,13 @@ const DIGITS: usize = 32;
 pub struct Redactor(Vec<SecretString>);
 
 impl Redactor {
-    /// Every credential of a configuration. Of a URL, its path too, since that is what the server at it sees.
+    /// Every credential of a configuration, without the white space around it, which is not always sent. Of a URL, its
+    /// path too, since that is what the server at it sees.
     pub fn of(config: &Config) -> Self {
         let credentials = config.attributes.credentials();
         Redactor(
             credentials
-                .flat_map(|credential| [Some(credential.clone()), path(credential)])
+                .flat_map(|credential| [Some(credential.expose_secret().trim().into()), path(credential)])
                 .flatten()
                 .collect(),
         )
@@ -41,8 +42,10 @@ impl Redactor {
         let mut text = text.to_owned();
         for credential in known.into_iter().filter(|credential| credential.len() >= SHORTEST) {
             text = text.replace(credential, HIDDEN);
+            text = hide_where(&text, |text| encoded(text, credential));
         }
-        hide_alike(&text)
+        // Whoever it belongs to: an answer may quote somebody else's.
+        hide_where(&text, alike)
     }
 }
 
@@ -53,12 +56,12 @@ fn path(credential: &SecretString) -> Option<SecretString> {
     (path.len() >= SHORTEST_PATH).then(|| path.into())
 }
 
-/// Hides what looks like a credential, whoever it belongs to: an answer may quote somebody else's.
-fn hide_alike(text: &str) -> String {
+/// Hides the parts of a text that begin with a credential of so many bytes; 0 is none.
+fn hide_where(text: &str, length: impl Fn(&str) -> usize) -> String {
     let mut shown = String::with_capacity(text.len());
     let mut rest = text;
     while let Some(next) = rest.chars().next() {
-        let length = alike(rest);
+        let length = length(rest);
         if length > 0 {
             shown.push_str(HIDDEN);
             rest = &rest[length..];
@@ -68,6 +71,31 @@ fn hide_alike(text: &str) -> String {
         }
     }
     shown
+}
+
+/// Length of a credential with which a text begins, with any of its characters encoded as in forms, URLs and JSON
+/// strings; 0 if it does not begin with it.
+fn encoded(text: &str, credential: &str) -> usize {
+    let text = text.as_bytes();
+    let digit = |byte: u8| char::from(byte).to_digit(16);
+    let mut at = 0;
+    for byte in credential.bytes() {
+        at += match (text.get(at..).unwrap_or_default(), byte) {
+            ([b'%', high, low, ..], _)
+                if digit(*high)
+                    .zip(digit(*low))
+                    .is_some_and(|(high, low)| 16 * high + low == u32::from(byte)) =>
+            {
+                3
+            }
+            ([b'\\', b'n', ..], b'\n') | ([b'\\', b'r', ..], b'\r') | ([b'\\', b't', ..], b'\t') => 2,
+            ([b'\\', next, ..], b'"' | b'\\' | b'/') if *next == byte => 2,
+            ([b'+', ..], b' ') => 1,
+            ([next, ..], _) if *next == byte => 1,
+            _ => return 0,
+        };
+    }
+    at
 }
 
 /// Length of the credential that a text begins with; 0 if it begins with none.
@@ -112,6 +140,20 @@ mod tests {
             "***: GET *** HTTP/1.1"
         );
         assert!(path(&"http://localhost:1/token".into()).is_none(), "a word that stands in every log");
+    }
+
+    #[test]
+    fn a_credential_is_hidden_in_every_encoding() {
+        let redactor = Redactor(vec!["ü/+ \"\n%2F\\".into()]);
+        for (text, expected) in [
+            ("is ü/+ \"\n%2F\\.", "is ***."),
+            ("is %C3%BC%2F%2B+%22%0A%252F%5C.", "is ***."),
+            ("is %c3%bc%2f%2b%20%22%0a%252F%5c.", "is ***."),
+            ("is ü\\/+ \\\"\\n%2F\\\\.", "is ***."),
+            ("is ü/+ \"\n%2F", "is ü/+ \"\n%2F"),
+        ] {
+            assert_eq!(redactor.hide(text, &[]), expected, "{text}");
+        }
     }
 
     #[test]

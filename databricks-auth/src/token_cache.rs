@@ -4,6 +4,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, SystemTime};
 
 use async_trait::async_trait;
+use http::HeaderValue;
 use secrecy::{ExposeSecret, SecretString};
 
 use crate::clock::Clock;
@@ -81,6 +82,21 @@ impl<S: Source> Cache<S> {
     pub(crate) async fn token(&self) -> Result<Arc<Token>, AuthError> {
         let fetch = async { Ok(self.0.store(self.0.source.fetch().await?)) };
         self.0.flight.get(|| self.live(), fetch).await
+    }
+
+    /// Forgets the current token if it is the one in this header, which was refused.
+    pub(crate) fn drop_token(&self, refused: Option<&HeaderValue>) {
+        let Some(refused) = refused.and_then(|value| value.to_str().ok()) else { return };
+        let mut current = self.0.lock();
+        // By now it may be another one, which others have fetched.
+        if current
+            .token
+            .as_ref()
+            .is_some_and(|token| refused.split(' ').next_back() == Some(token.value.expose_secret()))
+        {
+            current.token = None;
+            current.renew_at = None;
+        }
     }
 
     /// The current token, if it works; starts its renewal if that is due.
@@ -362,6 +378,22 @@ mod tests {
         tokens.until_asked(3).await;
         settle().await;
         assert_eq!(value(&cache).await, "token-3");
+    }
+
+    #[tokio::test]
+    async fn a_token_that_is_refused_is_fetched_anew_once() {
+        let (cache, tokens, _) = cache(&[60, 60]);
+        tokens.let_pass(2);
+        assert_eq!(value(&cache).await, "token-1");
+        let refused = HeaderValue::from_static("Bearer token-1");
+        // All those whose requests were refused say so, some of them late.
+        cache.drop_token(Some(&refused));
+        cache.drop_token(Some(&refused));
+        assert_eq!(value(&cache).await, "token-2");
+        cache.drop_token(Some(&refused));
+        cache.drop_token(None);
+        assert_eq!(value(&cache).await, "token-2");
+        assert_eq!(tokens.asked(), 2);
     }
 
     #[tokio::test]

@@ -120,7 +120,7 @@ pub(crate) async fn try_send<T: DeserializeOwned>(
     what: &str,
     request: impl Fn() -> Request,
 ) -> Result<T, Refusal> {
-    let mut backoff = Backoff::start(settings.clock.now());
+    let mut backoff = Backoff::brisk(settings.clock.now());
     loop {
         let (refusal, again) = match once(settings, what, request()).await {
             Ok(body) => {
@@ -163,7 +163,8 @@ async fn once(
     let sent = match request.header("accept", "application/json").ready() {
         Ok(request) => {
             // An answer may echo what it was asked with.
-            secrets = credentials_in(request.headers());
+            secrets =
+                [credentials_in(request.headers()), secrets_in(request.body().unwrap_or_default())].concat();
             request.send().await
         }
         Err(failure) => Err(failure),
@@ -184,14 +185,15 @@ async fn once(
             .unwrap_or_else(|| "redirected, which is not followed".to_owned());
         return Err((Refusal { status: Some(status.as_u16()), reason: format!("{what}: {why}") }, None));
     }
-    let asked = response.header("retry-after").and_then(|text| retry_after(text, settings.clock.now()));
+    let asked = retry_after(response.headers(), settings.clock.now());
     let body = response.body().await.map_err(|reason| {
         (Refusal { status: None, reason: format!("{what}: {reason}") }, again(None, TOKEN_REQUEST_TIMEOUT))
     })?;
     if status.is_success() {
         return Ok(body);
     }
-    let again = if matches!(status.as_u16(), 429 | 502 | 503 | 504) {
+    // Another token does no harm, so that what an endpoint cannot do just now may be asked for again.
+    let again = if matches!(status.as_u16(), 429 | 500 | 502 | 503 | 504) {
         again(asked, TOKEN_REQUEST_TIMEOUT)
     } else {
         None
@@ -199,6 +201,50 @@ async fn once(
     let reason = format!("{what}: {} {}", status.as_u16(), describe(&body));
     let reason = Redactor::of(&settings.config).hide(&reason, &secrets);
     Err((Refusal { status: Some(status.as_u16()), reason }, again))
+}
+
+/// Fields of token requests that are no secret; whatever else is sent is one.
+const PUBLIC: &[&str] = &[
+    "assume_group",
+    "audience",
+    "client_assertion_type",
+    "client_id",
+    "grant_type",
+    "lifetime",
+    "resource",
+    "scope",
+    "subject_token_type",
+];
+
+/// The secrets in the body of a token request, which is a form or JSON.
+fn secrets_in(body: &[u8]) -> Vec<SecretString> {
+    let mut secrets = Vec::new();
+    match serde_json::from_slice::<Json>(body) {
+        Ok(json) => add_secrets(&json, &mut secrets),
+        Err(_) => {
+            let fields = form_urlencoded::parse(body);
+            secrets.extend(
+                fields.filter(|(name, _)| !is_public(name)).map(|(_, value)| value.into_owned().into()),
+            );
+        }
+    }
+    secrets
+}
+
+fn add_secrets(json: &Json, secrets: &mut Vec<SecretString>) {
+    match json {
+        Json::String(text) => secrets.push(text.as_str().into()),
+        Json::Array(items) => items.iter().for_each(|item| add_secrets(item, secrets)),
+        Json::Object(fields) => {
+            let hidden = fields.iter().filter(|(name, _)| !is_public(name));
+            hidden.for_each(|(_, value)| add_secrets(value, secrets));
+        }
+        Json::Null | Json::Bool(_) | Json::Number(_) => {}
+    }
+}
+
+fn is_public(name: &str) -> bool {
+    PUBLIC.contains(&name)
 }
 
 /// The error in the answer of a token endpoint: RFC 6749's, Azure's, or Databricks'. Anything else is not repeated,
@@ -252,7 +298,7 @@ mod tests {
 
     #[tokio::test]
     async fn a_busy_endpoint_is_asked_again() {
-        for status in [429, 502, 503, 504] {
+        for status in [429, 500, 502, 503, 504] {
             let (answer, calls, clock) = ask(vec![Answer::status(status), Answer::json("{}")]).await;
             assert!(answer.is_ok(), "{status}");
             assert_eq!(calls, 2, "{status}");
@@ -276,6 +322,14 @@ mod tests {
             assert!(answer.is_ok());
             assert_eq!((calls, clock.slept()), (2, vec![Duration::from_secs(seconds)]));
         }
+        // A date is one of the endpoint's clock, which may differ from that of this machine.
+        let elsewhere = start() + Duration::from_secs(3600);
+        let busy = Answer::status(429)
+            .with_header("Date", httpdate::fmt_http_date(elsewhere))
+            .with_header("Retry-After", httpdate::fmt_http_date(elsewhere + Duration::from_secs(11)));
+        let (answer, _, clock) = ask(vec![busy, Answer::json("{}")]).await;
+        assert!(answer.is_ok());
+        assert_eq!(clock.slept(), [Duration::from_secs(11)]);
         let busy = Answer::status(503).with_header("Retry-After", "61");
         let (answer, calls, _) = ask(vec![busy, Answer::json("{}")]).await;
         assert_eq!((answer.err().and_then(|refusal| refusal.status), calls), (Some(503), 1));
@@ -283,7 +337,7 @@ mod tests {
 
     #[tokio::test]
     async fn a_refusal_is_final() {
-        for status in [400, 401, 403, 404, 500] {
+        for status in [400, 401, 403, 404] {
             let (answer, calls, _) = ask(vec![Answer::status(status), Answer::json("{}")]).await;
             assert_eq!((answer.err().and_then(|refusal| refusal.status), calls), (Some(status), 1));
         }
@@ -343,6 +397,45 @@ mod tests {
             answer.unwrap_err().reason,
             "POST /token: the answer is not what was expected (line 1, column 1)"
         );
+    }
+
+    #[tokio::test]
+    async fn what_a_body_holds_is_not_repeated() {
+        const SECRET: &str = "a/secret +of\"a~kind";
+        const ID: &str = "some-application";
+        for echoed in [
+            SECRET,
+            "a%2Fsecret+%2Bof%22a%7Ekind",
+            "a%2Fsecret%20%2Bof%22a~kind",
+            "a%2fsecret+%2bof%22a~kind",
+            "a\\/secret +of\\\"a~kind",
+        ] {
+            let server = Server::start(move |seen, _| match seen.path.as_str() {
+                "/token" => Answer {
+                    body: serde_json::json!({ "error": "e", "error_description": format!("{ID} sent {echoed}!") })
+                        .to_string()
+                        .into(),
+                    ..Answer::status(400)
+                },
+                _ => Answer::status(404),
+            })
+            .await;
+            let settings = settings(&[("host", &server.url)], Env::default(), Clock::hasty()).await;
+            let url = format!("{}/token", server.url);
+            let body = super::form(&[("client_id", ID), ("refresh_token", SECRET), ("scope", "sent")]);
+            let json =
+                serde_json::json!({ "audience": "sent", "scope": [ID], "more": [{ "password": SECRET }] });
+            let json = || {
+                let request = settings.http.post(&url).header("content-type", "application/json");
+                request.body(json.to_string())
+            };
+            let in_form: Result<Json, _> =
+                send(&settings, "POST /token", || post_form(&settings, &url, &body)).await;
+            let in_json: Result<Json, _> = send(&settings, "POST /token", json).await;
+            for error in [in_form, in_json] {
+                assert_eq!(error.unwrap_err().0, format!("POST /token: 400 e: {ID} sent ***!"));
+            }
+        }
     }
 
     #[test]

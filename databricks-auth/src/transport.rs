@@ -127,6 +127,11 @@ impl ReadyRequest {
         self.request.headers()
     }
 
+    /// The body, if there is one.
+    pub fn body(&self) -> Option<&[u8]> {
+        self.request.body()?.as_bytes()
+    }
+
     /// Sends the request, and waits for the head of the answer.
     pub async fn send(self) -> Result<Response, Failure> {
         self.client.execute(self.request).await.map(Response).map_err(|error| Failure::of(&error))

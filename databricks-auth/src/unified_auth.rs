@@ -5,7 +5,7 @@ use crate::clock::Clock;
 use crate::config::{Config, Host};
 use crate::env::Env;
 use crate::error::AuthError;
-use crate::metadata::Metadata;
+use crate::metadata::{LESS_PATIENCE, Metadata, PATIENCE};
 use crate::services::Services;
 use crate::settings::Settings;
 use crate::strategies::{self, SignIn};
@@ -75,8 +75,15 @@ impl UnifiedAuth {
         };
         // No proxy leads to this machine.
         let http = if host.is_loopback() { HttpClient::direct(config) } else { HttpClient::new(config) }?;
-        let metadata = Metadata::fetch(&http, config, &host).await;
+        let metadata = Metadata::fetch(&http, config, &host, &*self.clock, PATIENCE).await;
         Ok(Endpoint { host, http, metadata })
+    }
+
+    /// Asks a host again that has not answered, briefly. `None` is that it still does not.
+    pub async fn ask_again(&self, endpoint: &Endpoint) -> Option<Endpoint> {
+        let Endpoint { host, http, .. } = endpoint;
+        let metadata = Metadata::fetch(http, &self.config, host, &*self.clock, LESS_PATIENCE).await;
+        metadata.is_certain.then(|| Endpoint { metadata, ..endpoint.clone() })
     }
 
     /// Chooses how to sign in at a host, and does so: with the strategy that `databricks:authType` names, or else with

@@ -23,8 +23,8 @@ mod workspaces;
 use std::any::{Any, TypeId};
 use std::collections::HashMap;
 use std::fmt;
-use std::sync::{Arc, Mutex, OnceLock, PoisonError};
-use std::time::Duration;
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
+use std::time::{Duration, SystemTime};
 
 pub use databricks_auth::AuthError;
 use databricks_auth::metadata::HostType;
@@ -52,11 +52,13 @@ use workspace_clock::WorkspaceClock;
 #[derive(Clone)]
 pub struct Client(Arc<Inner>);
 
+/// How long a host that does not answer is taken for what it seems to be.
+const GUESS_LIFETIME: Duration = Duration::from_secs(60);
+
 struct Inner {
     auth: UnifiedAuth,
-    endpoint: OnceCell<Endpoint>,
-    credentials: OnceLock<SignIn>,
-    signing_in: SingleFlight<AuthError>,
+    endpoint: Mutex<Option<Found>>,
+    finding: SingleFlight<Error>,
     /// What the workspace answers to the question who signs in.
     introduction: OnceCell<Introduction>,
     workspace_clock: WorkspaceClock,
@@ -66,10 +68,26 @@ struct Inner {
     memory: Mutex<HashMap<TypeId, Arc<dyn Any + Send + Sync>>>,
 }
 
-/// Who answers at the host, and how many requests a second it takes.
+/// Who answers at the host, how many requests a second it takes, and how to sign in there.
 struct Endpoint {
     found: databricks_auth::Endpoint,
     rate_limit: RateLimit,
+    credentials: OnceLock<SignIn>,
+    signing_in: SingleFlight<AuthError>,
+}
+
+/// An endpoint, and when the host was asked about it.
+struct Found {
+    endpoint: Arc<Endpoint>,
+    at: SystemTime,
+}
+
+impl Found {
+    /// Whether the host is to be asked again: it has not answered, and that was a while ago by a clock that may jump.
+    fn is_stale(&self, now: SystemTime) -> bool {
+        !self.endpoint.found.metadata.is_certain
+            && now.duration_since(self.at).map_or(true, |age| age > GUESS_LIFETIME)
+    }
 }
 
 impl fmt::Debug for Client {
@@ -88,9 +106,8 @@ impl Client {
         Client(Arc::new(Inner {
             redactor: Redactor::of(auth.config()),
             auth,
-            endpoint: OnceCell::new(),
-            credentials: OnceLock::new(),
-            signing_in: SingleFlight::default(),
+            endpoint: Mutex::default(),
+            finding: SingleFlight::default(),
             introduction: OnceCell::new(),
             workspace_clock: WorkspaceClock::default(),
             workspaces: Mutex::default(),
@@ -135,30 +152,56 @@ impl Client {
         Ok(self.config().check_host()?)
     }
 
-    /// Finds out, once, who answers at the host, and which host that is.
-    async fn endpoint(&self) -> Result<&Endpoint, Error> {
-        self.0
-            .endpoint
-            .get_or_try_init(|| async {
-                self.check_host()?;
-                let config = self.config();
-                let found = self.0.auth.endpoint().await?;
-                workspaces::check_workspace(config, &found.metadata)?;
-                let id = found.metadata.workspace_id.as_deref();
-                let routed = id.filter(|_| found.metadata.host_type != HostType::Workspace);
-                let rate_limit = RateLimit::of(&found.host.url, routed, config.attributes.rate_limit);
-                Ok(Endpoint { found, rate_limit })
-            })
-            .await
+    /// Finds out who answers at the host, and which host that is: once, or from time to time while the host does not
+    /// answer the question.
+    async fn endpoint(&self) -> Result<Arc<Endpoint>, Error> {
+        let now = self.0.auth.clock().now();
+        let known = || {
+            let found = self.found();
+            found.as_ref().filter(|found| !found.is_stale(now)).map(|found| Arc::clone(&found.endpoint))
+        };
+        self.0.finding.get(known, self.find()).await
+    }
+
+    async fn find(&self) -> Result<Arc<Endpoint>, Error> {
+        self.check_host()?;
+        let auth = &self.0.auth;
+        let guess = self.found().as_ref().map(|found| Arc::clone(&found.endpoint));
+        let endpoint = match guess {
+            None => self.endpoint_of(auth.endpoint().await?)?,
+            Some(guess) => match auth.ask_again(&guess.found).await {
+                None => guess,
+                Some(found) => self.endpoint_of(found)?,
+            },
+        };
+        *self.found() = Some(Found { endpoint: Arc::clone(&endpoint), at: auth.clock().now() });
+        Ok(endpoint)
+    }
+
+    fn endpoint_of(&self, found: databricks_auth::Endpoint) -> Result<Arc<Endpoint>, Error> {
+        if let Some(date) = found.metadata.date {
+            self.0.workspace_clock.set(date, self.0.auth.clock().now());
+        }
+        let config = self.config();
+        workspaces::check_workspace(config, &found.metadata)?;
+        let id = found.metadata.workspace_id.as_deref();
+        let routed = id.filter(|_| found.metadata.host_type != HostType::Workspace);
+        let rate_limit = RateLimit::of(&found.host.url, routed, config.attributes.rate_limit);
+        let (credentials, signing_in) = (OnceLock::new(), SingleFlight::default());
+        Ok(Arc::new(Endpoint { found, rate_limit, credentials, signing_in }))
+    }
+
+    fn found(&self) -> MutexGuard<'_, Option<Found>> {
+        self.0.endpoint.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Finds out, once, how to sign in.
-    async fn credentials(&self, endpoint: &Endpoint) -> Result<&SignIn, Error> {
+    async fn credentials<'a>(&self, endpoint: &'a Endpoint) -> Result<&'a SignIn, Error> {
         let sign_in = async {
             let chosen = self.0.auth.sign_in(&endpoint.found).await?;
             tracing::debug!(host = %endpoint.found.host, auth = chosen.auth_type(), "signed in");
-            Ok(self.0.credentials.get_or_init(|| chosen))
+            Ok(endpoint.credentials.get_or_init(|| chosen))
         };
-        Ok(self.0.signing_in.get(|| self.0.credentials.get(), sign_in).await?)
+        Ok(endpoint.signing_in.get(|| endpoint.credentials.get(), sign_in).await?)
     }
 }

@@ -2,9 +2,11 @@
 
 use std::fmt;
 use std::future::Future;
+use std::sync::Arc;
 use std::time::Duration;
 
-use databricks_auth::backoff::retry_after;
+use databricks_auth::SignIn;
+use databricks_auth::backoff::{date, retry_after};
 use databricks_auth::redirect::known_redirect;
 use databricks_auth::transport::{Response, credentials_in};
 use http::{HeaderMap, Method};
@@ -29,9 +31,12 @@ impl Client {
         request: &Request,
     ) -> Result<Reply<T>, Error> {
         let mut retry = self.retry(ctx);
+        let mut may_renew = true;
         loop {
+            let mut used = None;
             let sent = async {
                 let signed = unless_too_late(ctx, request, self.sign(ctx)).await?;
+                used = Some((signed.sign_in.clone(), signed.headers.clone()));
                 self.attempt(ctx, signed, request).await
             };
             let outcome = match request.repeat {
@@ -52,6 +57,14 @@ impl Client {
             };
             match outcome {
                 Ok(reply) => return Ok(reply),
+                // The access token may have been revoked before its time, which another one tells. Whatever was asked for
+                // was not carried out.
+                Err(Error::Api(ApiError { status: 401, .. }))
+                    if may_renew && used.is_some_and(|(sign_in, headers)| sign_in.renew(&headers)) =>
+                {
+                    tracing::debug!(%request, "asking again with another access token");
+                    may_renew = false;
+                }
                 Err(error) => retry.wait(ctx, request.repeat, error).await?,
             }
         }
@@ -70,22 +83,22 @@ impl Client {
     }
 
     /// Everything that comes before a request: who answers, how to sign in, and when it is our turn.
-    pub(super) async fn sign(&self, ctx: &Context) -> Result<Signed<'_>, Error> {
+    pub(super) async fn sign(&self, ctx: &Context) -> Result<Signed, Error> {
         let endpoint = self.endpoint().await?;
-        let credentials = self.credentials(endpoint).await?;
+        let sign_in = self.credentials(&endpoint).await?.clone();
         endpoint.rate_limit.wait(ctx).await;
-        let headers = credentials.headers().await?;
-        Ok(Signed { endpoint, auth: credentials.auth_type(), headers })
+        let headers = sign_in.headers().await?;
+        Ok(Signed { endpoint, sign_in, headers })
     }
 
     /// Sends a request once.
     pub(super) async fn attempt<T: DeserializeOwned>(
         &self,
         ctx: &Context,
-        signed: Signed<'_>,
+        signed: Signed,
         request: &Request,
     ) -> Result<Reply<T>, Error> {
-        let Signed { endpoint, auth, headers } = signed;
+        let Signed { endpoint, sign_in, headers } = signed;
         let host = &endpoint.found.host;
         // An answer may echo what it was asked with.
         let secrets = [credentials_in(&headers), request.secrets.clone()].concat();
@@ -97,7 +110,10 @@ impl Client {
             .headers(headers)
             .header("accept", "application/json")
             .header("traceparent", &traceparent())
-            .header("user-agent", &user_agent::user_agent(self.0.auth.env(), ctx.resource, auth));
+            .header(
+                "user-agent",
+                &user_agent::user_agent(self.0.auth.env(), ctx.resource, sign_in.auth_type()),
+            );
         let workspace_id = endpoint.found.metadata.workspace_id.as_ref();
         if let Some(id) = workspace_id.filter(|_| !request.to_account) {
             builder = builder.header(WORKSPACE_HEADER, id);
@@ -114,7 +130,7 @@ impl Client {
         };
         let response =
             send.await.map_err(|failure| Error::of_connection(host, &request.to_string(), failure))?;
-        let reply = self.read(ctx, endpoint, request, response, log.as_ref()).await;
+        let reply = self.read(ctx, &endpoint, request, response, log.as_ref()).await;
         reply.map_err(|error| error.map_texts(|text| self.0.redactor.hide(text, &secrets)))
     }
 
@@ -148,11 +164,11 @@ impl Client {
             });
         }
         let workspace_id = header(ORG_HEADER);
-        let date = header("date").and_then(|text| httpdate::parse_http_date(&text).ok());
+        let date = date(&headers);
         if let Some(date) = date {
             self.0.workspace_clock.set(date, ctx.clock.now());
         }
-        let retry_after = header("retry-after").and_then(|text| retry_after(&text, ctx.clock.now()));
+        let retry_after = retry_after(&headers, ctx.clock.now());
         let body = response.body().await.map_err(|reason| Error::Interrupted {
             host: endpoint.found.host.url.clone(),
             request: request.to_string(),
@@ -179,9 +195,9 @@ impl Client {
 }
 
 /// Where a request goes, and what it is signed with.
-pub(super) struct Signed<'a> {
-    endpoint: &'a Endpoint,
-    auth: &'static str,
+pub(super) struct Signed {
+    endpoint: Arc<Endpoint>,
+    sign_in: SignIn,
     headers: HeaderMap,
 }
 

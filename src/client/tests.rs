@@ -22,7 +22,10 @@ const DESCRIPTION: &str = "/.well-known/databricks-config";
 
 /// A client with a token, and with these properties.
 fn client(url: &str, more: &[(&str, &str)], clock: &Clock) -> Client {
-    let stated = [&[("host", url), ("token", "pat")], more].concat();
+    client_with(&[&[("host", url), ("token", "pat")], more].concat(), clock)
+}
+
+fn client_with(stated: &[(&str, &str)], clock: &Clock) -> Client {
     let stated = stated.iter().map(|(name, value)| ((*name).to_owned(), (*value).into())).collect();
     let mut config = config::resolve(&stated, &Env::default()).unwrap();
     config.attributes.skip_verify = true;
@@ -109,6 +112,15 @@ async fn the_workspace_says_how_long_to_wait() {
 }
 
 #[tokio::test]
+async fn a_date_to_wait_for_is_one_of_the_workspaces_clock() {
+    let date = |seconds| httpdate::fmt_http_date(Clock::hasty().now() + Duration::from_secs(seconds));
+    let busy = coded(429, "X").with_header("Date", date(3600)).with_header("Retry-After", date(3640));
+    let (outcome, _, clock) = ask(Repeat::IfItDidNotRun, &[], vec![busy, Answer::json("{}")]).await;
+    assert!(outcome.is_ok());
+    assert_eq!(clock.slept(), [Duration::from_secs(40)]);
+}
+
+#[tokio::test]
 async fn repeating_ends_with_the_stated_time() {
     let (outcome, seen, clock) =
         ask(Repeat::Always, &[("retryTimeoutSeconds", "30")], vec![Answer::status(429)]).await;
@@ -121,6 +133,136 @@ async fn repeating_ends_with_the_stated_time() {
     );
     // Each wait is longer than the one before, up to about ten seconds, and none is exactly that.
     assert!(clock.slept().iter().all(|wait| *wait <= Duration::from_secs(20)), "{:?}", clock.slept());
+}
+
+/// A workspace that hands out `token-1`, `token-2` and so on, and refuses those before the `first` that it accepts.
+async fn revoking(first: usize) -> Server {
+    let issued = AtomicUsize::new(0);
+    Server::start(move |seen, url| match seen.path.as_str() {
+        "/oidc/.well-known/oauth-authorization-server" => {
+            Answer::json(json!({ "token_endpoint": format!("{url}/token") }))
+        }
+        "/token" => {
+            let number = issued.fetch_add(1, Ordering::SeqCst) + 1;
+            Answer::json(json!({ "access_token": format!("token-{number}"), "expires_in": 3600 }))
+        }
+        DESCRIPTION => Answer::status(404),
+        _ => match seen.header("authorization").strip_prefix("Bearer token-") {
+            Some(number) if number.parse::<usize>().unwrap() >= first => Answer::json("{}"),
+            _ => coded(401, "UNAUTHENTICATED"),
+        },
+    })
+    .await
+}
+
+#[tokio::test]
+async fn an_access_token_that_is_refused_is_replaced_once() {
+    const PATH: &str = "/api/2.0/x";
+    for repeat in [Repeat::Always, Repeat::IfItDidNotRun, Repeat::Never] {
+        // The second token works, or none ever does.
+        for (first, succeeds) in [(2, true), (9, false)] {
+            let server = revoking(first).await;
+            let clock = Clock::still();
+            let stated = [("host", server.url.as_str()), ("clientId", "app"), ("clientSecret", "s3cret")];
+            let client = client_with(&stated, &clock);
+            let ctx = context(Arc::new(clock.clone()));
+            let outcome = client.send::<Json>(&ctx, &request(repeat)).await;
+            assert_eq!(outcome.is_ok(), succeeds);
+            let tokens = |seen: Vec<Seen>| {
+                let asked = seen.into_iter().filter(|seen| seen.path == PATH);
+                asked.map(|seen| seen.header("authorization").to_owned()).collect::<Vec<_>>()
+            };
+            assert_eq!(tokens(server.seen()), ["Bearer token-1", "Bearer token-2"], "{repeat:?}");
+            assert_eq!(clock.slept(), []);
+            if succeeds {
+                // It is kept as any other.
+                client.send::<Json>(&ctx, &request(repeat)).await.unwrap();
+                assert_eq!(tokens(server.seen()).last().unwrap(), "Bearer token-2");
+            } else {
+                let Err(Error::Api(error)) = outcome else { panic!("another error") };
+                assert_eq!(error.status, 401);
+            }
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_token_that_never_changes_is_refused_for_good() {
+    let (outcome, seen, _) = ask(Repeat::Always, &[], vec![coded(401, "X"), Answer::json("{}")]).await;
+    assert!(outcome.is_err());
+    assert_eq!(seen.len(), 1);
+}
+
+/// A host that is unified, but fails to say so some times.
+struct Shy {
+    server: Server,
+    failures: Arc<AtomicUsize>,
+    asked: Arc<AtomicUsize>,
+}
+
+impl Shy {
+    async fn start(failures: usize) -> Self {
+        let failures = Arc::new(AtomicUsize::new(failures));
+        let asked = Arc::new(AtomicUsize::new(0));
+        let (fail, count) = (Arc::clone(&failures), Arc::clone(&asked));
+        let server = Server::start(move |seen, _| match seen.path.as_str() {
+            DESCRIPTION if count.fetch_add(1, Ordering::SeqCst) < fail.load(Ordering::SeqCst) => {
+                Answer::status(503)
+            }
+            DESCRIPTION => Answer::json(json!({ "host_type": "unified", "workspace_id": "7" })),
+            _ => Answer::json("{}"),
+        })
+        .await;
+        Shy { server, failures, asked }
+    }
+
+    /// How often it was asked who it is.
+    fn asked(&self) -> usize {
+        self.asked.load(Ordering::SeqCst)
+    }
+}
+
+#[tokio::test]
+async fn a_host_that_fails_to_describe_itself_is_asked_again() {
+    let clock = Clock::hasty();
+    let ctx = context(Arc::new(clock.clone()));
+    let host = Shy::start(1).await;
+    let client = client(&host.server.url, &[], &clock);
+    assert_eq!(client.level(&ctx).await.unwrap(), Level::Both);
+    // What it said is kept for good.
+    clock.advance(Duration::from_secs(1000));
+    assert_eq!(client.level(&ctx).await.unwrap(), Level::Both);
+    assert_eq!(host.asked(), 2);
+}
+
+#[tokio::test]
+async fn what_a_host_seems_to_be_is_not_kept_for_long() {
+    let clock = Clock::hasty();
+    let ctx = context(Arc::new(clock.clone()));
+    let host = Shy::start(usize::MAX).await;
+    let client = client(&host.server.url, &[], &clock);
+    let send = async || client.send::<Json>(&ctx, &request(Repeat::Always)).await.unwrap();
+    // It goes on to work as a plain workspace.
+    send().await;
+    let first = host.asked();
+    clock.advance(Duration::from_secs(59));
+    assert_eq!(client.level(&ctx).await.unwrap(), Level::Workspace);
+    assert_eq!(host.asked(), first);
+
+    clock.advance(Duration::from_secs(2));
+    for _ in 0..10 {
+        send().await;
+    }
+    let again = host.asked() - first;
+    assert!((1..=2).contains(&again), "asked {again} times for ten requests");
+    let routed = |seen: &Seen| seen.header("x-databricks-workspace-id") == "7";
+    assert!(!host.server.seen().iter().any(routed));
+
+    host.failures.store(0, Ordering::SeqCst);
+    clock.advance(Duration::from_secs(61));
+    send().await;
+    assert_eq!(client.level(&ctx).await.unwrap(), Level::Both);
+    assert!(routed(host.server.seen().last().unwrap()));
 }
 
 /// The address of a host that takes connections and never answers.
@@ -205,8 +347,12 @@ async fn all_calls_to_a_workspace_share_its_limit() {
 async fn drip(pieces: usize, pause: Duration) -> (String, tokio::task::JoinHandle<()>) {
     let (listener, url) = black_hole().await;
     let task = tokio::spawn(async move {
-        // The first asks for the description, which is given no answer but an end.
-        drop(listener.accept().await.unwrap());
+        // The first asks for the description.
+        let (mut stream, _) = listener.accept().await.unwrap();
+        let _ = stream.read(&mut [0; 4096]).await.unwrap();
+        let none = b"HTTP/1.1 404 Not Found\r\ncontent-length: 0\r\nconnection: close\r\n\r\n";
+        stream.write_all(none).await.unwrap();
+        drop(stream);
         let (mut stream, _) = listener.accept().await.unwrap();
         let mut head = [0; 4096];
         let _ = stream.read(&mut head).await.unwrap();

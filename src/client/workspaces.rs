@@ -25,14 +25,15 @@ pub enum Level {
 
 impl Client {
     /// The workspace that this client acts on, if that is known: asks the host on first use.
-    pub async fn workspace_id(&self, ctx: &Context) -> Result<Option<&str>, Error> {
+    pub async fn workspace_id(&self, ctx: &Context) -> Result<Option<String>, Error> {
         let found = async {
-            let metadata = &self.endpoint().await?.found.metadata;
+            let endpoint = self.endpoint().await?;
+            let metadata = &endpoint.found.metadata;
             if metadata.workspace_id.is_some() || metadata.host_type != HostType::Workspace {
-                return Ok(metadata.workspace_id.as_deref());
+                return Ok(metadata.workspace_id.clone());
             }
             // Every answer of a workspace has its id in a header.
-            Ok(self.introduction(ctx).await.workspace_id.as_deref())
+            Ok(self.introduction(ctx).await.workspace_id.clone())
         };
         unless_too_late(ctx, &ANY_REQUEST, found).await
     }
@@ -50,8 +51,8 @@ impl Client {
     }
 
     /// The account that the host belongs to, if that is known: by the configuration, or by the host's own word.
-    pub async fn account_id(&self, ctx: &Context) -> Result<Option<&str>, Error> {
-        let found = async { Ok(self.endpoint().await?.found.metadata.account_id.as_deref()) };
+    pub async fn account_id(&self, ctx: &Context) -> Result<Option<String>, Error> {
+        let found = async { Ok(self.endpoint().await?.found.metadata.account_id.clone()) };
         unless_too_late(ctx, &ANY_REQUEST, found).await
     }
 
@@ -66,7 +67,8 @@ impl Client {
     }
 
     async fn find_workspace(&self, ctx: &Context, id: Option<&str>) -> Result<Client, Error> {
-        let metadata = &self.endpoint().await?.found.metadata;
+        let endpoint = self.endpoint().await?;
+        let metadata = &endpoint.found.metadata;
         let configured = metadata.workspace_id.as_deref();
         if metadata.host_type == HostType::Workspace {
             // The provider's own id was compared with what the host says already, and need not be a number.
@@ -79,7 +81,7 @@ impl Client {
                 )));
             }
             let own = match &metadata.own_workspace_id {
-                Some(own) => Some(own.as_str()),
+                Some(own) => Some(own.clone()),
                 None => self.workspace_id(ctx).await?,
             };
             return match own {

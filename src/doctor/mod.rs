@@ -4,7 +4,7 @@
 mod report;
 mod stack;
 
-use std::io::{self, Read, Write};
+use std::io::{self, Write};
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
@@ -33,7 +33,8 @@ It reads what the provider reads: environment variables such as DATABRICKS_HOST,
 
     pulumi config --json --show-secrets | pulumi-resource-databricks doctor --stack
 
-The arguments of a `databricks.Provider` in a program are not part of that; state them as
+`pulumi plugin run --kind resource databricks -- doctor` finds this program by itself, but passes no
+standard input on. The arguments of a `databricks.Provider` in a program are not part of that; state them as
 environment variables to have them looked at.
 
 What it does, in this order:
@@ -90,9 +91,9 @@ impl Reporter for Silent {
     }
 }
 
-/// Reads the configuration and prints what there is to say. `stack` is where the configuration of a stack is read from.
+/// Reads the configuration and prints what there is to say. `stack` is the configuration of a stack, as JSON.
 pub async fn examine(
-    stack: Option<&mut (dyn Read + Send)>,
+    stack: Option<&str>,
     env: Env,
     clock: Arc<dyn Clock>,
     out: &mut (dyn Write + Send),
@@ -101,10 +102,7 @@ pub async fn examine(
     let mut report = Report::new(out, colours);
     let mut stated = Map::new();
     if let Some(stack) = stack {
-        // What was read holds credentials.
-        let mut text = zeroize::Zeroizing::new(String::new());
-        stack.read_to_string(&mut text)?;
-        match stack::read(&text) {
+        match stack::read(stack) {
             Ok(read) => stated = read,
             Err(reason) => return Ok(Verdict::Misused(reason)),
         }
@@ -268,7 +266,7 @@ impl Examination<'_, '_> {
             false => ", without TLS",
         };
         self.report.line(Mark::Ok, &format!("{host} answers{secured}"))?;
-        let date = response.header("date").and_then(|text| httpdate::parse_http_date(text).ok());
+        let date = databricks_auth::backoff::date(response.headers());
         self.clock_skew(asked, date)?;
         Ok(Some(endpoint))
     }
@@ -303,15 +301,16 @@ impl Examination<'_, '_> {
                 Some(sign_in.auth_type())
             }
             Err(error) => {
-                // It says for each way why it is not used.
-                self.report.line(Mark::Problem, &error.to_string())?;
-                return Ok(false);
+                // What follows in it is a summary of what is said below.
+                let error = error.to_string();
+                self.report.line(Mark::Problem, error.lines().next().unwrap_or_default())?;
+                None
             }
         };
         for (name, reason) in auth.others(endpoint, chosen).await {
             self.report.line(Mark::Note, &format!("{name}: {reason}"))?;
         }
-        Ok(true)
+        Ok(chosen.is_some())
     }
 
     async fn workspace(&mut self, client: Client) -> io::Result<()> {

@@ -710,7 +710,7 @@ async fn moved<C: Credential>(
 ) -> Result<Changes, Error> {
     let Some(old) = placement::of_state(request.outputs) else { return Ok(Changes::new()) };
     let new = match terms.workspace {
-        Input::Known(id) => Some(id),
+        Input::Known(id) => Some(id.to_owned()),
         Input::Unknown => None,
         Input::Absent => match client.workspace_id(ctx).await {
             Ok(id) => id,

@@ -168,7 +168,9 @@ impl Credential for OboToken {
     async fn find(home: &Home, ctx: &Context, (): &(), id: &str) -> Result<Presence<TokenInfo>, Error> {
         Ok(match token_management::get(&home.client, ctx, id).await? {
             Some(info) => Presence::Live(info),
-            None => Presence::Gone(Gone::proved("the workspace has no such token: it was revoked or has expired")),
+            None => {
+                Presence::Gone(Gone::proved("the workspace has no such token: it was revoked or has expired"))
+            }
         })
     }
 

@@ -120,6 +120,6 @@ pub(super) async fn known(
 ) -> Result<Option<String>, client::Error> {
     match stated {
         Some(id) => Ok(Some(id)),
-        None => Ok(client.workspace_id(ctx).await?.map(str::to_owned)),
+        None => client.workspace_id(ctx).await,
     }
 }

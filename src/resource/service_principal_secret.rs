@@ -551,7 +551,7 @@ async fn at(home: &Home, ctx: &Context, owner: &Owner) -> Result<api::Owner, Err
         None
     } else {
         let account = home.client.account_id(ctx).await?;
-        Some(account.map(str::to_owned).ok_or_else(|| {
+        Some(account.ok_or_else(|| {
             Error::Other(
                 "the account of the service principal is not known: run `pulumi config set databricks:accountId <id>`"
                     .to_owned(),

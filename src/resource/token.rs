@@ -288,12 +288,7 @@ async fn own(home: &Home, ctx: &Context, origin: &Origin, id: &str) -> Result<Op
 }
 
 /// What it means that a token is not in the list of whoever signs in.
-async fn absent(
-    home: &Home,
-    ctx: &Context,
-    origin: &Origin,
-    id: &str,
-) -> Result<Presence<LiveToken>, Error> {
+async fn absent(home: &Home, ctx: &Context, origin: &Origin, id: &str) -> Result<Presence<LiveToken>, Error> {
     let client = &home.client;
     let Origin { created_by: owner, life } = origin;
     if let Some(expires) = life.expires.filter(|_| life.ends())

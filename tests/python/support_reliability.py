@@ -187,12 +187,12 @@ def rows(document, heading):
 
 
 class Server:
-    """A server on a port of its own: `answer` gets each connection."""
+    """A server, on a port of its own if no address is given: `answer` gets each connection."""
 
-    def __init__(self, answer):
+    def __init__(self, answer, address=("127.0.0.1", 0)):
         self.answer = answer
         self.seen = []
-        self.socket = socket.create_server(("127.0.0.1", 0))
+        self.socket = socket.create_server(address)
         self.port = self.socket.getsockname()[1]
         self.thread = threading.Thread(target=self._serve, daemon=True)
         self.thread.start()
@@ -218,9 +218,10 @@ class Server:
         self.socket.close()
 
 
-def http_server(respond):
+def http_server(respond, address=("127.0.0.1", 0), contexts=None):
     """A server that reads requests whole, keeps them in `seen`, and answers each with `respond(head, body)`: status
-    line and headers without the last blank line, and body."""
+    line and headers without the last blank line, and body. With TLS contexts by host name, it is also a proxy that answers
+    in place of every host."""
 
     def answer(server, connection):
         reader = connection.makefile("rb")
@@ -231,6 +232,12 @@ def http_server(respond):
                 if not line:
                     return
                 head += line
+            if contexts and head.startswith(b"CONNECT "):
+                connection.sendall(b"HTTP/1.1 200 OK\r\n\r\n")
+                host = head.split()[1].decode().rsplit(":", 1)[0]
+                connection = contexts(host).wrap_socket(connection, server_side=True)
+                reader = connection.makefile("rb")
+                continue
             length = re.search(rb"content-length: (\d+)", head, re.IGNORECASE)
             body = reader.read(int(length[1])) if length else b""
             server.seen.append((head.decode(), body.decode()))
@@ -238,7 +245,7 @@ def http_server(respond):
             content = content.encode()
             connection.sendall(f"{top}\r\ncontent-length: {len(content)}\r\n\r\n".encode() + content)
 
-    return Server(answer)
+    return Server(answer, address)
 
 
 def self_signed_server():

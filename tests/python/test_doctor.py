@@ -229,6 +229,18 @@ def test_a_stack_that_cannot_be_read(tmp_path, stdin, reason):
     assert reason in err and "pulumi config --json --show-secrets" in err and "not-to-be-shown" not in err
 
 
+def test_a_stack_is_not_awaited_at_a_terminal(tmp_path):
+    reader, writer = pty.openpty()
+    command = [plugin_bin(), "doctor", "--stack"]
+    result = subprocess.run(
+        command, stdin=writer, env=clean_environment(tmp_path), capture_output=True, text=True, timeout=50
+    )
+    os.close(reader)
+    os.close(writer)
+    assert result.returncode == 2
+    assert "reads from standard input" in result.stderr
+
+
 @pytest.mark.parametrize("argument", ["--stak", "stack", "-x"])
 def test_a_command_line_that_is_not_understood(tmp_path, argument):
     code, out, err = doctor(tmp_path, {}, argument)

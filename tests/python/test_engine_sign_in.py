@@ -186,3 +186,53 @@ def test_the_life_of_a_token(pulumi, workspace, way):
     # The test made these itself; its fixtures search all files for values.
     for path in it.files:
         path.unlink()
+
+
+def test_nobody_takes_the_place_of_a_principal_whose_sign_in_fails(pulumi, workspace):
+    """Somebody's login of the Databricks CLI is on the machine, and never used while a principal is configured."""
+    for name in ("DATABRICKS_HOST", "DATABRICKS_TOKEN"):
+        del pulumi.env[name]
+    pulumi.token({"comment": "c", "lifetimeSeconds": 3600})
+    pulumi.init()
+    it = Setting(pulumi, workspace)
+    databricks_cli(it)
+    service_principal_by_environment(it)
+    refused = {"status": 401, "body": {"error": "invalid_client", "error_description": "no"}}
+    workspace.fault("/oidc/v1/token", refused, times=0)
+    end = pulumi.up(ok=False)
+    assert "oauth-m2m auth: POST " in end.text and "It is configured, so no other way" in end.text, end
+    assert not workspace.requests("/api/")
+    workspace.control("/faults", method="DELETE")
+
+    # What may pass is waited for.
+    workspace.fault("/oidc/v1/token", {"status": 500})
+    pulumi.up()
+    (created,) = workspace.requests("/token/create")
+    assert " auth/oauth-m2m" in created["headers"]["user-agent"]
+    pulumi.destroy()
+    for path in it.files:
+        path.unlink()
+
+
+def test_an_access_token_that_is_refused_is_replaced(pulumi, workspace):
+    """One that was revoked before its time is fetched anew, also for a create: a 401 says that nothing was done."""
+    for name in ("DATABRICKS_HOST", "DATABRICKS_TOKEN"):
+        del pulumi.env[name]
+    pulumi.token({"comment": "c", "lifetimeSeconds": 3600})
+    pulumi.init()
+    service_principal_by_environment(Setting(pulumi, workspace))
+    workspace.fault("/token/create", {"status": 401})
+    pulumi.up()
+    refused, created = workspace.requests("/token/create")
+    assert (refused["status"], created["status"]) == (401, 200)
+    assert refused["auth"]["fingerprint"] != created["auth"]["fingerprint"]
+    (token,) = [token for token in workspace.tokens() if token["comment"] == "c"]
+    assert token["live"]
+    pulumi.destroy()
+
+    # Another one does not help where everybody is refused.
+    workspace.forget_requests()
+    workspace.fault("/token/create", {"status": 401}, times=0)
+    assert "(401 " in pulumi.up(ok=False).text
+    assert len(workspace.requests("/token/create")) == 2
+    workspace.control("/faults", method="DELETE")

@@ -7,17 +7,24 @@ event or file of the engine may show a token.
 
 import base64
 import contextlib
+import dataclasses
 import json
+import os
 import pathlib
 import re
 import runpy
 import secrets
+import subprocess
+import sys
 import time
 import urllib.parse
 
 import grpc
 import pytest
 from conftest import ANY_VALUE, ENGINE_TRACE, OBO_TOKEN_TYPE, ROOT, SECRET_TYPE, TOKEN_TYPE, FakeEngine, Plugin, secret
+from cryptography.hazmat.primitives import serialization
+from cryptography.hazmat.primitives.asymmetric import rsa
+from support_agreement import Authority
 from support_reliability import CREATE, DELETE, LIST, SideBySide, http_server
 
 INPUT = f"input-{secrets.token_hex(16)}"
@@ -52,12 +59,48 @@ def jwt():
     return f"{part}.{part}.{mark()}"
 
 
+@dataclasses.dataclass
+class Kind:
+    """A way to sign in. `{url}` is the server's address, and `{home}` the home folder."""
+
+    way: str
+    marks: list
+    config: dict = dataclasses.field(default_factory=dict)
+    env: dict = dataclasses.field(default_factory=dict)
+    # What the server answers well, by path.
+    good: dict = dataclasses.field(default_factory=dict)
+    files: dict = dataclasses.field(default_factory=dict)
+    # Shell scripts in place of command-line tools.
+    tools: dict = dataclasses.field(default_factory=dict)
+    host: str = "{url}"
+    # Whether it asks at the address that every cloud gives to the metadata service of a machine.
+    machine: bool = False
+
+    @property
+    def is_elsewhere(self):
+        """Whether the server answers in place of hosts that have other names."""
+        return self.host != "{url}"
+
+
+AZURE, GOOGLE = "https://adb-1.2.azuredatabricks.net", "https://1.2.gcp.databricks.com"
+
+
+def private_key():
+    return rsa.generate_private_key(65537, 2048).private_bytes(
+        serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
+    )
+
+
 def kinds():
-    """By name: configuration, environment, what the server answers well, and the marks. `{url}` is the server's."""
+    """Every way to sign in, by what it is, as it works and as it is refused."""
     token, password, special, access = mark(), mark(), f"a/{mark()}+b", mark()
     id_token, request_token, system_token, in_url = jwt(), mark(), mark(), mark()
+    opaque, management, said, refresh = mark(), mark(), jwt(), mark()
+    pair = f"app:{urllib.parse.quote_plus(special)}"
+    soon = int(time.time()) + 3600
     found = {"/oidc/.well-known/oauth-authorization-server": {"token_endpoint": "{url}/token"}}
-    good = found | {"/token": {"access_token": access, "token_type": "Bearer", "expires_in": 3600}}
+    answer = {"access_token": access, "token_type": "Bearer", "expires_in": 3600}
+    good = found | {"/token": answer}
     devops = {
         "SYSTEM_ACCESSTOKEN": system_token,
         "SYSTEM_TEAMFOUNDATIONCOLLECTIONURI": "{url}/devops/",
@@ -66,27 +109,97 @@ def kinds():
         "SYSTEM_TEAMPROJECTID": "project",
         "SYSTEM_HOSTTYPE": "build",
     }
+    of_job = "/devops/project/_apis/distributedtask/hubs/build/plans/plan/jobs/job/oidctoken"
     github = {"ACTIONS_ID_TOKEN_REQUEST_URL": "{url}/github?x=1", "ACTIONS_ID_TOKEN_REQUEST_TOKEN": request_token}
+    identity = {"/github": {"value": opaque}}
     client = {"clientId": "app", "clientSecret": secret(special)}
+    file = {"databricksIdTokenFilepath": "{home}/identity"}
+    service = {"metadataServiceUrl": secret("{url}/" + in_url)}
+    application = {"azureClientId": "app", "azureTenantId": "tenant"}
+    principal = application | {"azureClientSecret": secret(special)}
+    entra = {"/tenant/oauth2/token": answer}
+    azure_cli = {"cloud": "Azure", "azureTenantId": "tenant"}
+    az = {"accessToken": access, "tokenType": "Bearer", "expires_on": soon}
+    cli = {"access_token": access, "token_type": "Bearer", "expiry": "2100-01-01T00:00:00Z"}
+    complains = f"echo 'ERROR: no use for {said}' >&2; exit 1"
+    key = private_key().decode()
+    lines = key.splitlines()[1:-1]
+    google_key = {"type": "service_account", "client_email": "sa@example.com", "private_key_id": "1", "private_key": key}
+    google_key = {"cloud": "GCP", "googleCredentials": secret(json.dumps(google_key | {"token_uri": "{url}/google"}))}
+    of_google = {"/google": answer | {"id_token": opaque}}
+    impersonates = {"googleServiceAccount": "sa@example.com"}
+    login = {"type": "authorized_user", "client_id": "app", "client_secret": special, "refresh_token": refresh}
+    adc = {"env": {"GOOGLE_APPLICATION_CREDENTIALS": "{home}/adc.json"}, "files": {"adc.json": json.dumps(login)}}
+    of_login = {"/token": answer}
+    account = "/v1/projects/-/serviceAccounts/sa@example.com"
+    impersonated = of_login | {
+        f"{account}:generateIdToken": {"token": opaque},
+        f"{account}:generateAccessToken": {"accessToken": management, "expireTime": "2100-01-01T00:00:00Z"},
+    }
     return {
-        "a personal access token": ({"token": secret(token)}, {}, {}, [token]),
-        "a token of Databricks' form": ({"token": secret("dapi" + token[:32])}, {}, {}, ["dapi" + token[:32]]),
-        "a token from the environment": ({}, {"DATABRICKS_TOKEN": token}, {}, [token]),
-        "a password": ({"username": "u", "password": secret(password)}, {}, {}, [password, f"u:{password}"]),
-        "a client secret that is refused": (client, {}, found, [special, f"app:{urllib.parse.quote_plus(special)}"]),
-        "a client secret": (client, {}, good, [special, access]),
-        "an identity token that is refused": ({}, {"DATABRICKS_OIDC_TOKEN": id_token}, found, [id_token]),
-        "an identity token": ({}, {"DATABRICKS_OIDC_TOKEN": id_token}, good, [id_token, access]),
-        "GitHub's request token, refused": ({}, github, found, [request_token]),
-        "GitHub's identity token, refused": ({}, github, found | {"/github": {"value": id_token}}, [id_token]),
-        "Azure DevOps' system token, refused": ({}, devops, found, [system_token]),
-        "a metadata service": (
-            {"metadataServiceUrl": secret("{url}/" + in_url)},
-            {},
-            {f"/{in_url}": {"access_token": access, "token_type": "Bearer", "expires_on": int(time.time()) + 3600}},
+        "a personal access token": Kind("pat", [token], {"token": secret(token)}),
+        "a token of Databricks' form": Kind("pat", ["dapi" + token[:32]], {"token": secret("dapi" + token[:32])}),
+        "a token from the environment": Kind("pat", [token], env={"DATABRICKS_TOKEN": token}),
+        "a token with a line break": Kind("pat", [token], env={"DATABRICKS_TOKEN": f"{token}\n"}),
+        "a password": Kind("basic", [password, f"u:{password}"], {"username": "u", "password": secret(password)}),
+        "a client secret that is refused": Kind("oauth-m2m", [special, pair], client, good=found),
+        "a client secret": Kind("oauth-m2m", [special, access], client, good=good),
+        "the Databricks CLI": Kind("databricks-cli", [access], tools={"databricks": f"echo '{json.dumps(cli)}'"}),
+        "the Databricks CLI that is refused": Kind("databricks-cli", [said], tools={"databricks": complains}),
+        "a metadata service": Kind(
+            "metadata-service",
             [in_url, access],
+            service,
+            good={f"/{in_url}": {"access_token": access, "token_type": "Bearer", "expires_on": soon}},
         ),
-        "a metadata service that refuses": ({"metadataServiceUrl": secret("{url}/" + in_url)}, {}, {}, [in_url]),
+        "a metadata service that refuses": Kind("metadata-service", [in_url], service),
+        "GitHub's request token, refused": Kind("github-oidc", [request_token], env=github, good=found),
+        "GitHub's identity token, refused": Kind("github-oidc", [opaque], env=github, good=found | identity),
+        "GitHub's identity token": Kind("github-oidc", [opaque, access], env=github, good=good | identity),
+        "Azure DevOps' system token, refused": Kind("azure-devops-oidc", [system_token], env=devops, good=found),
+        "Azure DevOps' identity token, refused": Kind(
+            "azure-devops-oidc", [opaque, system_token], env=devops, good=found | {of_job: {"oidcToken": opaque}}
+        ),
+        "Azure DevOps' identity token": Kind(
+            "azure-devops-oidc", [opaque, access], env=devops, good=good | {of_job: {"oidcToken": opaque}}
+        ),
+        "an identity token that is refused": Kind(
+            "env-oidc", [id_token], env={"DATABRICKS_OIDC_TOKEN": id_token}, good=found
+        ),
+        "an identity token that is no JWT and is refused": Kind(
+            "env-oidc", [special], env={"DATABRICKS_OIDC_TOKEN": special}, good=found
+        ),
+        "an identity token": Kind("env-oidc", [id_token, access], env={"DATABRICKS_OIDC_TOKEN": id_token}, good=good),
+        "a file's identity token, refused": Kind("file-oidc", [special], file, good=found, files={"identity": special}),
+        "a file's identity token": Kind(
+            "file-oidc", [opaque, access], file, good=good, files={"identity": f"{opaque}\n"}
+        ),
+        "GitHub's identity token for Azure, refused": Kind(
+            "github-oidc-azure", [opaque], application, github, identity, host=AZURE
+        ),
+        "GitHub's identity token for Azure": Kind(
+            "github-oidc-azure", [opaque, access], application, github, identity | entra, host=AZURE
+        ),
+        "a managed identity": Kind(
+            "azure-msi",
+            [access],
+            {"cloud": "Azure", "azureUseMsi": True},
+            good={"/metadata/identity/oauth2/token": answer | {"expires_on": str(soon)}},
+            machine=True,
+        ),
+        "an Azure secret that is refused": Kind("azure-client-secret", [special, pair], principal, host=AZURE),
+        "an Azure secret": Kind("azure-client-secret", [special, access], principal, good=entra, host=AZURE),
+        "the Azure CLI": Kind("azure-cli", [access], azure_cli, tools={"az": f"echo '{json.dumps(az)}'"}),
+        "the Azure CLI that is refused": Kind("azure-cli", [said], azure_cli, tools={"az": complains}),
+        "a Google key that is refused": Kind("google-credentials", lines, google_key),
+        "a Google key": Kind("google-credentials", [*lines, opaque, access], google_key, good=of_google),
+        "a Google login that is refused": Kind("google-id", [special, refresh], impersonates, host=GOOGLE, **adc),
+        "a Google login that may not impersonate and is refused": Kind(
+            "google-id", [special, refresh, access], impersonates, good=of_login, host=GOOGLE, **adc
+        ),
+        "a Google login": Kind(
+            "google-id", [refresh, access, opaque, management], impersonates, good=impersonated, host=GOOGLE, **adc
+        ),
     }
 
 
@@ -118,14 +231,14 @@ FORMS = {
 }
 
 
-def echoing(form, paths):
+def echoing(form, paths, **options):
     """A server that answers some paths well, and anything else with all that it was sent."""
     status, headers, content = FORMS[form]
 
     def respond(head, body):
         path = head.split(" ")[1].split("?")[0]
         if path in paths:
-            answer = json.dumps(paths[path]).replace("{url}", f"http://127.0.0.1:{server.port}")
+            answer = json.dumps(paths[path]).replace("{url}", url)
             return "HTTP/1.1 200 OK\r\ncontent-type: application/json", answer
         if path == "/.well-known/databricks-config":
             return "HTTP/1.1 404 Not Found", ""
@@ -135,7 +248,8 @@ def echoing(form, paths):
         line = echo.replace('"', "'")
         return f"HTTP/1.1 {status}\r\n{headers}".replace("{echo}", line).rstrip(), content(echo)
 
-    server = http_server(respond)
+    server = http_server(respond, **options)
+    url = f"http://127.0.0.1:{server.port}"
     return server
 
 
@@ -144,9 +258,33 @@ KINDS = kinds()
 REPEATED = ("throttling", "a 503")
 
 
-def echoes(kind, home):
-    config, environment, paths, marks = KINDS[kind]
-    marks = [*marks, INPUT, OLD_VALUE]
+# The secrets among the fields of token requests.
+SENT = ("assertion", "client_assertion", "client_secret", "refresh_token", "subject_token")
+
+
+def in_own_network(kind, home):
+    """Runs a kind in a network of its own, where the address of a cloud's metadata service is this machine's."""
+    network = "ip link set lo up && ip address add 169.254.169.254/32 dev lo && exec \"$@\""
+    program = "import sys, test_secrets_hunt; test_secrets_hunt.echoes(*sys.argv[1:], own_network=True)"
+    user = [] if os.geteuid() == 0 else ["--map-root-user"]
+    command = ["unshare", "--net", *user, "sh", "-c", network, "sh", sys.executable, "-c", program, kind, home]
+    here = pathlib.Path(__file__).parent
+    done = subprocess.run(command, cwd=here, capture_output=True, text=True, timeout=500)
+    assert done.returncode == 0, done.stdout + done.stderr
+
+
+def echoes(name, home, own_network=False):
+    kind, home = KINDS[name], pathlib.Path(home)
+    if kind.machine and not own_network:
+        return in_own_network(name, str(home))
+    known = list(kind.marks)
+    for file, text in kind.files.items():
+        (home / file).write_text(text, encoding="utf-8")
+    for tool, script in kind.tools.items():
+        # What is smaller than the real tool is taken for its predecessor of the same name.
+        (home / tool).write_text(f"#!/bin/sh\n{script}\nexit\n" + "#" * 2**20, encoding="utf-8")
+        (home / tool).chmod(0o755)
+    authority = Authority(home) if kind.is_elsewhere else None
     outputs = {"tokenId": "i", "tokenValue": secret(OLD_VALUE), "creationTime": 1, "expiryTime": -1}
     state = {"comment": secret(INPUT), "rotateBeforeSeconds": 60}
     changed = state | {"comment": secret(INPUT + "2")}
@@ -161,43 +299,57 @@ def echoes(kind, home):
     }
     shown = {}
     for form in FORMS:
-        if form in REPEATED and "refuse" in kind:
+        if form in REPEATED and "refuse" in name:
             continue
         with contextlib.ExitStack() as stack:
-            server = stack.enter_context(echoing(form, paths))
+            server = stack.enter_context(echoing(form, kind.good, contexts=authority and authority.context))
             url = f"http://127.0.0.1:{server.port}"
+            if kind.machine:
+                stack.enter_context(echoing(form, kind.good, address=("169.254.169.254", 80)))
 
             def fill(values):
-                return json.loads(json.dumps(values).replace("{url}", url))
+                return json.loads(json.dumps(values).replace("{url}", url).replace("{home}", str(home)))
 
             engine = FakeEngine()
             stack.callback(engine.stop)
             # As talkative as it gets.
             talkative = {"DATABRICKS_DEBUG_HEADERS": "true", "DATABRICKS_DEBUG_TRUNCATE_BYTES": "100000"}
-            env = fill(environment) | talkative
-            process = Plugin(pathlib.Path(home), "-v=9", engine=engine.address, env=env)
+            env = fill(kind.env) | talkative | {"PATH": f"{home}:/usr/bin:/bin"}
+            if authority:
+                env |= {"HTTPS_PROXY": url, "SSL_CERT_FILE": str(authority.path)}
+            process = Plugin(home, "-v=9", engine=engine.address, env=env)
             stack.callback(process.stop)
             client = process.connect()
             client.handshake(engine_address=engine.address)
-            client.configure(host=url, retryTimeoutSeconds=3 if form in REPEATED else 1, **fill(config))
-            for name, call in operations.items():
-                if form in REPEATED and name != "create":
+            patience = 3 if form in REPEATED else 1
+            client.configure(host=fill(kind.host), retryTimeoutSeconds=patience, **fill(kind.config))
+            errors = []
+            for operation, call in operations.items():
+                if form in REPEATED and operation != "create":
                     continue
                 try:
                     call(client)
                 except grpc.RpcError as error:
                     assert error.details()
-                    shown[f"the error of {name} with {form}"] = error.details() + str(error.trailing_metadata())
+                    errors.append(error.details())
+                    shown[f"the error of {operation} with {form}"] = error.details() + str(error.trailing_metadata())
             process.stop()
             shown[f"the log with {form}"] = process.stderr + process.stdout
             shown[f"the messages with {form}"] = json.dumps(engine.messages)
             if form in REPEATED:
                 assert any(ephemeral for *_, ephemeral in engine.messages), "nobody was told why it takes so long"
-            # The hunt has something to find.
+            # The hunt has something to find, and finds it by this way to sign in.
             sent = "".join(head + body for head, body in server.seen)
-            assert any(piece in sent for piece in pieces(*marks[:-2])), "no credential was sent"
-    assert len([name for name in shown if "error" in name]) > 50, sorted(shown)
-    assert_hidden(marks, shown)
+            fields = [field for _, body in server.seen for field in urllib.parse.parse_qsl(body)]
+            known += [value for field, value in fields if field in SENT]
+            if "refused" in name and kind.tools:
+                assert all(f"{kind.way}: failed: " in error for error in errors), errors
+            else:
+                assert any(piece in sent for piece in pieces(*known)), "no credential was sent"
+                by_it = (f" auth/{kind.way}", f"{kind.way} auth: ", f"{kind.way}: failed: ")
+                assert any(text in sent + "".join(errors) for text in by_it), errors
+    assert len([where for where in shown if "error" in where]) > 50, sorted(shown)
+    assert_hidden([*known, INPUT, OLD_VALUE], shown)
 
 
 @pytest.fixture(scope="module")
@@ -210,6 +362,12 @@ def ends(request):
 @pytest.mark.parametrize("name", KINDS)
 def test_echoes(ends, name):
     assert ends[name] is None
+
+
+def test_every_way_to_sign_in_is_hunted():
+    page = (ROOT / "docs" / "sign-in.md").read_text(encoding="utf-8")
+    ways = re.findall(r"^### (.+)$", page.split("\n## The ways\n")[1].split("\n## ")[0], re.MULTILINE)
+    assert list(dict.fromkeys(kind.way for kind in KINDS.values())) == ways
 
 
 # --- Inputs and configuration ---

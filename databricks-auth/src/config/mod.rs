@@ -187,6 +187,12 @@ impl Config {
         Ok(())
     }
 
+    /// Whether anything is set that belongs to the credentials of this group.
+    pub(crate) fn names_method(&self, group: &'static str) -> bool {
+        let mut attributes = ATTRIBUTES.iter();
+        attributes.any(|it| it.group == Group::Method(group) && (it.is_set)(&self.attributes))
+    }
+
     /// This configuration for a host that was found out.
     pub fn at(&self, host: Host) -> Config {
         let mut config = self.clone();

@@ -5,11 +5,11 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use async_trait::async_trait;
-use http::header::{HeaderMap, HeaderName, HeaderValue};
+use http::header::{AUTHORIZATION, HeaderMap, HeaderName, HeaderValue};
 use secrecy::ExposeSecret;
 use serde::Deserialize;
 
-use super::{Credentials, Outcome, STRATEGIES, Strategy};
+use super::{Credentials, Outcome, Strategy, in_order};
 use crate::azure_environments::{Environment, PUBLIC};
 use crate::config::{Cloud, Host};
 use crate::error::AuthError;
@@ -38,6 +38,11 @@ pub(super) trait Login: Sync {
     /// Name, as `databricks:authType` has it.
     fn name(&self) -> &'static str;
 
+    /// As of [`Strategy::is_ambient`].
+    fn is_ambient(&self) -> bool {
+        false
+    }
+
     /// Whether requests go out without the token for Azure's own management where there is none.
     fn management_is_optional(&self) -> bool {
         false
@@ -60,13 +65,18 @@ impl<T: Login> Strategy for T {
         Login::name(self)
     }
 
+    fn is_ambient(&self, _settings: &Settings) -> bool {
+        Login::is_ambient(self)
+    }
+
     async fn sign_in(&self, settings: &Arc<Settings>) -> Result<Outcome, AuthError> {
         if let Some(reason) = not_azure(settings) {
-            return Ok(Outcome::NotConfigured(reason));
+            let is_meant = settings.config.names_method("azure");
+            return Ok(if is_meant { Outcome::DoesNotApply(reason) } else { Outcome::NotConfigured(reason) });
         }
-        let identity = match self.identity(settings).await? {
-            Outcome::Ready(identity) => identity,
-            Outcome::NotConfigured(reason) => return Ok(Outcome::NotConfigured(reason)),
+        let identity = match self.identity(settings).await?.ready() {
+            Ok(identity) => identity,
+            Err(other) => return Ok(other),
         };
         let workspace = tokens(settings, &identity, application(settings));
         // Asked for first: without it, there is no need for the other.
@@ -110,6 +120,14 @@ impl Credentials for Signed {
             headers.insert(RESOURCE_HEADER, resource.clone());
         }
         Ok(headers)
+    }
+
+    fn renew(&self, refused: &HeaderMap) -> bool {
+        self.workspace.drop_token(refused.get(AUTHORIZATION));
+        if let Some(management) = &self.management {
+            management.drop_token(refused.get(MANAGEMENT_HEADER));
+        }
+        true
     }
 }
 
@@ -182,19 +200,27 @@ pub(crate) async fn find_host(settings: &Arc<Settings>) -> Result<Host, AuthErro
     let config = &settings.config;
     let forced = config.attributes.auth_type.as_deref();
     let mut tried = String::new();
-    for strategy in STRATEGIES.iter().filter(|it| forced.is_none_or(|name| name == it.name())) {
+    for strategy in in_order(settings).filter(|it| forced.is_none_or(|name| name == it.name())) {
         let Some(login) = strategy.azure() else { continue };
-        let found = match login.identity(settings).await {
-            Ok(Outcome::Ready(identity)) => ask_for_host(settings, &*identity).await,
-            Ok(Outcome::NotConfigured(reason)) => Err(AuthError(reason)),
+        let reason = match login.identity(settings).await {
+            Ok(Outcome::Ready(identity)) => match ask_for_host(settings, &*identity).await {
+                Ok(host) => {
+                    tracing::debug!(%host, strategy = strategy.name(), "found the host of an Azure resource");
+                    return Ok(host);
+                }
+                Err(error) => Err(error),
+            },
+            Ok(
+                Outcome::NotConfigured(reason) | Outcome::DoesNotApply(reason) | Outcome::Incomplete(reason),
+            ) => Ok(reason),
             Err(error) => Err(error),
         };
-        match found {
-            Ok(host) => {
-                tracing::debug!(%host, strategy = strategy.name(), "found the host of an Azure resource");
-                return Ok(host);
-            }
-            Err(reason) => tried.push_str(&format!("\n  {}: {reason}", strategy.name())),
+        let is_final = reason.is_err() && !strategy.is_ambient(settings);
+        let reason = reason.unwrap_or_else(|error| error.0);
+        tried.push_str(&format!("\n  {}: {reason}", strategy.name()));
+        // As in signing in: nobody else takes the place of whoever is configured.
+        if is_final {
+            break;
         }
     }
     let ways = if tried.is_empty() { String::new() } else { format!("\nWays that were tried:{tried}") };
@@ -341,7 +367,7 @@ mod tests {
             stated.iter().map(|(name, value)| ((*name).to_owned(), (*value).into())).collect();
         let mut config = Config::resolve(&stated, &Env::default()).unwrap();
         config.attributes.skip_verify = true;
-        UnifiedAuth::new(config, Env::default(), Arc::new(Clock::still()))
+        UnifiedAuth::new(config, Env::default(), Arc::new(Clock::hasty()))
             .with_services(testing::services(&server.url))
     }
 

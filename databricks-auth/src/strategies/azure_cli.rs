@@ -30,6 +30,11 @@ impl Login for AzureCli {
         "azure-cli"
     }
 
+    /// Whoever uses this machine is logged in.
+    fn is_ambient(&self) -> bool {
+        true
+    }
+
     /// Not everybody who may use a workspace may manage Azure.
     fn management_is_optional(&self) -> bool {
         true
@@ -43,7 +48,7 @@ impl Login for AzureCli {
         let user = match command::run(settings, &program, &["account", "show", "--output", "json"]).await {
             Ok(output) => serde_json::from_slice::<Account>(&output).unwrap_or_default().user,
             Err(failure) if is_logged_out(&failure) => {
-                return Ok(Outcome::NotConfigured(LOGGED_OUT.to_owned()));
+                return Ok(Outcome::DoesNotApply(LOGGED_OUT.to_owned()));
             }
             Err(_) => User::default(),
         };

@@ -4,7 +4,7 @@ use async_trait::async_trait;
 use secrecy::{ExposeSecret, SecretString};
 
 use super::azure::{Identity, Login, token_url};
-use super::{Outcome, missing};
+use super::{Outcome, half, missing};
 use crate::error::AuthError;
 use crate::settings::Settings;
 use crate::token_cache::Token;
@@ -24,11 +24,17 @@ impl Login for AzureClientSecret {
         let (Some(id), Some(secret), Some(_)) =
             (&attributes.azure_client_id, &attributes.azure_client_secret, &attributes.azure_tenant_id)
         else {
-            return Ok(missing(&[
+            let needed = [
                 ("databricks:azureClientId", attributes.azure_client_id.is_some()),
                 ("databricks:azureClientSecret", attributes.azure_client_secret.is_some()),
                 ("databricks:azureTenantId", attributes.azure_tenant_id.is_some()),
-            ]));
+            ];
+            // Without the secret, the others may be there for other ways.
+            return Ok(if attributes.azure_client_secret.is_some() {
+                half(&needed)
+            } else {
+                missing(&needed)
+            });
         };
         Ok(Outcome::Ready(Arc::new(ServicePrincipal {
             url: token_url(settings)?,
@@ -154,7 +160,10 @@ mod tests {
         })
         .await;
         let error = choose(&settings(&server).await).await.unwrap_err().to_string();
-        assert!(error.contains("401 invalid_client: AADSTS7000215: Invalid secret\n"), "{error}");
+        assert!(
+            error.contains("401 invalid_client: AADSTS7000215: Invalid secret. It is configured"),
+            "{error}"
+        );
         assert!(!error.contains("se/c") && !error.contains("se%2F"), "{error}");
         assert_eq!(server.seen().len(), 2);
     }
@@ -164,7 +173,11 @@ mod tests {
         for status in [404, 500] {
             let server = Server::start(move |_, _| Answer::status(status)).await;
             assert!(choose(&settings(&server).await).await.is_err());
-            assert_eq!(server.seen().len(), 1, "{status}");
+            let seen = server.seen();
+            assert!(
+                !seen.is_empty() && seen.iter().all(|seen| !seen.body.contains("client_secret")),
+                "{status}"
+            );
         }
     }
 

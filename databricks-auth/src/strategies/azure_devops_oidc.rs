@@ -34,6 +34,12 @@ impl Strategy for AzureDevopsOidc {
         true
     }
 
+    /// Azure DevOps sets its variables for every step, and the access token is good for much else. Only with a client id
+    /// are they meant for Databricks.
+    fn is_ambient(&self, settings: &Settings) -> bool {
+        settings.config.attributes.client_id.is_none()
+    }
+
     async fn sign_in(&self, settings: &Arc<Settings>) -> Result<Outcome, AuthError> {
         let values = VARIABLES.map(|name| settings.env.var(name));
         let [Some(token), Some(collection), Some(plan), Some(job), Some(project), Some(host_type)] = values

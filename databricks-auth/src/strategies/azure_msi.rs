@@ -127,7 +127,8 @@ mod tests {
         for (stated, reason) in [
             (
                 vec![("host", "http://127.0.0.1:1"), ("cloud", "Azure")],
-                "azure-msi: databricks:azureUseMsi is not set",
+                "\nNot configured: pat, basic, oauth-m2m, metadata-service, github-oidc, env-oidc, file-oidc, \
+                 github-oidc-azure, azure-msi, ",
             ),
             (
                 vec![("host", "http://127.0.0.1:1"), ("azureUseMsi", "true")],

@@ -5,7 +5,7 @@ use base64::prelude::{BASE64_STANDARD, Engine as _};
 use secrecy::ExposeSecret;
 use zeroize::Zeroizing;
 
-use super::{Fixed, Outcome, Strategy, missing};
+use super::{Fixed, Outcome, Strategy, half};
 use crate::error::AuthError;
 use crate::settings::Settings;
 use crate::transport::authorization;
@@ -22,7 +22,7 @@ impl Strategy for Basic {
     async fn sign_in(&self, settings: &Arc<Settings>) -> Result<Outcome, AuthError> {
         let attributes = &settings.config.attributes;
         let (Some(username), Some(password)) = (&attributes.username, &attributes.password) else {
-            return Ok(missing(&[
+            return Ok(half(&[
                 ("databricks:username", attributes.username.is_some()),
                 ("databricks:password", attributes.password.is_some()),
             ]));

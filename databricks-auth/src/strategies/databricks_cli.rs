@@ -35,6 +35,11 @@ impl Strategy for DatabricksCli {
         "databricks-cli"
     }
 
+    /// Whoever uses this machine is signed in.
+    fn is_ambient(&self, _settings: &Settings) -> bool {
+        true
+    }
+
     async fn sign_in(&self, settings: &Arc<Settings>) -> Result<Outcome, AuthError> {
         // A profile may name scopes: the tool that wrote it has asked for them.
         let scopes = settings.config.sources.get("scopes");
@@ -50,14 +55,15 @@ impl Strategy for DatabricksCli {
                 let cli = Cli { settings: Arc::clone(settings), program, version: OnceCell::new() };
                 Bearer::sign_in(cli, settings)
             }
-            Err(reason) => Outcome::NotConfigured(reason),
+            Err(reason) => reason,
         })
     }
 }
 
 /// Finds the tool, or says why there is none.
-fn find(settings: &Settings) -> Result<PathBuf, String> {
-    let stated = settings.config.attributes.databricks_cli_path.as_deref().unwrap_or(DEFAULT_NAME);
+fn find(settings: &Settings) -> Result<PathBuf, Outcome> {
+    let path = settings.config.attributes.databricks_cli_path.as_deref();
+    let stated = path.unwrap_or(DEFAULT_NAME);
     let candidates = if stated.contains(['/', std::path::MAIN_SEPARATOR]) {
         vec![PathBuf::from(stated)]
     } else {
@@ -68,16 +74,18 @@ fn find(settings: &Settings) -> Result<PathBuf, String> {
         found
     };
     let mut reason = format!("databricks CLI not found: {stated:?} is not there, or not on the PATH");
+    let mut is_there = path.is_some();
     for path in candidates {
         match std::fs::metadata(&path) {
             Ok(file) if file.is_file() && file.len() >= LEAST_SIZE => return Ok(path),
             Ok(file) if file.is_file() => {
                 reason = format!("legacy databricks CLI detected; upgrade to >= 0.100.0: {}", path.display());
+                is_there = true;
             }
             _ => {}
         }
     }
-    Err(reason)
+    Err(if is_there { Outcome::DoesNotApply(reason) } else { Outcome::NotConfigured(reason) })
 }
 
 struct Cli {
@@ -364,7 +372,7 @@ mod tests {
         let settings = settings(&[HOST], tools.env(), Clock::still()).await;
         let cli = Cli {
             settings: Arc::clone(&settings),
-            program: find(&settings).unwrap(),
+            program: find(&settings).ok().unwrap(),
             version: OnceCell::new(),
         };
         let token = token_cache::Source::fetch(&cli).await.unwrap();

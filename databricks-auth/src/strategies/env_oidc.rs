@@ -24,10 +24,12 @@ impl Strategy for EnvOidc {
     }
 
     async fn sign_in(&self, settings: &Arc<Settings>) -> Result<Outcome, AuthError> {
-        let name = settings.config.attributes.oidc_token_env.as_deref().unwrap_or(DEFAULT_VARIABLE);
-        Ok(match settings.env.var(name) {
-            Some(token) => workload_identity::sign_in(settings, Variable(token.into())),
-            None => Outcome::NotConfigured(format!("missing env var {name:?}")),
+        let stated = settings.config.attributes.oidc_token_env.as_deref();
+        let name = stated.unwrap_or(DEFAULT_VARIABLE);
+        Ok(match (settings.env.var(name), stated) {
+            (Some(token), _) => workload_identity::sign_in(settings, Variable(token.into())),
+            (None, Some(_)) => Outcome::Incomplete(format!("missing env var {name:?}")),
+            (None, None) => Outcome::NotConfigured(format!("missing env var {name:?}")),
         })
     }
 }

@@ -6,6 +6,7 @@ use serde::Deserialize;
 
 use super::workload_identity::{self, IdTokens};
 use super::{Outcome, Strategy, missing};
+use crate::config;
 use crate::error::AuthError;
 use crate::settings::Settings;
 use crate::token_request;
@@ -25,6 +26,12 @@ impl Strategy for GithubOidc {
         true
     }
 
+    /// GitHub sets its variables for whoever wants a token, such as `azure/login`. Only with a client id, or from
+    /// elsewhere, are they meant for Databricks.
+    fn is_ambient(&self, settings: &Settings) -> bool {
+        settings.config.attributes.client_id.is_none() && comes_from_github(settings)
+    }
+
     async fn sign_in(&self, settings: &Arc<Settings>) -> Result<Outcome, AuthError> {
         let attributes = &settings.config.attributes;
         // GitHub sets both where the workflow has the permission `id-token: write`.
@@ -37,6 +44,11 @@ impl Strategy for GithubOidc {
         }
         Ok(workload_identity::sign_in(settings, Workflow))
     }
+}
+
+/// Whether a workflow has set what is needed, rather than whoever configured this.
+pub(super) fn comes_from_github(settings: &Settings) -> bool {
+    settings.config.sources.get("actionsIdTokenRequestUrl") == Some(&config::Source::Environment)
 }
 
 struct Workflow;

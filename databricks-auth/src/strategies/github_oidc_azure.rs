@@ -5,7 +5,7 @@ use async_trait::async_trait;
 use secrecy::ExposeSecret;
 
 use super::azure::{self, Identity, token_url};
-use super::{Bearer, Outcome, Strategy, github_oidc, missing};
+use super::{Bearer, Outcome, Strategy, github_oidc, missing, unset};
 use crate::error::AuthError;
 use crate::settings::Settings;
 use crate::token_cache::Token;
@@ -23,6 +23,13 @@ impl Strategy for GithubOidcAzure {
         "github-oidc-azure"
     }
 
+    /// What signs in as the application in another way needs no workflow, which then only happens to be there.
+    fn is_ambient(&self, settings: &Settings) -> bool {
+        let attributes = &settings.config.attributes;
+        let has_another_way = attributes.azure_client_secret.is_some() || attributes.azure_use_msi;
+        has_another_way && github_oidc::comes_from_github(settings)
+    }
+
     async fn sign_in(&self, settings: &Arc<Settings>) -> Result<Outcome, AuthError> {
         let attributes = &settings.config.attributes;
         let needed = [
@@ -32,10 +39,12 @@ impl Strategy for GithubOidcAzure {
             ("ACTIONS_ID_TOKEN_REQUEST_TOKEN", attributes.actions_id_token_request_token.is_some()),
         ];
         if needed.iter().any(|(_, is_set)| !is_set) {
-            return Ok(missing(&needed));
+            // Every workflow has the variables, whatever it does.
+            let is_meant = settings.config.names_method("azure");
+            return Ok(if is_meant { missing(&needed) } else { Outcome::NotConfigured(unset(&needed)) });
         }
         if let Some(reason) = azure::not_azure(settings) {
-            return Ok(Outcome::NotConfigured(reason));
+            return Ok(Outcome::DoesNotApply(reason));
         }
         let identity: Arc<dyn Identity> =
             Arc::new(Workflow { settings: Arc::clone(settings), url: token_url(settings)? });
@@ -145,9 +154,7 @@ mod tests {
         ] {
             let stated = [stated.as_slice(), &[("host", "http://127.0.0.1:1")]].concat();
             let settings = testing::settings(&stated, Env::default(), Clock::still()).await;
-            let Ok(Outcome::NotConfigured(said)) = GithubOidcAzure.sign_in(&settings).await else {
-                panic!("it applies")
-            };
+            let said = testing::sign_in(&settings, "github-oidc-azure").await.err().unwrap().0;
             assert!(said.starts_with(reason), "{said}");
         }
     }

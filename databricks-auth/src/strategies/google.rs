@@ -6,7 +6,7 @@ use std::time::{Duration, SystemTime};
 
 use async_trait::async_trait;
 use base64::prelude::{BASE64_URL_SAFE_NO_PAD, Engine as _};
-use http::header::{HeaderMap, HeaderName};
+use http::header::{AUTHORIZATION, HeaderMap, HeaderName};
 use ring::rand::SystemRandom;
 use ring::signature::{RSA_PKCS1_SHA256, RsaKeyPair};
 use rustls::pki_types::PrivatePkcs8KeyDer;
@@ -82,6 +82,12 @@ impl<A: Account> Credentials for Signed<A> {
             headers.insert(ACCESS_HEADER, sensitive(token.value.expose_secret())?);
         }
         Ok(headers)
+    }
+
+    fn renew(&self, refused: &HeaderMap) -> bool {
+        self.id.drop_token(refused.get(AUTHORIZATION));
+        self.access.drop_token(refused.get(ACCESS_HEADER));
+        true
     }
 }
 

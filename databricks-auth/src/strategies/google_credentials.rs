@@ -24,7 +24,7 @@ impl Strategy for GoogleCredentials {
             return Ok(missing(&[("databricks:googleCredentials", false)]));
         };
         if let Some(reason) = google::not_google(settings) {
-            return Ok(Outcome::NotConfigured(reason));
+            return Ok(Outcome::DoesNotApply(reason));
         }
         let stated = stated.expose_secret();
         let key = match tokio::fs::read_to_string(stated).await.map(Zeroizing::new) {
@@ -174,7 +174,7 @@ mod tests {
     async fn it_says_why_it_does_not_apply() {
         let host = ("host", "http://127.0.0.1:1");
         for (stated, reason) in [
-            (vec![host], "google-credentials: databricks:googleCredentials is not set"),
+            (vec![host], ", google-credentials, google-id, "),
             (
                 vec![host, ("googleCredentials", "{}")],
                 "google-credentials: http://127.0.0.1:1 is not on Google Cloud; if it is, set databricks:cloud to GCP",

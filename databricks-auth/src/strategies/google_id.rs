@@ -41,7 +41,7 @@ impl Strategy for GoogleId {
             return Ok(missing(&[("databricks:googleServiceAccount", false)]));
         };
         if let Some(reason) = google::not_google(settings) {
-            return Ok(Outcome::NotConfigured(reason));
+            return Ok(Outcome::DoesNotApply(reason));
         }
         if !email.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"-_.@".contains(&byte)) {
             return Err(AuthError(
@@ -49,7 +49,7 @@ impl Strategy for GoogleId {
             ));
         }
         let Some(own) = Own::find(settings).await? else {
-            return Ok(Outcome::NotConfigured(format!(
+            return Ok(Outcome::Incomplete(format!(
                 "no application default credentials of Google: run `gcloud auth application-default login` or set \
                  {FILE_VARIABLE}"
             )));
@@ -362,7 +362,7 @@ mod tests {
         env.vars.insert(FILE_VARIABLE.to_owned(), path.display().to_string());
         let error = sign_in(&server, env.clone()).await.unwrap_err().to_string();
         assert!(
-            error.contains(&format!("failed: {FILE_VARIABLE}: {}: No such file", path.display())),
+            error.contains(&format!("google-id auth: {FILE_VARIABLE}: {}: No such file", path.display())),
             "{error}"
         );
         std::fs::write(&path, r#"{"type":"external_account"}"#).unwrap();

@@ -35,6 +35,7 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use http::HeaderMap;
+use http::header::AUTHORIZATION;
 use secrecy::ExposeSecret;
 
 use crate::config::Config;
@@ -79,6 +80,12 @@ trait Strategy: Sync {
         false
     }
 
+    /// Whether it would sign in with what is merely there on the machine, such as somebody's login, and was put there for
+    /// other uses. Such a strategy comes after those that are configured, and is passed over if it fails.
+    fn is_ambient(&self, _settings: &Settings) -> bool {
+        false
+    }
+
     /// Looks at the configuration; gets a first token where that is the way to know whether it can.
     async fn sign_in(&self, settings: &Arc<Settings>) -> Result<Outcome, AuthError>;
 
@@ -92,8 +99,25 @@ trait Strategy: Sync {
 enum Outcome<T = Arc<dyn Credentials>> {
     /// It can sign in.
     Ready(T),
-    /// It is not meant: the text says what is missing, as in "databricks:token is not set".
+    /// Nothing says that it is meant; the text says what would, as in "databricks:token is not set".
     NotConfigured(String),
+    /// Something does, perhaps for another use; the text says why it cannot be used here.
+    DoesNotApply(String),
+    /// Somebody is named, but not all that is needed for them; the text says what is missing. Nobody who is merely there
+    /// signs in in their place.
+    Incomplete(String),
+}
+
+impl<T> Outcome<T> {
+    /// What it can sign in with, or the outcome for another `T`.
+    fn ready<U>(self) -> Result<T, Outcome<U>> {
+        Err(match self {
+            Outcome::Ready(it) => return Ok(it),
+            Outcome::NotConfigured(reason) => Outcome::NotConfigured(reason),
+            Outcome::DoesNotApply(reason) => Outcome::DoesNotApply(reason),
+            Outcome::Incomplete(reason) => Outcome::Incomplete(reason),
+        })
+    }
 }
 
 /// What requests are signed with.
@@ -101,6 +125,11 @@ enum Outcome<T = Arc<dyn Credentials>> {
 pub(crate) trait Credentials: Send + Sync {
     /// Headers for a request that is sent now.
     async fn headers(&self) -> Result<HeaderMap, AuthError>;
+
+    /// Forgets the tokens in these headers, which were refused. Gives whether there may be others.
+    fn renew(&self, _refused: &HeaderMap) -> bool {
+        false
+    }
 }
 
 /// The strategy that was chosen, and its credentials. Cheap to clone.
@@ -121,6 +150,12 @@ impl SignIn {
     pub async fn headers(&self) -> Result<HeaderMap, AuthError> {
         self.credentials.headers().await
     }
+
+    /// After a request with these headers was answered with 401: forgets the token in them, if it is still the current
+    /// one, so that the next headers have another. Gives `false` where there is no other, as for a personal access token.
+    pub fn renew(&self, refused: &HeaderMap) -> bool {
+        self.credentials.renew(refused)
+    }
 }
 
 impl fmt::Debug for SignIn {
@@ -129,58 +164,82 @@ impl fmt::Debug for SignIn {
     }
 }
 
-/// Chooses a strategy: the one that `databricks:authType` names, or the first that can sign in.
+/// Chooses a strategy: the one that `databricks:authType` names, or the first that can sign in. One that is configured
+/// and fails ends the search, since whoever comes next might be somebody else.
 pub(crate) async fn choose(settings: &Arc<Settings>) -> Result<SignIn, AuthError> {
     let config = &settings.config;
     if let Some(forced) = config.attributes.auth_type.as_deref() {
         let Some(strategy) = STRATEGIES.iter().find(|strategy| strategy.name() == forced) else {
             let known: Vec<_> = STRATEGIES.iter().map(|strategy| strategy.name()).collect();
-            return Err(AuthError(
-                config
-                    .error(format!(
-                        "default auth: auth type {forced:?} not found; databricks:authType is one of {}. See {DOCUMENTATION}",
-                        known.join(", ")
-                    ))
-                    .to_string(),
+            return Err(failure(
+                config,
+                format!(
+                    "auth type {forced:?} not found; databricks:authType is one of {}. See {DOCUMENTATION}",
+                    known.join(", ")
+                ),
             ));
         };
-        if let Some(reason) = cannot_assume_group(*strategy, config) {
-            return Err(AuthError(config.error(format!("default auth: {reason}")).to_string()));
+        if cannot_assume_group(*strategy, config) {
+            return Err(failure(
+                config,
+                format!(
+                    "auth type {forced:?} does not support group role assumption, which databricks:groupId asks for. Use \
+                     Databricks OAuth authentication"
+                ),
+            ));
         }
-        let reason = match strategy.sign_in(settings).await {
-            // A first token that cannot be had is a matter of the configuration, which only this error shows.
-            Ok(Outcome::Ready(credentials)) => match credentials.headers().await {
-                Ok(_) => return Ok(SignIn { name: strategy.name(), credentials }),
-                Err(error) => error.to_string(),
-            },
-            Ok(Outcome::NotConfigured(reason)) => format!("not configured: {reason}"),
+        let reason = match attempt(*strategy, settings).await {
+            Ok(Outcome::Ready(credentials)) => return Ok(SignIn { name: strategy.name(), credentials }),
+            Ok(
+                Outcome::NotConfigured(reason) | Outcome::DoesNotApply(reason) | Outcome::Incomplete(reason),
+            ) => {
+                format!("not configured: {reason}")
+            }
             Err(error) => error.to_string(),
         };
-        return Err(AuthError(config.error(format!("default auth: {forced} auth: {reason}")).to_string()));
+        return Err(failure(config, format!("{forced} auth: {reason}")));
     }
-    let mut tried = String::new();
-    for strategy in STRATEGIES {
-        let reason = match cannot_assume_group(*strategy, config) {
-            Some(reason) => Ok(Outcome::NotConfigured(reason)),
-            None => strategy.sign_in(settings).await,
-        };
-        let reason = match reason {
-            Ok(Outcome::Ready(credentials)) => match credentials.headers().await {
-                Ok(_) => return Ok(SignIn { name: strategy.name(), credentials }),
-                Err(error) => format!("failed: {error}"),
-            },
-            Ok(Outcome::NotConfigured(reason)) => reason,
-            Err(error) => format!("failed: {error}"),
-        };
-        tracing::debug!(strategy = strategy.name(), %reason, "strategy does not apply");
-        tried.push_str(&format!("\n  {}: {reason}", strategy.name()));
+    let mut search = Search::default();
+    for strategy in in_order(settings) {
+        let name = strategy.name();
+        if cannot_assume_group(strategy, config) {
+            search.without_groups.push(name);
+            continue;
+        }
+        let is_ambient = strategy.is_ambient(settings);
+        if is_ambient && !search.incomplete.is_empty() {
+            search.left_out.push(name);
+            continue;
+        }
+        match attempt(strategy, settings).await {
+            Ok(Outcome::Ready(credentials)) => {
+                tracing::debug!(strategy = name, passed_over = %search, "can sign in");
+                return Ok(SignIn { name, credentials });
+            }
+            Ok(Outcome::NotConfigured(_)) => search.not_configured.push(name),
+            Ok(Outcome::DoesNotApply(reason)) => search.others.push(format!("{name}: {reason}")),
+            Ok(Outcome::Incomplete(reason)) => search.incomplete.push(format!("{name}: {reason}")),
+            Err(error) if is_ambient => search.others.push(format!("{name}: failed: {error}")),
+            Err(error) => {
+                return Err(failure(
+                    config,
+                    format!(
+                        "{name} auth: {error}. It is configured, so no other way to sign in takes its place: correct it, \
+                         or name another with databricks:authType"
+                    ),
+                ));
+            }
+        }
     }
     Err(AuthError(format!(
-        "{}\nWays to sign in that were tried:{tried}",
-        config.error(format!(
-            "default auth: cannot configure default credentials. For a personal access token, run `pulumi config set \
-             --secret databricks:token` or set DATABRICKS_TOKEN; for the other ways see {DOCUMENTATION}"
-        ))
+        "{}{search}",
+        failure(
+            config,
+            format!(
+                "cannot configure default credentials. For a personal access token, run `pulumi config set --secret \
+                 databricks:token` or set DATABRICKS_TOKEN; for the other ways see {DOCUMENTATION}"
+            )
+        )
     )))
 }
 
@@ -191,44 +250,119 @@ const EXPLANATION_TIMEOUT: Duration = Duration::from_secs(15);
 pub(crate) async fn others(settings: &Arc<Settings>, chosen: Option<&str>) -> Vec<(&'static str, String)> {
     let config = &settings.config;
     let mut others = Vec::new();
-    for strategy in STRATEGIES.iter().filter(|strategy| Some(strategy.name()) != chosen) {
-        let asked = async {
-            match strategy.sign_in(settings).await {
-                Ok(Outcome::Ready(credentials)) => match (credentials.headers().await, chosen) {
-                    (Err(error), _) => format!("failed: {error}"),
-                    (Ok(_), Some(chosen)) => format!("would work too, but {chosen} goes before it"),
-                    (Ok(_), None) => "would work".to_owned(),
-                },
-                Ok(Outcome::NotConfigured(reason)) => reason,
-                Err(error) => format!("failed: {error}"),
-            }
-        };
+    for strategy in in_order(settings).filter(|strategy| Some(strategy.name()) != chosen) {
         let reason = if let Some(forced) = config.attributes.auth_type.as_deref() {
             format!("databricks:authType asks for {forced}")
-        } else if let Some(reason) = cannot_assume_group(*strategy, config) {
-            reason
+        } else if cannot_assume_group(strategy, config) {
+            "cannot assume a group, which databricks:groupId asks for".to_owned()
         } else {
-            let asked = tokio::time::timeout(EXPLANATION_TIMEOUT, asked).await;
-            asked.unwrap_or_else(|_| format!("no answer within {} s", EXPLANATION_TIMEOUT.as_secs()))
+            match (tokio::time::timeout(EXPLANATION_TIMEOUT, attempt(strategy, settings)).await, chosen) {
+                (Err(_), _) => format!("no answer within {} s", EXPLANATION_TIMEOUT.as_secs()),
+                (Ok(Err(error)), _) => format!("failed: {error}"),
+                (Ok(Ok(Outcome::Ready(_))), Some(chosen)) => {
+                    format!("would work too, but {chosen} goes before it")
+                }
+                (Ok(Ok(Outcome::Ready(_))), None) => {
+                    "would work, if databricks:authType asked for it".to_owned()
+                }
+                (
+                    Ok(Ok(
+                        Outcome::NotConfigured(reason)
+                        | Outcome::DoesNotApply(reason)
+                        | Outcome::Incomplete(reason),
+                    )),
+                    _,
+                ) => reason,
+            }
         };
         others.push((strategy.name(), reason));
     }
     others
 }
 
-/// Why a strategy is out of the question where a group is to be assumed.
-fn cannot_assume_group(strategy: &dyn Strategy, config: &Config) -> Option<String> {
-    (config.attributes.group_id.is_some() && !strategy.assumes_groups()).then(|| {
-        format!(
-            "auth type {:?} does not support group role assumption, which databricks:groupId asks for. Use \
-             Databricks OAuth authentication",
-            strategy.name()
-        )
-    })
+/// The strategies in the order in which they are tried: those that are configured before those that would use what is
+/// merely there.
+fn in_order(settings: &Settings) -> impl Iterator<Item = &'static dyn Strategy> {
+    let (ambient, configured): (Vec<_>, Vec<_>) =
+        STRATEGIES.iter().copied().partition(|strategy| strategy.is_ambient(settings));
+    configured.into_iter().chain(ambient)
 }
 
-/// Names the properties, or other settings, that have no value.
+/// Signs in and gets the first headers: that a token cannot be had shows only then.
+async fn attempt(strategy: &dyn Strategy, settings: &Arc<Settings>) -> Result<Outcome, AuthError> {
+    let outcome = strategy.sign_in(settings).await?;
+    if let Outcome::Ready(credentials) = &outcome {
+        credentials.headers().await?;
+    }
+    Ok(outcome)
+}
+
+/// An error about signing in, which shows what is configured.
+fn failure(config: &Config, reason: String) -> AuthError {
+    config.error(format!("default auth: {reason}")).into()
+}
+
+/// What came of the strategies where none could sign in.
+#[derive(Default)]
+struct Search {
+    /// A part of what these need is set, and what is missing.
+    incomplete: Vec<String>,
+    /// Why these cannot be used, or failed.
+    others: Vec<String>,
+    /// Not tried: they would take the place of what is incomplete.
+    left_out: Vec<&'static str>,
+    /// Not tried: they assume no group.
+    without_groups: Vec<&'static str>,
+    /// Nothing says that these are meant.
+    not_configured: Vec<&'static str>,
+}
+
+impl fmt::Display for Search {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let reasons: Vec<_> = self.incomplete.iter().chain(&self.others).collect();
+        if !reasons.is_empty() {
+            f.write_str("\nWays to sign in that were tried:")?;
+        }
+        for reason in reasons {
+            write!(f, "\n  {reason}")?;
+        }
+        for (what, names) in [
+            ("Not tried, since the above is incomplete", &self.left_out),
+            ("Not possible with databricks:groupId", &self.without_groups),
+            ("Not configured", &self.not_configured),
+        ] {
+            if !names.is_empty() {
+                write!(f, "\n{what}: {}", names.join(", "))?;
+            }
+        }
+        Ok(())
+    }
+}
+
+/// Whether a strategy is out of the question, since a group is to be assumed.
+fn cannot_assume_group(strategy: &dyn Strategy, config: &Config) -> bool {
+    config.attributes.group_id.is_some() && !strategy.assumes_groups()
+}
+
+/// Names the properties, or other settings, that have no value, where the others may be there for other uses.
 fn missing<T>(needed: &[(&str, bool)]) -> Outcome<T> {
+    let reason = unset(needed);
+    if needed.iter().any(|(_, is_set)| *is_set) {
+        Outcome::DoesNotApply(reason)
+    } else {
+        Outcome::NotConfigured(reason)
+    }
+}
+
+/// As [`missing`], where the others say who is meant.
+fn half<T>(needed: &[(&str, bool)]) -> Outcome<T> {
+    match missing(needed) {
+        Outcome::DoesNotApply(reason) => Outcome::Incomplete(reason),
+        outcome => outcome,
+    }
+}
+
+fn unset(needed: &[(&str, bool)]) -> String {
     let names: Vec<_> = needed.iter().filter(|(_, is_set)| !is_set).map(|(name, _)| *name).collect();
     let verb = if names.len() == 1 { "is" } else { "are" };
     let names = match names.split_last() {
@@ -236,7 +370,7 @@ fn missing<T>(needed: &[(&str, bool)]) -> Outcome<T> {
         Some((last, others)) => format!("{} and {last}", others.join(", ")),
         None => String::new(),
     };
-    Outcome::NotConfigured(format!("{names} {verb} not set"))
+    format!("{names} {verb} not set")
 }
 
 /// Headers that never change.
@@ -264,11 +398,16 @@ impl<S: Source> Credentials for Bearer<S> {
         let token = self.0.token().await?;
         authorization(&token.kind, token.value.expose_secret())
     }
+
+    fn renew(&self, refused: &HeaderMap) -> bool {
+        self.0.drop_token(refused.get(AUTHORIZATION));
+        true
+    }
 }
 
 #[cfg(test)]
 mod tests {
-    use super::testing::{Clock, env, settings, workspace};
+    use super::testing::{Answer, Clock, Server, Tools, env, settings, workspace};
     use super::*;
     use crate::env::Env;
 
@@ -299,7 +438,7 @@ mod tests {
     }
 
     async fn choice(stated: &[(&str, &str)], env: Env) -> Result<SignIn, String> {
-        choose(&settings(stated, env, Clock::hasty()).await).await.map_err(|error| error.0)
+        choose(&settings(stated, env, Clock::still()).await).await.map_err(|error| error.0)
     }
 
     #[tokio::test]
@@ -311,50 +450,155 @@ mod tests {
         assert_eq!(server.seen().len(), 0);
     }
 
-    #[tokio::test]
-    async fn one_that_fails_is_passed_over() {
-        let server = testing::Server::start(|seen, url| match seen.path.as_str() {
+    /// A workspace where OAuth works for identity tokens alone.
+    async fn federated() -> Server {
+        Server::start(|seen, url| match seen.path.as_str() {
             path if path.ends_with("/oauth-authorization-server") => {
-                testing::Answer::json(format!(r#"{{"token_endpoint":"{url}/token"}}"#))
+                Answer::json(format!(r#"{{"token_endpoint":"{url}/token"}}"#))
             }
-            "/token" if seen.body.contains("token-exchange") => {
-                testing::Answer::json(r#"{"access_token":"t"}"#)
-            }
-            _ => testing::Answer::status(401),
+            path if path.starts_with("/github") => Answer::json(r#"{"value":"jwt"}"#),
+            "/token" if seen.body.contains("token-exchange") => Answer::json(r#"{"access_token":"t"}"#),
+            _ => Answer::status(401),
         })
-        .await;
-        let stated = [("host", server.url.as_str()), ("clientId", "app"), ("clientSecret", "wrong")];
-        let env = env(&[("DATABRICKS_OIDC_TOKEN", "jwt")]);
-        let chosen = choice(&stated, env.clone()).await.unwrap();
-        assert_eq!(chosen.name, "env-oidc");
-        assert_eq!(chosen.credentials.headers().await.unwrap()["authorization"], "Bearer t");
+        .await
+    }
 
-        // One that is asked for by name is not passed over, and its error shows what is configured.
-        let forced = [&stated[..], &[("authType", "oauth-m2m")]].concat();
-        let error = choice(&forced, env).await.unwrap_err();
-        assert!(error.starts_with("default auth: oauth-m2m auth: POST http://"), "{error}");
-        assert!(error.contains(": 401 ") && error.ends_with("client_id=app, client_secret=***"), "{error}");
+    /// Somebody who has signed in with the Databricks CLI.
+    fn login() -> Tools {
+        let tools = Tools::new();
+        let answer = r#"{"access_token":"of somebody","expiry":"2100-01-01T00:00:00Z"}"#;
+        tools.add("databricks", &format!("echo '{answer}'"), 1 << 20);
+        tools
+    }
+
+    fn with(env: Env, vars: &[(&str, &str)]) -> Env {
+        let more = vars.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned()));
+        Env { vars: env.vars.into_iter().chain(more).collect(), home: env.home }
     }
 
     #[tokio::test]
-    async fn nothing_configured_is_explained_by_strategy() {
+    async fn one_that_is_configured_and_fails_ends_the_search() {
+        let server = federated().await;
+        let host = ("host", server.url.as_str());
+        let login = login();
+        assert_eq!(choice(&[host], login.env()).await.unwrap().name, "databricks-cli");
+
+        let stated = [host, ("clientId", "app"), ("clientSecret", "wrong")];
+        let env = with(login.env(), &[("DATABRICKS_OIDC_TOKEN", "jwt")]);
+        let error = choice(&stated, env.clone()).await.unwrap_err();
+        assert!(error.starts_with("default auth: oauth-m2m auth: POST http://"), "{error}");
+        assert!(
+            error.contains(": 401 without an explanation. It is configured, so no other way "),
+            "{error}"
+        );
+        assert!(error.ends_with("client_id=app, client_secret=***"), "{error}");
+
+        // So does one that fails before it asks for a token, and one that comes later than the login in the order.
+        let stated = [host, ("databricksIdTokenFilepath", "/nowhere")];
+        let error = choice(&stated, login.env()).await.unwrap_err();
+        assert!(
+            error.starts_with("default auth: file-oidc auth: file \"/nowhere\" does not exist."),
+            "{error}"
+        );
+
+        // One that is asked for by name says what it always said.
+        let forced = [host, ("clientId", "app"), ("clientSecret", "wrong"), ("authType", "oauth-m2m")];
+        let error = choice(&forced, env).await.unwrap_err();
+        assert!(error.starts_with("default auth: oauth-m2m auth: POST http://"), "{error}");
+        assert!(error.contains(": 401 without an explanation. Config: host="), "{error}");
+    }
+
+    #[tokio::test]
+    async fn what_is_configured_comes_before_what_is_there() {
+        let server = federated().await;
+        let (host, login) = (("host", server.url.as_str()), login());
+        let env = with(login.env(), &[("DATABRICKS_OIDC_TOKEN", "jwt")]);
+        let chosen = choice(&[host], env).await.unwrap();
+        assert_eq!(chosen.name, "env-oidc");
+        assert_eq!(chosen.credentials.headers().await.unwrap()["authorization"], "Bearer t");
+    }
+
+    #[tokio::test]
+    async fn what_is_there_is_passed_over_if_it_fails() {
+        // Which has no OAuth.
+        let server = Server::start(|_, _| Answer::status(404)).await;
+        let host = ("host", server.url.as_str());
+        let tools = Tools::new();
+        tools.add("databricks", "echo 'not signed in' >&2; exit 1", 1 << 20);
+        let request = format!("{}/github", server.url);
+        let workflow =
+            [("ACTIONS_ID_TOKEN_REQUEST_URL", request.as_str()), ("ACTIONS_ID_TOKEN_REQUEST_TOKEN", "ask")];
+        let env = with(tools.env(), &workflow);
+        let error = choice(&[host], env.clone()).await.unwrap_err();
+        for reason in [
+            "\n  databricks-cli: failed: cannot get access token: not signed in: exit status 1",
+            "\n  github-oidc: failed: databricks OAuth is not supported for this host",
+            "\nNot configured: pat, basic, oauth-m2m, metadata-service, ",
+        ] {
+            assert!(error.contains(reason), "{reason} is not in {error}");
+        }
+        // A client id is there for Databricks alone, and makes the workflow one that is configured.
+        let error = choice(&[host, ("clientId", "app")], env).await.unwrap_err();
+        assert!(
+            error.starts_with("default auth: github-oidc auth: databricks OAuth is not supported"),
+            "{error}"
+        );
+    }
+
+    #[tokio::test]
+    async fn nobody_takes_the_place_of_somebody_who_is_named() {
+        let server = federated().await;
+        let (host, login) = (("host", server.url.as_str()), login());
+        for (stated, reason) in [
+            (("clientId", "app"), "oauth-m2m: databricks:clientSecret is not set"),
+            (("username", "u"), "basic: databricks:password is not set"),
+            (("oidcTokenEnv", "MINE"), "env-oidc: missing env var \"MINE\""),
+        ] {
+            let error = choice(&[host, stated], login.env()).await.unwrap_err();
+            let expected = format!(
+                "\nWays to sign in that were tried:\n  {reason}\nNot tried, since the above is incomplete: databricks-cli, "
+            );
+            assert!(error.contains(&expected), "{error}");
+        }
+        // What is named may be meant for another way that is configured.
+        let env = with(login.env(), &[("DATABRICKS_OIDC_TOKEN", "jwt")]);
+        assert_eq!(choice(&[host, ("clientId", "app")], env).await.unwrap().name, "env-oidc");
+    }
+
+    #[tokio::test]
+    async fn every_strategy_is_on_one_side() {
+        let ambient = async |stated: &[(&str, &str)], vars: &[(&str, &str)]| {
+            let settings = settings(stated, env(vars), Clock::still()).await;
+            let ambient = STRATEGIES.iter().filter(|strategy| strategy.is_ambient(&settings));
+            ambient.map(|strategy| strategy.name()).collect::<Vec<_>>()
+        };
+        let workflow = [("ACTIONS_ID_TOKEN_REQUEST_URL", "u"), ("ACTIONS_ID_TOKEN_REQUEST_TOKEN", "t")];
+        let devops = "azure-devops-oidc";
+        assert_eq!(ambient(&[], &[]).await, ["databricks-cli", devops, "azure-cli"]);
+        assert_eq!(ambient(&[("clientId", "app")], &workflow).await, ["databricks-cli", "azure-cli"]);
+        assert_eq!(ambient(&[], &workflow).await, ["databricks-cli", "github-oidc", devops, "azure-cli"]);
+        let stated = [("actionsIdTokenRequestUrl", "u")];
+        assert_eq!(ambient(&stated, &[]).await, ["databricks-cli", devops, "azure-cli"]);
+        // The secret of the application is what is meant there, and not the workflow that it runs in.
+        for other in [("azureClientSecret", "s"), ("azureUseMsi", "true")] {
+            assert_eq!(
+                ambient(&[other], &workflow).await,
+                ["databricks-cli", "github-oidc", devops, "github-oidc-azure", "azure-cli"]
+            );
+        }
+    }
+
+    #[tokio::test]
+    async fn nothing_configured_is_explained_in_short() {
         let server = workspace().await;
         let error = choice(&[("host", &server.url)], Env::default()).await.unwrap_err();
         assert!(error.starts_with("default auth: cannot configure default credentials. "), "{error}");
-        assert!(error.contains(&format!("Config: host={}", server.url)), "{error}");
-        for reason in [
-            "pat: databricks:token is not set",
-            "basic: databricks:username and databricks:password are not set",
-            "oauth-m2m: databricks:clientId and databricks:clientSecret are not set",
-            "databricks-cli: databricks CLI not found: \"databricks\" is not there, or not on the PATH",
-            "metadata-service: databricks:metadataServiceUrl is not set",
-            "github-oidc: ACTIONS_ID_TOKEN_REQUEST_URL and ACTIONS_ID_TOKEN_REQUEST_TOKEN are not set",
-            "azure-devops-oidc: SYSTEM_ACCESSTOKEN, SYSTEM_TEAMFOUNDATIONCOLLECTIONURI, ",
-            "env-oidc: missing env var \"DATABRICKS_OIDC_TOKEN\"",
-            "file-oidc: databricks:databricksIdTokenFilepath is not set",
-        ] {
-            assert!(error.contains(&format!("\n  {reason}")), "{reason} is not in {error}");
-        }
+        let (_, names) = error.split_once(&format!("Config: host={}\nNot configured: ", server.url)).unwrap();
+        let mut names: Vec<_> = names.split(", ").collect();
+        names.sort_unstable();
+        let mut all = ORDER.to_vec();
+        all.sort_unstable();
+        assert_eq!(names, all);
         assert_eq!(server.seen().len(), 0, "nobody is asked in vain");
     }
 
@@ -393,6 +637,8 @@ mod tests {
         let stated = [("host", server.url.as_str()), ("groupId", "g")];
         let with_token = env(&[("DATABRICKS_TOKEN", "dapi"), ("DATABRICKS_OIDC_TOKEN", "jwt")]);
         assert_eq!(choice(&stated, with_token.clone()).await.unwrap().name, "env-oidc");
+        let error = choice(&stated, env(&[("DATABRICKS_TOKEN", "dapi")])).await.unwrap_err();
+        assert!(error.contains("\nNot possible with databricks:groupId: pat, basic, "), "{error}");
         let forced = [&stated[..], &[("authType", "pat")]].concat();
         let error = choice(&forced, with_token).await.unwrap_err();
         assert!(

@@ -4,7 +4,7 @@ use async_trait::async_trait;
 use secrecy::{ExposeSecret, SecretString};
 use tokio::sync::OnceCell;
 
-use super::{Bearer, Outcome, Strategy, missing, oidc};
+use super::{Bearer, Outcome, Strategy, half, oidc};
 use crate::error::AuthError;
 use crate::settings::Settings;
 use crate::token_cache::{Source, Token};
@@ -26,7 +26,7 @@ impl Strategy for OAuthM2m {
     async fn sign_in(&self, settings: &Arc<Settings>) -> Result<Outcome, AuthError> {
         let attributes = &settings.config.attributes;
         let (Some(id), Some(secret)) = (&attributes.client_id, &attributes.client_secret) else {
-            return Ok(missing(&[
+            return Ok(half(&[
                 ("databricks:clientId", attributes.client_id.is_some()),
                 ("databricks:clientSecret", attributes.client_secret.is_some()),
             ]));

@@ -11,7 +11,7 @@ use super::{Credentials, Outcome, STRATEGIES};
 use crate::config::{Config, Host, Statements};
 use crate::env::Env;
 use crate::error::AuthError;
-use crate::metadata::Metadata;
+use crate::metadata::{Metadata, PATIENCE};
 use crate::services::Services;
 use crate::settings::Settings;
 pub(crate) use crate::testing::{Answer, Clock, Seen, Server, start};
@@ -61,7 +61,8 @@ pub(crate) async fn settings_at(
     config.attributes.skip_verify = true;
     let host = config.host.clone().unwrap_or_else(|| Host::parse("http://127.0.0.1:1").unwrap());
     let http = HttpClient::direct(&config).unwrap();
-    let metadata = Metadata::fetch(&http, &config, &host).await;
+    // A clock of its own: a still one is there for what the test looks at.
+    let metadata = Metadata::fetch(&http, &config, &host, &Clock::hasty(), PATIENCE).await;
     Arc::new(Settings { config, env, metadata, http, clock: Arc::new(clock), services })
 }
 
@@ -70,7 +71,9 @@ pub(crate) async fn sign_in(settings: &Arc<Settings>, name: &str) -> Result<Arc<
     let strategy = STRATEGIES.iter().find(|strategy| strategy.name() == name).unwrap();
     match strategy.sign_in(settings).await? {
         Outcome::Ready(credentials) => Ok(credentials),
-        Outcome::NotConfigured(reason) => Err(AuthError(reason)),
+        Outcome::NotConfigured(reason) | Outcome::DoesNotApply(reason) | Outcome::Incomplete(reason) => {
+            Err(AuthError(reason))
+        }
     }
 }
 
