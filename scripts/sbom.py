@@ -25,12 +25,18 @@ def main():
     lock = (ROOT / "Cargo.lock").read_text()
     checksums = {(name, version): checksum for name, version, checksum in re.findall(entry, lock)}
 
+    # What the program's own features need; the metadata has those of the tests, too.
+    command = ["cargo", "tree", "--locked", "--edges", "normal,no-proc-macro", "--target", target, "--prefix", "none"]
+    command += ["--format", "{p}", "--package", PROGRAM]
+    tree = subprocess.run(command, cwd=ROOT, check=True, stdout=subprocess.PIPE, text=True).stdout
+    needed = {tuple(line.split()[:2]) for line in tree.splitlines() if line}
+
     def linked(node):
         """What a package is linked with: no dependencies for builds and tests, and no macros."""
         for dependency in nodes[node]["deps"]:
-            kinds = {kind["kind"] for kind in dependency["dep_kinds"]}
-            macro = any("proc-macro" in built["kind"] for built in packages[dependency["pkg"]]["targets"])
-            if None in kinds and not macro:
+            package = packages[dependency["pkg"]]
+            is_linked = None in {kind["kind"] for kind in dependency["dep_kinds"]}
+            if is_linked and (package["name"], "v" + package["version"]) in needed:
                 yield dependency["pkg"]
 
     def reference(node):

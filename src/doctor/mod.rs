@@ -33,9 +33,9 @@ It reads what the provider reads: environment variables such as DATABRICKS_HOST,
 
     pulumi config --json --show-secrets | pulumi-resource-databricks doctor --stack
 
-`pulumi plugin run --kind resource databricks -- doctor` finds this program by itself, but passes no
-standard input on. The arguments of a `databricks.Provider` in a program are not part of that; state them as
-environment variables to have them looked at.
+`pulumi plugin run --kind resource databricks -- doctor` finds this program by itself, but passes
+no standard input on. The arguments of a `databricks.Provider` in a program are not looked at; state
+them as environment variables.
 
 What it does, in this order:
 

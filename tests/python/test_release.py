@@ -50,7 +50,7 @@ def test_an_archive_depends_on_nothing_but_its_files(tmp_path):
 
 
 def test_the_list_of_components(tmp_path):
-    """Valid for others who read it, and true: what cargo itself says is linked, and no more."""
+    """Valid for others who read it, and true: what is linked, and no more."""
     from cyclonedx.schema import SchemaVersion
     from cyclonedx.validation.json import JsonStrictValidator
 
@@ -59,14 +59,13 @@ def test_the_list_of_components(tmp_path):
     run(sys.executable, ROOT / "scripts/sbom.py", target, file)
     text = file.read_text()
     assert JsonStrictValidator(SchemaVersion.V1_6).validate_str(text) is None
-    tree = run(
-        "cargo", "tree", "--locked", "--edges", "normal,no-proc-macro", "--target", target, "--prefix", "none", "--format", "{p}",
-        "--package", NAME, cwd=ROOT,
-    )
-    linked = {tuple(line.split()[:2]) for line in tree.splitlines() if " v" in line}
     document = json.loads(text)
-    listed = {(it["name"], "v" + it["version"]) for it in [document["metadata"]["component"], *document["components"]]}
-    assert listed == linked
+    listed = {it["name"]: it for it in document["components"]}
+    # What is linked, also below a dependency; and neither what only a build or a test takes, nor macros.
+    assert {"databricks-auth", "reqwest", "rustls", "hyper", "libc"} <= set(listed)
+    assert not {"protox", "tonic-prost-build", "bolero", "databricks-local-workspace", "axum", "serde_derive"} & set(listed)
+    assert all("hashes" in it or name == "databricks-auth" for name, it in listed.items())
+    assert all("licenses" in it for it in listed.values())
     # Nothing of this machine, and the same twice.
     assert str(ROOT) not in text
     run(sys.executable, ROOT / "scripts/sbom.py", target, file)
