@@ -98,8 +98,9 @@ tools() {
 build() {
     local target flags verb=zigbuild cargo_home=${CARGO_HOME:-$HOME/.cargo}
     target=$(target_of "$1")
-    # Places of this machine would be in the messages of panics, and differ from machine to machine.
-    flags="--remap-path-prefix=$2=/build --remap-path-prefix=$root=/source --remap-path-prefix=$cargo_home=/cargo"
+    # Places of this machine would be in the messages of panics, and differ from machine to machine. Of those that fit a
+    # path, the last one counts.
+    flags="--remap-path-prefix=$cargo_home=/cargo --remap-path-prefix=$root=/source --remap-path-prefix=$2=/build"
     case $1 in
     windows-*) flags="$flags -Clink-arg=-Wl,--no-insert-timestamp" ;;
     darwin-*) verb=build ;;
