@@ -7,7 +7,7 @@ TARGET := $(if $(CARGO_TARGET_DIR),$(CARGO_TARGET_DIR),target)
 PLUGIN := pulumi-resource-databricks
 
 .DEFAULT_GOAL := help
-.PHONY: help build demo check test engine sdk sdk-check sdk-packages lint fuzz install release have-pulumi bench
+.PHONY: help build demo check test engine sdk sdk-check sdk-packages lint fuzz install release have-pulumi bench workspace wheel
 
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -17,6 +17,12 @@ build: ## Build the plugin and the local workspace (target/release)
 
 demo: ## Run `pulumi up` against a local workspace; LANGUAGE=yaml, python, typescript, go or java
 	@scripts/demo.sh --language $(LANGUAGE)
+
+workspace: ## Start a local workspace and print what to paste into another shell; ARGS="--port 8765" for options of it
+	@cargo run --locked --quiet --package databricks-local-workspace -- --export $(ARGS)
+
+wheel: ## Build the wheel of the local workspace, with its pytest plugin (target/wheels)
+	@scripts/wheel.sh
 
 check: ## Run the checks and tests that take two minutes: Rust, and the plugin over raw gRPC
 	@scripts/test.sh check

@@ -17,6 +17,7 @@ schema|Schema and SDKs
 python|Python environment of the stages below
 quick|Tests of the plugin over raw gRPC
 slow|Tests against the real engine and real clients
+wheel|The wheel of the local workspace, in a fresh project
 languages|Every language, from end to end
 demo|The demo in YAML and in TypeScript"
 check="lint rust build python quick"
@@ -49,7 +50,7 @@ need_python
 for name in "${wanted[@]}"; do
     case $name in
     engine | schema) need_go ;;
-    slow) need_go && need_node ;;
+    slow) need_go && need_node && need_java ;;
     languages) need_go && need_node && need_java ;;
     demo) need_go && need_node ;;
     esac
@@ -92,7 +93,8 @@ stage_engine() { scripts/engine.sh --java --codegen; }
 stage_schema() { "$engine_bin/pulumi" schema check schema.json && scripts/sdk.sh --check; }
 stage_python() { scripts/python.sh; }
 stage_quick() { pytest tests/python -m quick; }
-stage_slow() { pytest tests/python -m "not quick" --ignore tests/python/test_languages.py; }
+stage_slow() { pytest tests/python -m "not quick" --ignore tests/python/test_languages.py --ignore tests/python/test_workspace_wheel.py; }
+stage_wheel() { scripts/wheel.sh --debug && pytest tests/python/test_workspace_wheel.py; }
 # Each test is on its own here, and most of its time it waits for compilers. It prints what each language took.
 stage_languages() { pytest tests/python/test_languages.py --dist worksteal; }
 # YAML has a language host and TypeScript has none: the two ways of the demo. The programs of all languages are tested above.

@@ -3,22 +3,24 @@
 use std::sync::Arc;
 
 use axum::Router;
-use axum::extract::{Path, Request, State};
+use axum::extract::{DefaultBodyLimit, Path, Query, State};
 use axum::http::StatusCode;
-use axum::http::header::ORIGIN;
-use axum::middleware::{self, Next};
-use axum::response::{IntoResponse, Response};
+use axum::middleware;
+use axum::response::Response;
 use axum::routing::{get, post};
 use serde::Deserialize;
 use serde_json::{Value, json};
 
 use crate::api::Payload;
 use crate::error::{ApiError, json_response};
+use crate::page;
 use crate::secrets::{new_secret_value, rfc3339};
 use crate::server::App;
+use crate::signing::jwt;
+use crate::snapshot::Snapshot;
 use crate::state::{self, Audience, Principal, PrincipalKind, SubjectToken, WorkspaceState, sha256_hex};
 
-pub(crate) fn router() -> Router<Arc<App>> {
+pub(crate) fn router(app: Arc<App>) -> Router<Arc<App>> {
     let control = Router::new()
         .route("/state", get(get_state))
         .route("/clock", post(set_clock))
@@ -38,17 +40,11 @@ pub(crate) fn router() -> Router<Arc<App>> {
         .route("/secrets/{secret_id}/delete", post(delete_secret))
         .route("/secret-limit", post(set_secret_limit))
         .route("/subject-tokens", post(add_subject_token))
-        .layer(middleware::from_fn(refuse_browsers));
+        .route("/snapshot", get(get_snapshot).put(put_snapshot))
+        // A snapshot may be large; the server has a limit of its own.
+        .layer(DefaultBodyLimit::disable())
+        .layer(middleware::from_fn_with_state(app, page::refuse_web_pages));
     Router::new().nest("/local/control", control)
-}
-
-/// A web page that is open in a browser must not drive the workspace; only browsers send Origin.
-async fn refuse_browsers(request: Request, next: Next) -> Response {
-    if request.headers().contains_key(ORIGIN) {
-        return ApiError::permission_denied("The control API takes no requests from web pages.")
-            .into_response();
-    }
-    next.run(request).await
 }
 
 fn ok(body: &Value) -> Response {
@@ -76,6 +72,19 @@ async fn get_state(State(app): State<Arc<App>>) -> Response {
                 "scopes": token.scopes,
                 "owner": name(token.owner),
                 "created_by": name(token.created_by),
+            })
+        })
+        .collect();
+    let initial_tokens: Vec<Value> = state
+        .workspaces
+        .values()
+        .flat_map(|workspace| workspace.initial_tokens().map(move |token| (workspace, token)))
+        .map(|(workspace, token)| {
+            json!({
+                "id": token.id,
+                "workspace_id": workspace.id,
+                "owner": name(token.owner),
+                "revoked": token.revoked_at_ms.is_some(),
             })
         })
         .collect();
@@ -124,6 +133,8 @@ async fn get_state(State(app): State<Arc<App>>) -> Response {
     ok(&json!({
         "access_tokens": access_tokens,
         "access_token_seconds": state.settings.access_token_seconds,
+        "list_lag_ms": state.settings.list_lag_ms,
+        "patch": state.settings.patch,
         "tokens_enabled": state.settings.tokens_enabled,
         "can_use": state.settings.can_use_tokens,
         "on_behalf_of_enabled": state.settings.on_behalf_of_enabled,
@@ -137,6 +148,7 @@ async fn get_state(State(app): State<Arc<App>>) -> Response {
         "account_id": state.account_id,
         "principals": principals,
         "tokens": tokens,
+        "initial_tokens": initial_tokens,
         "secrets": secrets,
         "secret_limit": state.settings.secret_limit.limit,
     }))
@@ -149,13 +161,18 @@ enum Clock {
     SetMs(i64),
 }
 
-async fn set_clock(State(app): State<Arc<App>>, Payload(clock): Payload<Clock>) -> Response {
-    let mut state = app.state();
-    match clock {
-        Clock::AdvanceMs(by_ms) => state.advance_clock(by_ms),
-        Clock::SetMs(now_ms) => state.set_clock(now_ms),
+impl Clock {
+    fn apply(self, state: &mut state::State) -> Value {
+        match self {
+            Self::AdvanceMs(by_ms) => state.advance_clock(by_ms),
+            Self::SetMs(now_ms) => state.set_clock(now_ms),
+        }
+        json!({"now_ms": state.now_ms()})
     }
-    ok(&json!({"now_ms": state.now_ms()}))
+}
+
+async fn set_clock(State(app): State<Arc<App>>, Payload(clock): Payload<Clock>) -> Response {
+    ok(&clock.apply(&mut app.state()))
 }
 
 #[derive(Debug, Deserialize)]
@@ -165,16 +182,21 @@ struct Quota {
     status: Option<u16>,
 }
 
+impl Quota {
+    fn apply(self, state: &mut state::State) -> Result<Value, ApiError> {
+        if let Some(status) = self.status {
+            state.settings.quota_status = status_code(status)?;
+        }
+        state.settings.quota = self.quota;
+        Ok(json!({"quota": self.quota}))
+    }
+}
+
 async fn set_quota(
     State(app): State<Arc<App>>,
     Payload(quota): Payload<Quota>,
 ) -> Result<Response, ApiError> {
-    let mut state = app.state();
-    if let Some(status) = quota.status {
-        state.settings.quota_status = status_code(status)?;
-    }
-    state.settings.quota = quota.quota;
-    Ok(ok(&json!({"quota": quota.quota})))
+    Ok(ok(&quota.apply(&mut app.state())?))
 }
 
 #[derive(Debug, Deserialize)]
@@ -206,8 +228,15 @@ async fn clear_faults(State(app): State<Arc<App>>) -> Response {
     ok(&json!({}))
 }
 
-async fn get_requests(State(app): State<Arc<App>>) -> Response {
-    ok(&json!({"requests": app.state().requests.entries()}))
+#[derive(Debug, Deserialize)]
+struct After {
+    /// Only the requests with a higher number.
+    #[serde(default)]
+    after: u64,
+}
+
+async fn get_requests(State(app): State<Arc<App>>, Query(query): Query<After>) -> Response {
+    ok(&json!({"requests": app.state().requests.entries_after(query.after)}))
 }
 
 async fn clear_requests(State(app): State<Arc<App>>) -> Response {
@@ -215,10 +244,75 @@ async fn clear_requests(State(app): State<Arc<App>>) -> Response {
     ok(&json!({}))
 }
 
-/// Back to the state at start: no tokens, faults, requests or changed settings; same credentials.
-async fn reset(State(app): State<Arc<App>>) -> Response {
-    app.state().reset(&app.options);
-    ok(&json!({}))
+/// Back to the state at start: no tokens, faults, requests or changed settings; same credentials and seed.
+async fn reset(State(app): State<Arc<App>>) -> Result<Response, ApiError> {
+    app.state().reset(&app.options)?;
+    Ok(ok(&json!({})))
+}
+
+async fn get_snapshot(State(app): State<Arc<App>>) -> Response {
+    json_response(StatusCode::OK, &Snapshot::take(&app.state()))
+}
+
+async fn put_snapshot(
+    State(app): State<Arc<App>>,
+    Payload(snapshot): Payload<Snapshot>,
+) -> Result<Response, ApiError> {
+    snapshot.restore(&mut app.state(), &app.options)?;
+    Ok(ok(&json!({})))
+}
+
+/// What a seed may hold: bodies of calls of the control API, carried out in this order.
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub(crate) struct Changes {
+    clock: Option<Clock>,
+    quota: Option<Quota>,
+    settings: Option<Settings>,
+    permissions: Option<Permissions>,
+    host_metadata: Option<HostMetadata>,
+    secret_limit: Option<NewSecretLimit>,
+    workspaces: Vec<NewWorkspace>,
+    users: Vec<NewUser>,
+    service_principals: Vec<NewServicePrincipal>,
+    subject_tokens: Vec<NewSubjectToken>,
+    faults: Vec<Value>,
+}
+
+impl Changes {
+    pub(crate) fn apply(self, state: &mut state::State) -> Result<(), ApiError> {
+        if let Some(clock) = self.clock {
+            clock.apply(state);
+        }
+        if let Some(quota) = self.quota {
+            quota.apply(state)?;
+        }
+        if let Some(settings) = self.settings {
+            settings.apply(state);
+        }
+        if let Some(permissions) = self.permissions {
+            permissions.apply(state);
+        }
+        if let Some(metadata) = self.host_metadata {
+            metadata.apply(state)?;
+        }
+        if let Some(limit) = self.secret_limit {
+            limit.apply(state)?;
+        }
+        for workspace in self.workspaces {
+            workspace.apply(state);
+        }
+        for user in self.users {
+            user.apply(state)?;
+        }
+        for principal in self.service_principals {
+            principal.apply(state);
+        }
+        for token in self.subject_tokens {
+            token.apply(state);
+        }
+        state.faults.add(self.faults).map_err(ApiError::invalid_parameter)
+    }
 }
 
 async fn revoke(State(app): State<Arc<App>>, Path(token_id): Path<String>) -> Result<Response, ApiError> {
@@ -244,17 +338,29 @@ struct Settings {
     /// 0: no limit.
     max_token_lifetime_days: Option<u32>,
     access_token_seconds: Option<u32>,
+    list_lag_ms: Option<u32>,
+    patch: Option<bool>,
+}
+
+impl Settings {
+    fn apply(self, state: &mut state::State) -> Value {
+        let settings = &mut state.settings;
+        if let Some(days) = self.max_token_lifetime_days {
+            settings.max_token_lifetime_days = Some(days).filter(|days| *days > 0);
+        }
+        if let Some(seconds) = self.access_token_seconds {
+            settings.access_token_seconds = seconds.into();
+        }
+        if let Some(lag_ms) = self.list_lag_ms {
+            settings.list_lag_ms = lag_ms.into();
+        }
+        settings.patch = self.patch.unwrap_or(settings.patch);
+        json!({})
+    }
 }
 
 async fn set_settings(State(app): State<Arc<App>>, Payload(new): Payload<Settings>) -> Response {
-    let settings = &mut app.state().settings;
-    if let Some(days) = new.max_token_lifetime_days {
-        settings.max_token_lifetime_days = Some(days).filter(|days| *days > 0);
-    }
-    if let Some(seconds) = new.access_token_seconds {
-        settings.access_token_seconds = seconds.into();
-    }
-    ok(&json!({}))
+    ok(&new.apply(&mut app.state()))
 }
 
 #[derive(Debug, Deserialize)]
@@ -265,12 +371,18 @@ struct Permissions {
     on_behalf_of_enabled: Option<bool>,
 }
 
+impl Permissions {
+    fn apply(self, state: &mut state::State) -> Value {
+        let settings = &mut state.settings;
+        settings.tokens_enabled = self.tokens_enabled.unwrap_or(settings.tokens_enabled);
+        settings.can_use_tokens = self.can_use.unwrap_or(settings.can_use_tokens);
+        settings.on_behalf_of_enabled = self.on_behalf_of_enabled.unwrap_or(settings.on_behalf_of_enabled);
+        json!({})
+    }
+}
+
 async fn set_permissions(State(app): State<Arc<App>>, Payload(new): Payload<Permissions>) -> Response {
-    let settings = &mut app.state().settings;
-    settings.tokens_enabled = new.tokens_enabled.unwrap_or(settings.tokens_enabled);
-    settings.can_use_tokens = new.can_use.unwrap_or(settings.can_use_tokens);
-    settings.on_behalf_of_enabled = new.on_behalf_of_enabled.unwrap_or(settings.on_behalf_of_enabled);
-    ok(&json!({}))
+    ok(&new.apply(&mut app.state()))
 }
 
 #[derive(Debug, Deserialize)]
@@ -282,18 +394,24 @@ struct HostMetadata {
     login_redirect: Option<bool>,
 }
 
-/// Replaces all that was set before; what isn't given goes back to how it is at the start.
+impl HostMetadata {
+    /// Replaces all that was set before; what isn't given goes back to how it is at the start.
+    fn apply(self, state: &mut state::State) -> Result<Value, ApiError> {
+        state.host = state::Host {
+            host_type: self.host_type.unwrap_or(state::HostType::Workspace),
+            metadata_status: status_code(self.status.unwrap_or(200))?,
+            document: self.document,
+            login_redirect: self.login_redirect.unwrap_or(false),
+        };
+        Ok(json!({}))
+    }
+}
+
 async fn set_host_metadata(
     State(app): State<Arc<App>>,
     Payload(new): Payload<HostMetadata>,
 ) -> Result<Response, ApiError> {
-    app.state().host = state::Host {
-        host_type: new.host_type.unwrap_or(state::HostType::Workspace),
-        metadata_status: status_code(new.status.unwrap_or(200))?,
-        document: new.document,
-        login_redirect: new.login_redirect.unwrap_or(false),
-    };
-    Ok(ok(&json!({})))
+    Ok(ok(&new.apply(&mut app.state())?))
 }
 
 #[derive(Debug, Deserialize)]
@@ -306,24 +424,29 @@ struct NewWorkspace {
     token: Option<String>,
 }
 
-/// Adds a workspace, or gives one that is there another name, URL or token.
+impl NewWorkspace {
+    /// Adds a workspace, or gives one that is there another name, URL or token.
+    fn apply(self, state: &mut state::State) -> Value {
+        let now_ms = state.now_ms();
+        let admin = state.admin_id();
+        let workspace = state.workspaces.entry(self.workspace_id.clone()).or_insert_with(|| {
+            WorkspaceState::new(self.workspace_id.clone(), format!("workspace-{}", self.workspace_id), None)
+        });
+        if let Some(name) = self.deployment_name {
+            workspace.deployment_name = name;
+        }
+        if self.workspace_url.is_some() {
+            workspace.workspace_url = self.workspace_url;
+        }
+        if let Some(value) = self.token {
+            workspace.add_initial_token(&value, admin, now_ms);
+        }
+        json!({})
+    }
+}
+
 async fn add_workspace(State(app): State<Arc<App>>, Payload(new): Payload<NewWorkspace>) -> Response {
-    let mut state = app.state();
-    let now_ms = state.now_ms();
-    let admin = state.admin_id();
-    let workspace = state.workspaces.entry(new.workspace_id.clone()).or_insert_with(|| {
-        WorkspaceState::new(new.workspace_id.clone(), format!("workspace-{}", new.workspace_id), None)
-    });
-    if let Some(name) = new.deployment_name {
-        workspace.deployment_name = name;
-    }
-    if new.workspace_url.is_some() {
-        workspace.workspace_url = new.workspace_url;
-    }
-    if let Some(value) = new.token {
-        workspace.add_initial_token(&value, admin, now_ms);
-    }
-    ok(&json!({}))
+    ok(&new.apply(&mut app.state()))
 }
 
 #[derive(Debug, Deserialize)]
@@ -338,21 +461,27 @@ struct NewServicePrincipal {
     account_admin: bool,
 }
 
-/// Adds a service principal; one with the same application id is replaced and keeps its numeric id.
+impl NewServicePrincipal {
+    /// Adds a service principal; one with the same application id is replaced and keeps its numeric id.
+    fn apply(self, state: &mut state::State) -> Value {
+        let client_secret = self.client_secret.unwrap_or_else(new_secret_value);
+        let id = state.add_principal(Principal {
+            id: 0,
+            user_name: self.application_id.clone(),
+            display_name: self.display_name.unwrap_or_else(|| self.application_id.clone()),
+            kind: PrincipalKind::ServicePrincipal { secret_hash: Some(sha256_hex(&client_secret)) },
+            admin: self.admin,
+            account_admin: self.account_admin,
+        });
+        json!({"id": id, "application_id": self.application_id, "client_secret": client_secret})
+    }
+}
+
 async fn add_service_principal(
     State(app): State<Arc<App>>,
     Payload(new): Payload<NewServicePrincipal>,
 ) -> Response {
-    let client_secret = new.client_secret.unwrap_or_else(new_secret_value);
-    let id = app.state().add_principal(Principal {
-        id: 0,
-        user_name: new.application_id.clone(),
-        display_name: new.display_name.unwrap_or_else(|| new.application_id.clone()),
-        kind: PrincipalKind::ServicePrincipal { secret_hash: sha256_hex(&client_secret) },
-        admin: new.admin,
-        account_admin: new.account_admin,
-    });
-    ok(&json!({"id": id, "application_id": new.application_id, "client_secret": client_secret}))
+    ok(&new.apply(&mut app.state()))
 }
 
 /// The path may have the numeric id or the application id.
@@ -365,7 +494,7 @@ async fn delete_service_principal(
         Some(principal) => principal.id,
         None => state.service_principal(&id)?.id,
     };
-    state.delete_service_principal(id);
+    state.delete_principal(id);
     Ok(ok(&json!({})))
 }
 
@@ -382,21 +511,26 @@ struct NewUser {
     token: Option<String>,
 }
 
-/// Adds a user; one with the same name is replaced and keeps its numeric id and its tokens.
+impl NewUser {
+    /// Adds a user; one with the same name is replaced and keeps its numeric id and its tokens.
+    fn apply(self, state: &mut state::State) -> Result<Value, ApiError> {
+        let token = self.token.unwrap_or_else(|| format!("dapi{}", state::random_hex(16)));
+        let id = state.add_principal(Principal {
+            id: 0,
+            user_name: self.user_name.clone(),
+            display_name: self.display_name.unwrap_or_else(|| self.user_name.clone()),
+            kind: PrincipalKind::User,
+            admin: self.admin,
+            account_admin: self.account_admin,
+        });
+        let (now_ms, workspace_id) = (state.now_ms(), state.default_workspace.clone());
+        state.workspace_mut(&workspace_id)?.add_initial_token(&token, id, now_ms);
+        Ok(json!({"id": id, "user_name": self.user_name, "token": token}))
+    }
+}
+
 async fn add_user(State(app): State<Arc<App>>, Payload(new): Payload<NewUser>) -> Result<Response, ApiError> {
-    let token = new.token.unwrap_or_else(|| format!("dapi{}", state::random_hex(16)));
-    let mut state = app.state();
-    let id = state.add_principal(Principal {
-        id: 0,
-        user_name: new.user_name.clone(),
-        display_name: new.display_name.unwrap_or_else(|| new.user_name.clone()),
-        kind: PrincipalKind::User,
-        admin: new.admin,
-        account_admin: new.account_admin,
-    });
-    let (now_ms, workspace_id) = (state.now_ms(), state.default_workspace.clone());
-    state.workspace_mut(&workspace_id)?.add_initial_token(&token, id, now_ms);
-    Ok(ok(&json!({"id": id, "user_name": new.user_name, "token": token})))
+    Ok(ok(&new.apply(&mut app.state())?))
 }
 
 #[derive(Debug, Deserialize)]
@@ -448,36 +582,59 @@ struct NewSecretLimit {
     error_code: Option<String>,
 }
 
-/// What isn't given stays as it is.
+impl NewSecretLimit {
+    /// What isn't given stays as it is.
+    fn apply(self, state: &mut state::State) -> Result<Value, ApiError> {
+        let status = self.status.map(status_code).transpose()?;
+        let limit = &mut state.settings.secret_limit;
+        limit.limit = self.limit.unwrap_or(limit.limit);
+        limit.status = status.unwrap_or(limit.status);
+        if let Some(error_code) = self.error_code {
+            limit.error_code = error_code;
+        }
+        Ok(json!({"limit": limit.limit, "status": limit.status.as_u16(), "error_code": limit.error_code}))
+    }
+}
+
 async fn set_secret_limit(
     State(app): State<Arc<App>>,
     Payload(new): Payload<NewSecretLimit>,
 ) -> Result<Response, ApiError> {
-    let status = new.status.map(status_code).transpose()?;
-    let limit = &mut app.state().settings.secret_limit;
-    limit.limit = new.limit.unwrap_or(limit.limit);
-    limit.status = status.unwrap_or(limit.status);
-    if let Some(error_code) = new.error_code {
-        limit.error_code = error_code;
-    }
-    Ok(ok(&json!({
-        "limit": limit.limit,
-        "status": limit.status.as_u16(),
-        "error_code": limit.error_code,
-    })))
+    Ok(ok(&new.apply(&mut app.state())?))
 }
 
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 struct NewSubjectToken {
-    token: String,
+    /// Made here, and signed, if not given.
+    token: Option<String>,
+    issuer: Option<String>,
+    subject: Option<String>,
     audience: Option<String>,
+    lifetime_seconds: Option<i64>,
     principal: Option<String>,
 }
 
+impl NewSubjectToken {
+    fn apply(self, state: &mut state::State) -> Value {
+        let value = self.token.unwrap_or_else(|| {
+            let now = state.now_ms() / 1000;
+            jwt(&json!({
+                "iss": self.issuer.as_deref().unwrap_or("https://issuer.example.com"),
+                "sub": self.subject.as_deref().unwrap_or("local"),
+                "aud": self.audience.as_deref().unwrap_or(&state.account_id),
+                "iat": now,
+                "exp": now.saturating_add(self.lifetime_seconds.unwrap_or(600)),
+                "jti": state::random_hex(16),
+            }))
+        });
+        let audience = self.audience.map_or(Audience::Any, Audience::Exactly);
+        let token = SubjectToken { principal: self.principal, audience };
+        state.subject_tokens.insert(sha256_hex(&value), token);
+        json!({"token": value})
+    }
+}
+
 async fn add_subject_token(State(app): State<Arc<App>>, Payload(new): Payload<NewSubjectToken>) -> Response {
-    let audience = new.audience.map_or(Audience::Any, Audience::Exactly);
-    let token = SubjectToken { principal: new.principal, audience };
-    app.state().subject_tokens.insert(sha256_hex(&new.token), token);
-    ok(&json!({}))
+    ok(&new.apply(&mut app.state()))
 }

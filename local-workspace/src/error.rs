@@ -1,5 +1,7 @@
 //! Error bodies as the Databricks REST API writes them.
 
+use std::fmt;
+
 use axum::body::Body;
 use axum::http::header::{CONTENT_TYPE, HeaderName, WWW_AUTHENTICATE};
 use axum::http::{HeaderValue, StatusCode};
@@ -38,7 +40,9 @@ impl ApiError {
         Self::new(StatusCode::FORBIDDEN, "PERMISSION_DENIED", message)
     }
 
+    /// The message names the path as it is below `/api/2.0`.
     pub(crate) fn no_such_endpoint(method: &str, path: &str) -> Self {
+        let path = path.strip_prefix("/api/2.0").unwrap_or(path);
         Self::new(StatusCode::NOT_FOUND, "ENDPOINT_NOT_FOUND", format!("No API found for '{method} {path}'"))
     }
 
@@ -63,6 +67,12 @@ impl ApiError {
             message: "Credential was not sent or was of an unsupported type for this API.".to_owned(),
             headers: vec![(WWW_AUTHENTICATE, HeaderValue::from_static("Bearer realm=\"DatabricksRealm\""))],
         }
+    }
+}
+
+impl fmt::Display for ApiError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.message)
     }
 }
 

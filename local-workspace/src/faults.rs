@@ -50,6 +50,8 @@ pub(crate) struct Action {
     pub(crate) delay_ms: u64,
     /// Do the work also where the fault then answers otherwise, or not at all.
     pub(crate) work: bool,
+    /// Do the work even if the client leaves before.
+    pub(crate) detached: bool,
     /// Reset the TCP connection before or after the work.
     pub(crate) drop: Option<Drop>,
     /// Never answer.

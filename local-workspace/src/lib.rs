@@ -20,14 +20,18 @@ mod api;
 mod control;
 mod error;
 mod faults;
+mod page;
 mod requests;
 mod secrets;
 mod server;
+mod signing;
+mod snapshot;
 mod state;
+mod tls;
 
 use std::fmt;
 use std::io;
-use std::net::{Ipv4Addr, SocketAddr};
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::sync::Arc;
 
 use tokio::net::TcpListener;
@@ -38,8 +42,14 @@ use crate::server::App;
 /// How a workspace is started. The default has generated credentials and the limits of the real service.
 #[derive(Clone)]
 pub struct Options {
-    /// Port on 127.0.0.1; 0 for a free one.
+    /// Where to listen. Anything but 127.0.0.1 lets other machines in.
+    pub address: IpAddr,
+    /// Port to listen on; 0 for a free one.
     pub port: u16,
+    /// Speak TLS, with a certificate that is made at the start.
+    pub tls: bool,
+    /// Host names, besides `localhost`, under which the control API and the page answer, and for the certificate.
+    pub host_names: Vec<String>,
     /// Value of the personal access token that is accepted from the start. It belongs to an admin.
     pub token: String,
     /// User name of that admin.
@@ -59,6 +69,8 @@ pub struct Options {
     pub account_id: String,
     /// How far the workspace's clock is ahead of the system's, in milliseconds.
     pub clock_offset_ms: i64,
+    /// What else is there from the start: a snapshot, or bodies of calls of the control API.
+    pub seed: Option<serde_json::Value>,
     /// Write a line to stderr for every request.
     pub verbose: bool,
 }
@@ -86,7 +98,10 @@ impl Default for ServicePrincipal {
 impl Default for Options {
     fn default() -> Self {
         Self {
+            address: Ipv4Addr::LOCALHOST.into(),
             port: 0,
+            tls: false,
+            host_names: Vec::new(),
             token: format!("dapi{}", state::random_hex(16)),
             user_name: "admin@example.com".to_owned(),
             password: None,
@@ -96,6 +111,7 @@ impl Default for Options {
             workspace_id: "1234567890123456".to_owned(),
             account_id: "7a1b2c3d-0000-4000-8000-000000000001".to_owned(),
             clock_offset_ms: 0,
+            seed: None,
             verbose: false,
         }
     }
@@ -105,7 +121,10 @@ impl fmt::Debug for Options {
     /// Leaves the secrets out.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Options")
+            .field("address", &self.address)
             .field("port", &self.port)
+            .field("tls", &self.tls)
+            .field("host_names", &self.host_names)
             .field("user_name", &self.user_name)
             .field("service_principal", &self.service_principal)
             .field("max_token_lifetime_days", &self.max_token_lifetime_days)
@@ -134,15 +153,25 @@ impl Workspace {
     ///
     /// # Errors
     ///
-    /// Fails if the port can't be listened on.
+    /// Fails if the port can't be listened on, and if the seed is wrong.
     pub async fn start(options: Options) -> io::Result<Running> {
-        let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, options.port)).await?;
+        let app = Arc::new(App::new(options)?);
+        let options = &app.options;
+        let listener = TcpListener::bind((options.address, options.port)).await?;
         let address = listener.local_addr()?;
+        let (acceptor, certificate) = match options.tls {
+            true => {
+                let own = ["127.0.0.1".to_owned(), "::1".to_owned(), "localhost".to_owned()];
+                let names = own.into_iter().chain(options.host_names.iter().cloned()).collect();
+                let (acceptor, certificate) = tls::acceptor(names)?;
+                (Some(acceptor), Some(certificate))
+            }
+            false => (None, None),
+        };
         let stop = CancellationToken::new();
-        let app = Arc::new(App::new(options));
         let router = api::router(app.clone());
-        tokio::spawn(server::run(app.clone(), router, listener, stop.clone()));
-        Ok(Running { address, app, stop })
+        tokio::spawn(server::run(app.clone(), router, listener, acceptor, stop.clone()));
+        Ok(Running { address, certificate, app, stop })
     }
 }
 
@@ -150,6 +179,7 @@ impl Workspace {
 #[derive(Debug)]
 pub struct Running {
     address: SocketAddr,
+    certificate: Option<String>,
     app: Arc<App>,
     stop: CancellationToken,
 }
@@ -161,10 +191,21 @@ impl Running {
         self.address
     }
 
-    /// The workspace's URL, such as `http://127.0.0.1:4321`.
+    /// The workspace's URL on this machine, such as `http://127.0.0.1:4321`.
     #[must_use]
     pub fn url(&self) -> String {
-        format!("http://{}", self.address)
+        let scheme = if self.certificate.is_some() { "https" } else { "http" };
+        // Nobody can connect to the address that stands for all.
+        match self.address.ip().is_unspecified() {
+            true => format!("{scheme}://127.0.0.1:{}", self.address.port()),
+            false => format!("{scheme}://{}", self.address),
+        }
+    }
+
+    /// The certificate that a client of a workspace with TLS must trust, in PEM.
+    #[must_use]
+    pub fn certificate(&self) -> Option<&str> {
+        self.certificate.as_deref()
     }
 
     /// What the workspace was started with, generated credentials included.

@@ -1,13 +1,16 @@
 //! Runs a local Databricks workspace until it is told to stop.
 
-use std::io::{self, Write};
+use std::fs;
+use std::io::{self, IsTerminal, Write};
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
-use databricks_local_workspace::{Options, ServicePrincipal, Workspace};
+use databricks_local_workspace::{Options, Running, ServicePrincipal, Workspace};
 use tokio::io::AsyncReadExt;
 
 const HELP: &str = "\
-A local program that behaves like a Databricks workspace for personal access tokens.
+A local program that behaves like a Databricks workspace for the credentials of its clients: personal access tokens, and
+OAuth with the secrets of service principals.
 
 Usage: databricks-local-workspace [OPTIONS]
 
@@ -16,11 +19,20 @@ It listens on 127.0.0.1 and writes to stdout, in this form, what a client needs:
   DATABRICKS_HOST=http://127.0.0.1:PORT
   DATABRICKS_TOKEN=VALUE
 
-and, with --service-principal, also DATABRICKS_CLIENT_ID= and DATABRICKS_CLIENT_SECRET= lines. It runs until
-SIGINT or SIGTERM.
+and, with --service-principal, also DATABRICKS_CLIENT_ID= and DATABRICKS_CLIENT_SECRET= lines; with --tls, SSL_CERT_FILE=
+and REQUESTS_CA_BUNDLE= lines. On a terminal, and with --export, the lines are commands to paste into another shell, for
+one way to sign in. It runs until SIGINT or SIGTERM. The URL opened in a browser shows what happens.
 
 Options:
+      --export                      write export lines even if stdout is no terminal
       --port N                      port to listen on (default 0: a free one)
+      --address IP                  address to listen on (default 127.0.0.1); 0.0.0.0 lets other machines in
+      --host-name NAME              also a name of this workspace, for its page, its control API and its certificate
+                                    (more than once for more)
+      --tls                         speak TLS, with a certificate made at the start
+      --tls-certificate FILE        write that certificate there; implies --tls (default: a file in a new folder of
+                                    the system's folder for temporary files, removed at the end)
+      --seed FILE                   start with what this JSON file says: a snapshot, or calls of the control API
       --token VALUE                 the personal access token accepted from the start (default: generated)
       --user NAME                   user name of that token's user, an admin (default admin@example.com)
       --password VALUE              password of that user; switches Basic authentication on
@@ -40,9 +52,17 @@ Options:
   -V, --version
 ";
 
+/// What the arguments say besides the options of the workspace.
+#[derive(Debug, Default)]
+struct Run {
+    export: bool,
+    certificate: Option<PathBuf>,
+    exit_on_stdin_eof: bool,
+}
+
 #[tokio::main]
 async fn main() -> ExitCode {
-    let (options, exit_on_stdin_eof) = match arguments() {
+    let (options, how) = match arguments() {
         Ok(Some(arguments)) => arguments,
         Ok(None) => return ExitCode::SUCCESS,
         Err(error) => {
@@ -50,7 +70,7 @@ async fn main() -> ExitCode {
             return ExitCode::from(2);
         }
     };
-    match run(options, exit_on_stdin_eof).await {
+    match run(options, how).await {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             complain(&error.to_string());
@@ -64,15 +84,24 @@ fn complain(message: &str) {
     let _ = writeln!(io::stderr(), "databricks-local-workspace: {message}");
 }
 
-/// The options and whether the end of stdin stops the program, or `None` if everything asked for was printed.
-fn arguments() -> Result<Option<(Options, bool)>, lexopt::Error> {
+/// The options and how to run, or `None` if everything asked for was printed.
+fn arguments() -> Result<Option<(Options, Run)>, lexopt::Error> {
     use lexopt::prelude::*;
 
     let mut options = Options::default();
-    let mut exit_on_stdin_eof = false;
+    let mut how = Run { export: io::stdout().is_terminal(), ..Run::default() };
     let mut parser = lexopt::Parser::from_env();
     while let Some(argument) = parser.next()? {
         match argument {
+            Long("export") => how.export = true,
+            Long("address") => options.address = parser.value()?.parse()?,
+            Long("host-name") => options.host_names.push(parser.value()?.string()?),
+            Long("tls") => options.tls = true,
+            Long("tls-certificate") => {
+                how.certificate = Some(parser.value()?.into());
+                options.tls = true;
+            }
+            Long("seed") => options.seed = Some(seed(Path::new(&parser.value()?))?),
             Long("port") => options.port = parser.value()?.parse()?,
             Long("token") => options.token = parser.value()?.string()?,
             Long("user") => options.user_name = parser.value()?.string()?,
@@ -95,7 +124,7 @@ fn arguments() -> Result<Option<(Options, bool)>, lexopt::Error> {
             Long("workspace-id") => options.workspace_id = parser.value()?.string()?,
             Long("account-id") => options.account_id = parser.value()?.string()?,
             Long("clock-offset-ms") => options.clock_offset_ms = parser.value()?.parse()?,
-            Long("exit-on-stdin-eof") => exit_on_stdin_eof = true,
+            Long("exit-on-stdin-eof") => how.exit_on_stdin_eof = true,
             Long("verbose") => options.verbose = true,
             Short('h') | Long("help") => {
                 print(HELP)?;
@@ -108,7 +137,12 @@ fn arguments() -> Result<Option<(Options, bool)>, lexopt::Error> {
             other => return Err(other.unexpected()),
         }
     }
-    Ok(Some((options, exit_on_stdin_eof)))
+    Ok(Some((options, how)))
+}
+
+fn seed(path: &Path) -> Result<serde_json::Value, lexopt::Error> {
+    let text = fs::read(path).map_err(|error| format!("cannot read {}: {error}", path.display()))?;
+    serde_json::from_slice(&text).map_err(|error| format!("{} is no JSON: {error}", path.display()).into())
 }
 
 fn print(text: &str) -> Result<(), lexopt::Error> {
@@ -116,18 +150,16 @@ fn print(text: &str) -> Result<(), lexopt::Error> {
     stdout.write_all(text.as_bytes()).and_then(|()| stdout.flush()).map_err(|error| error.to_string().into())
 }
 
-async fn run(options: Options, exit_on_stdin_eof: bool) -> io::Result<()> {
-    let port = options.port;
-    let workspace = Workspace::start(options)
-        .await
-        .map_err(|error| io::Error::other(format!("cannot listen on 127.0.0.1:{port}: {error}")))?;
-    let started = workspace.options();
-    let mut lines = format!("DATABRICKS_HOST={}\nDATABRICKS_TOKEN={}\n", workspace.url(), started.token);
-    if let Some(ServicePrincipal { client_id, client_secret }) = &started.service_principal {
-        lines.push_str(&format!(
-            "DATABRICKS_CLIENT_ID={client_id}\nDATABRICKS_CLIENT_SECRET={client_secret}\n"
-        ));
-    }
+async fn run(options: Options, how: Run) -> io::Result<()> {
+    let (address, port) = (options.address, options.port);
+    let workspace = Workspace::start(options).await.map_err(|error| match error.kind() {
+        io::ErrorKind::InvalidInput => error,
+        _ => io::Error::other(format!("cannot listen on {address}:{port}: {error}")),
+    })?;
+    let certificate =
+        workspace.certificate().map(|pem| Certificate::write(pem, how.certificate.as_deref())).transpose()?;
+    let path = certificate.as_ref().map(|certificate| certificate.path.as_path());
+    let lines = if how.export { export_lines(&workspace, path) } else { plain_lines(&workspace, path) };
     // Whoever has read the lines may send a signal at once.
     let stop_signal = stop_signal()?;
     let mut stdout = io::stdout();
@@ -135,11 +167,108 @@ async fn run(options: Options, exit_on_stdin_eof: bool) -> io::Result<()> {
     stdout.flush()?;
     tokio::select! {
         () = stop_signal => {}
-        () = end_of_stdin(), if exit_on_stdin_eof => {}
+        () = end_of_stdin(), if how.exit_on_stdin_eof => {}
     }
     workspace.stop();
+    drop(certificate);
     // A read of stdin that is still blocked must not hold up the end.
     std::process::exit(0)
+}
+
+/// What every way to sign in needs, one `NAME=VALUE` in a line, for programs.
+fn plain_lines(workspace: &Running, certificate: Option<&Path>) -> String {
+    let started = workspace.options();
+    let mut lines = format!("DATABRICKS_HOST={}\nDATABRICKS_TOKEN={}\n", workspace.url(), started.token);
+    if let Some(ServicePrincipal { client_id, client_secret }) = &started.service_principal {
+        lines.push_str(&format!(
+            "DATABRICKS_CLIENT_ID={client_id}\nDATABRICKS_CLIENT_SECRET={client_secret}\n"
+        ));
+    }
+    for name in certificate_variables(certificate.is_some()) {
+        lines.push_str(&format!("{name}={}\n", certificate.unwrap_or(Path::new("")).display()));
+    }
+    lines
+}
+
+/// Commands for a shell, for one way to sign in: clients refuse to choose between two.
+fn export_lines(workspace: &Running, certificate: Option<&Path>) -> String {
+    let started = workspace.options();
+    let mut lines =
+        "# A local Databricks workspace, until Ctrl-C. Paste this into another shell:\n".to_owned();
+    let mut export = |name: &str, value: &str| lines.push_str(&format!("export {name}={}\n", quoted(value)));
+    export("DATABRICKS_HOST", &workspace.url());
+    match &started.service_principal {
+        Some(ServicePrincipal { client_id, client_secret }) => {
+            export("DATABRICKS_CLIENT_ID", client_id);
+            export("DATABRICKS_CLIENT_SECRET", client_secret);
+        }
+        None => export("DATABRICKS_TOKEN", &started.token),
+    }
+    for name in certificate_variables(certificate.is_some()) {
+        export(name, &certificate.unwrap_or(Path::new("")).to_string_lossy());
+    }
+    if started.service_principal.is_some() {
+        lines.push_str(&format!(
+            "# In place of its id and secret, the admin: DATABRICKS_TOKEN={}\n",
+            started.token
+        ));
+    }
+    lines.push_str(&format!("# In a browser: {}/\n", workspace.url()));
+    lines
+}
+
+/// By which the clients of several languages find the certificates that they trust.
+fn certificate_variables(tls: bool) -> &'static [&'static str] {
+    if tls { &["SSL_CERT_FILE", "REQUESTS_CA_BUNDLE"] } else { &[] }
+}
+
+/// A value as a shell reads it.
+fn quoted(value: &str) -> String {
+    let plain = |c: char| c.is_ascii_alphanumeric() || "-_./:@%+,".contains(c);
+    if !value.is_empty() && value.chars().all(plain) {
+        return value.to_owned();
+    }
+    format!("'{}'", value.replace('\'', r"'\''"))
+}
+
+/// A file for clients to trust. Without a path of the user's it has a new folder of its own, which ends with this value.
+struct Certificate {
+    path: PathBuf,
+    folder: Option<PathBuf>,
+}
+
+impl Certificate {
+    fn write(pem: &str, path: Option<&Path>) -> io::Result<Self> {
+        let explain = |path: &Path, error: io::Error| {
+            io::Error::other(format!("cannot write the certificate to {}: {error}", path.display()))
+        };
+        let folder = match path {
+            Some(_) => None,
+            None => {
+                // Nobody can have made one of that name before, and creating it fails if somebody did.
+                let name = format!("databricks-local-workspace-{:016x}", rand::random::<u64>());
+                let folder = std::env::temp_dir().join(name);
+                fs::create_dir(&folder).map_err(|error| explain(&folder, error))?;
+                Some(folder)
+            }
+        };
+        let path = match (&folder, path) {
+            (Some(folder), _) => folder.join("certificate.pem"),
+            (None, path) => std::path::absolute(path.unwrap_or(Path::new("")))?,
+        };
+        let certificate = Self { path, folder };
+        fs::write(&certificate.path, pem).map_err(|error| explain(&certificate.path, error))?;
+        Ok(certificate)
+    }
+}
+
+impl Drop for Certificate {
+    fn drop(&mut self) {
+        if let Some(folder) = &self.folder {
+            // The system removes what is left in its folder for temporary files.
+            let _ = fs::remove_dir_all(folder);
+        }
+    }
 }
 
 /// Ends at SIGINT or SIGTERM, which are caught from this call on and not only once the result is awaited.

@@ -145,8 +145,9 @@ impl RequestLog {
         }
     }
 
-    pub(crate) fn entries(&self) -> &VecDeque<Entry> {
-        &self.entries
+    /// The requests with higher numbers than `seq`, oldest first.
+    pub(crate) fn entries_after(&self, seq: u64) -> Vec<&Entry> {
+        self.entries.iter().filter(|entry| entry.seq > seq).collect()
     }
 
     /// Empties the log. Numbers go on, so that a request still under way finds no other one's entry.

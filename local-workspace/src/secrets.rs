@@ -1,7 +1,7 @@
 //! OAuth secrets of service principals. Their values are never kept, only the SHA-256 of each.
 
 use axum::http::StatusCode;
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 use crate::error::ApiError;
 use crate::state::{DAY_MS, Principal, PrincipalKind, State, check_scope_names, random_hex, sha256_hex};
@@ -10,7 +10,7 @@ use crate::state::{DAY_MS, Principal, PrincipalKind, State, check_scope_names, r
 const MAX_LIFETIME_MS: i64 = 730 * DAY_MS;
 
 /// A secret made through the API, live or not.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Deserialize, Serialize)]
 pub(crate) struct Secret {
     pub(crate) id: String,
     /// SHA-256 of the value, in hexadecimal.
@@ -40,9 +40,10 @@ pub(crate) struct SecretInfo<'a> {
 }
 
 /// How many live secrets a service principal may have, and how one more is refused.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Deserialize, Serialize)]
 pub(crate) struct SecretLimit {
     pub(crate) limit: usize,
+    #[serde(with = "crate::state::status")]
     pub(crate) status: StatusCode,
     pub(crate) error_code: String,
 }
@@ -113,7 +114,7 @@ impl State {
         let principal = self.service_principal_named(application_id)?;
         let hash = sha256_hex(value);
         if let PrincipalKind::ServicePrincipal { secret_hash } = &principal.kind
-            && *secret_hash == hash
+            && secret_hash.as_ref() == Some(&hash)
         {
             return Some((principal, &[]));
         }

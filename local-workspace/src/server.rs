@@ -10,11 +10,11 @@ use std::pin::Pin;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Poll};
-use std::time::Duration;
+use std::time::{Duration, UNIX_EPOCH};
 
 use axum::Router;
 use axum::body::{Body, Bytes};
-use axum::http::header::{CONTENT_LENGTH, HOST};
+use axum::http::header::{CONTENT_LENGTH, DATE, HOST};
 use axum::http::request::Parts;
 use axum::http::{HeaderName, HeaderValue, Request, Response, StatusCode};
 use axum::response::IntoResponse;
@@ -26,6 +26,7 @@ use hyper_util::rt::{TokioExecutor, TokioIo};
 use hyper_util::server::conn::auto;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::{TcpListener, TcpStream};
+use tokio_rustls::TlsAcceptor;
 use tokio_util::sync::CancellationToken;
 use tower::ServiceExt;
 
@@ -37,6 +38,8 @@ use crate::state::{State, random_hex};
 
 /// The longest request body that is read.
 const MAX_BODY_BYTES: usize = 1 << 20;
+/// The same of the control API, which takes snapshots.
+const MAX_CONTROL_BODY_BYTES: usize = 1 << 28;
 /// Time for the bytes before a cut to leave, before the connection is closed.
 const FLUSH_TIME: Duration = Duration::from_millis(50);
 
@@ -44,13 +47,16 @@ const FLUSH_TIME: Duration = Duration::from_millis(50);
 #[derive(Debug)]
 pub(crate) struct App {
     pub(crate) options: Options,
+    /// Shows that a request comes from the page that was served here.
+    pub(crate) page_key: String,
     state: Mutex<State>,
 }
 
 impl App {
-    pub(crate) fn new(options: Options) -> Self {
-        let state = Mutex::new(State::new(&options));
-        Self { options, state }
+    pub(crate) fn new(options: Options) -> io::Result<Self> {
+        let state = State::started(&options)
+            .map_err(|error| io::Error::new(io::ErrorKind::InvalidInput, format!("the seed: {error}")))?;
+        Ok(Self { options, page_key: random_hex(16), state: Mutex::new(state) })
     }
 
     /// The state, for one short, synchronous piece of work.
@@ -65,18 +71,24 @@ pub(crate) struct BaseUrl(pub(crate) String);
 
 impl BaseUrl {
     /// A client behind a proxy or a port forwarding must be sent back through it, so the client's word counts.
-    fn of(parts: &Parts, address: SocketAddr) -> Self {
+    fn of(parts: &Parts, scheme: &str, address: SocketAddr) -> Self {
         let host = parts.headers.get(HOST).and_then(|value| value.to_str().ok());
         let authority = host.or_else(|| parts.uri.authority().map(|authority| authority.as_str()));
         Self(match authority {
-            Some(authority) => format!("http://{authority}"),
-            None => format!("http://{address}"),
+            Some(authority) => format!("{scheme}://{authority}"),
+            None => format!("{scheme}://{address}"),
         })
     }
 }
 
 /// Accepts connections until `stop` is cancelled, which also closes every connection at once.
-pub(crate) async fn run(app: Arc<App>, router: Router, listener: TcpListener, stop: CancellationToken) {
+pub(crate) async fn run(
+    app: Arc<App>,
+    router: Router,
+    listener: TcpListener,
+    tls: Option<TlsAcceptor>,
+    stop: CancellationToken,
+) {
     let Ok(address) = listener.local_addr() else { return };
     let mut connections = 0;
     loop {
@@ -94,6 +106,7 @@ pub(crate) async fn run(app: Arc<App>, router: Router, listener: TcpListener, st
             app: app.clone(),
             router: router.clone(),
             address,
+            tls: tls.clone(),
             origin: Origin { connection: connections, remote_port: remote.port() },
             reset: Arc::default(),
             close: stop.child_token(),
@@ -108,6 +121,7 @@ struct Connection {
     app: Arc<App>,
     router: Router,
     address: SocketAddr,
+    tls: Option<TlsAcceptor>,
     origin: Origin,
     /// Set before `close` if the client shall see a reset.
     reset: Arc<AtomicBool>,
@@ -120,17 +134,38 @@ impl Connection {
         let _ = stream.set_nodelay(true);
         let socket = Socket { stream, reset: self.reset.clone() };
         let close = self.close.clone();
-        let service = service_fn(move |request| {
-            let connection = self.clone();
-            async move { Ok::<_, Infallible>(connection.answer(request).await) }
-        });
-        let builder = auto::Builder::new(TokioExecutor::new());
-        let serving = builder.serve_connection(TokioIo::new(socket), service);
         tokio::select! {
             () = close.cancelled() => {}
-            // A client that leaves or sends garbage is no fault of this server's.
-            _ = serving => {}
+            () = self.serve_socket(socket) => {}
         }
+    }
+
+    async fn serve_socket(self, socket: Socket) {
+        match self.tls.clone() {
+            None => self.serve_http(socket).await,
+            // A client that does not trust the certificate is told so by its own side.
+            Some(acceptor) => {
+                if let Ok(stream) = acceptor.accept(socket).await {
+                    self.serve_http(stream).await;
+                }
+            }
+        }
+    }
+
+    async fn serve_http(self, stream: impl AsyncRead + AsyncWrite + Unpin + Send + 'static) {
+        let service = service_fn(move |request| {
+            let connection = self.clone();
+            async move {
+                let mut response = connection.answer(request).await;
+                // hyper would date it by the clock of the system.
+                let date = http_date(connection.app.state().now_ms());
+                response.headers_mut().entry(DATE).or_insert(date);
+                Ok::<_, Infallible>(response)
+            }
+        });
+        // A client that leaves or sends garbage is no fault of this server's.
+        let _ =
+            auto::Builder::new(TokioExecutor::new()).serve_connection(TokioIo::new(stream), service).await;
     }
 
     /// Resets the connection. The task that serves it ends, and this future with it.
@@ -142,17 +177,21 @@ impl Connection {
 
     async fn answer(&self, request: Request<Incoming>) -> Response<Body> {
         let (parts, body) = request.into_parts();
-        let body = match Limited::new(body, MAX_BODY_BYTES).collect().await {
+        let path = parts.uri.path().to_owned();
+        // Nothing that a client of a workspace would call: neither in the log nor hit by faults.
+        let control = path == "/" || path.starts_with("/local/control/");
+        let limit = if control { MAX_CONTROL_BODY_BYTES } else { MAX_BODY_BYTES };
+        let body = match Limited::new(body, limit).collect().await {
             Ok(body) => body.to_bytes(),
             Err(error) => {
                 let message = format!("The request body could not be read: {error}");
                 return ApiError::malformed(message).into_response();
             }
         };
-        let base_url = BaseUrl::of(&parts, self.address);
-        let path = parts.uri.path().to_owned();
+        let scheme = if self.tls.is_some() { "https" } else { "http" };
+        let base_url = BaseUrl::of(&parts, scheme, self.address);
         let method = parts.method.clone();
-        if path.starts_with("/local/control/") {
+        if control {
             return self.call(parts, body, base_url).await;
         }
 
@@ -217,15 +256,18 @@ impl Connection {
         base_url: BaseUrl,
     ) -> Response<Body> {
         let delay = Duration::from_millis(action.delay_ms);
-        if !action.work {
-            tokio::time::sleep(delay).await;
-        }
         let before = action.drop == Some(DropConnection::Before);
         let silent = action.hang && action.truncate_after_bytes.is_none();
-        let mut response = None;
-        if action.work || !(before || silent || action.answers()) {
-            response = Some(self.work(seq, parts, body, base_url).await);
-        }
+        let works = action.work || !(before || silent || action.answers());
+        let connection = self.clone();
+        let work = async move {
+            if !action.work {
+                tokio::time::sleep(delay).await;
+            }
+            if works { Some(connection.work(seq, parts, body, base_url).await) } else { None }
+        };
+        // The future of a request ends when its client leaves; a task of its own goes on.
+        let response = if action.detached { tokio::spawn(work).await.unwrap_or(None) } else { work.await };
         if action.work {
             tokio::time::sleep(delay).await;
         }
@@ -274,8 +316,16 @@ async fn cut(response: Response<Body>, length: usize, hang: bool) -> Response<Bo
     Response::from_parts(parts, Body::new(channel))
 }
 
+/// A time as the Date header has it, which knows the years 1970 to 9999 only.
+fn http_date(now_ms: i64) -> HeaderValue {
+    const END_OF_9999_MS: i64 = 253_402_300_799_000;
+    let since_epoch = Duration::from_millis(now_ms.clamp(0, END_OF_9999_MS).unsigned_abs());
+    let text = httpdate::fmt_http_date(UNIX_EPOCH + since_epoch);
+    HeaderValue::try_from(text).unwrap_or_else(|_| HeaderValue::from_static(""))
+}
+
 /// A request id in the shape of the real ones.
-fn random_uuid() -> String {
+pub(crate) fn random_uuid() -> String {
     let hex = random_hex(16);
     [0..8, 8..12, 12..16, 16..20, 20..32].map(|part| &hex[part]).join("-")
 }

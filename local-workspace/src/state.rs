@@ -17,6 +17,7 @@ use crate::error::ApiError;
 use crate::faults::Faults;
 use crate::requests::RequestLog;
 use crate::secrets::{Secret, SecretLimit};
+use crate::snapshot;
 
 /// Tokens that live at least this long are observed before their scopes are inferred, unless told otherwise.
 const AUTOSCOPE_MS: i64 = 30 * DAY_MS;
@@ -27,7 +28,7 @@ pub(crate) const DAY_MS: i64 = 24 * 60 * 60 * 1000;
 const MAX_COMMENT_CHARS: usize = 255;
 
 /// A user or a service principal.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Deserialize, Serialize)]
 pub(crate) struct Principal {
     pub(crate) id: u64,
     /// E-mail address of a user, application id of a service principal.
@@ -39,17 +40,19 @@ pub(crate) struct Principal {
     pub(crate) account_admin: bool,
 }
 
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Deserialize, Serialize)]
+#[serde(rename_all = "snake_case")]
 pub(crate) enum PrincipalKind {
     User,
-    /// Holds the SHA-256 of the client secret that it was registered with, which is none of [`State::secrets`].
+    /// Holds the SHA-256 of the client secret that it was registered with, if there is one, which is none of
+    /// [`State::secrets`].
     ServicePrincipal {
-        secret_hash: String,
+        secret_hash: Option<String>,
     },
 }
 
 /// A personal access token, live or not.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Deserialize, Serialize)]
 pub(crate) struct Token {
     /// SHA-256 of the value, in hexadecimal.
     pub(crate) id: String,
@@ -62,7 +65,7 @@ pub(crate) struct Token {
     pub(crate) scopes: Vec<String>,
     autoscope_enabled: Option<bool>,
     /// API scopes that requests made with this token needed.
-    used_scopes: BTreeSet<&'static str>,
+    used_scopes: BTreeSet<String>,
     pub(crate) owner: u64,
     pub(crate) created_by: u64,
     pub(crate) last_used_day_ms: Option<i64>,
@@ -73,7 +76,7 @@ pub(crate) struct Token {
 }
 
 /// An OAuth access token, under the SHA-256 of its value.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Deserialize, Serialize)]
 pub(crate) struct AccessToken {
     pub(crate) principal: u64,
     pub(crate) scopes: Vec<String>,
@@ -83,7 +86,7 @@ pub(crate) struct AccessToken {
 }
 
 /// A token of another issuer that the token endpoint exchanges, under the SHA-256 of its value.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Deserialize, Serialize)]
 pub(crate) struct SubjectToken {
     /// User name or application id that it stands for; `None`: the client in the request, or the first user.
     pub(crate) principal: Option<String>,
@@ -91,7 +94,8 @@ pub(crate) struct SubjectToken {
 }
 
 /// Which `aud` claim a subject token needs.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Deserialize, Serialize)]
+#[serde(rename_all = "snake_case")]
 pub(crate) enum Audience {
     Any,
     Exactly(String),
@@ -100,10 +104,11 @@ pub(crate) enum Audience {
 }
 
 /// What a host says about itself, and how it treats workspace APIs.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Deserialize, Serialize)]
 pub(crate) struct Host {
     pub(crate) host_type: HostType,
     /// Status of the metadata document; other than 200 there is no document.
+    #[serde(with = "status")]
     pub(crate) metadata_status: StatusCode,
     /// Sent in place of the document that goes with the host type.
     pub(crate) document: Option<Value>,
@@ -153,9 +158,9 @@ impl Token {
     }
 
     /// Scopes inferred from use, once the time of observation is over.
-    fn inferred_scopes(&self, now_ms: i64) -> Option<Vec<&'static str>> {
+    fn inferred_scopes(&self, now_ms: i64) -> Option<Vec<String>> {
         (self.autoscope_state(now_ms) == "AUTOSCOPE_STATE_COMPLETED")
-            .then(|| self.used_scopes.iter().copied().collect())
+            .then(|| self.used_scopes.iter().cloned().collect())
     }
 
     /// The caller's view of a token of their own.
@@ -184,17 +189,18 @@ pub(crate) struct PublicTokenInfo<'a> {
     scopes: &'a [String],
     autoscope_state: &'static str,
     #[serde(skip_serializing_if = "Option::is_none")]
-    inferred_scopes: Option<Vec<&'static str>>,
+    inferred_scopes: Option<Vec<String>>,
 }
 
 /// One workspace: its tokens and who may use tokens.
-#[derive(Debug)]
+#[derive(Clone, Debug, Deserialize, Serialize)]
 pub(crate) struct WorkspaceState {
     /// Numeric id, or a connection id.
     pub(crate) id: String,
     pub(crate) deployment_name: String,
     pub(crate) workspace_url: Option<String>,
     tokens: Vec<Token>,
+    #[serde(skip)]
     index: HashMap<String, usize>,
     /// Access control list of `authorization/tokens`: principal field, name. The level is always CAN_USE.
     pub(crate) token_acl: BTreeSet<(String, String)>,
@@ -231,6 +237,11 @@ impl WorkspaceState {
         });
     }
 
+    /// Makes tokens that came without their index be found.
+    pub(crate) fn rebuild_index(&mut self) {
+        self.index = self.tokens.iter().enumerate().map(|(at, token)| (token.id.clone(), at)).collect();
+    }
+
     fn insert(&mut self, token: Token) {
         self.index.insert(token.id.clone(), self.tokens.len());
         self.tokens.push(token);
@@ -249,9 +260,19 @@ impl WorkspaceState {
         self.tokens.iter().filter(|token| !token.initial)
     }
 
+    /// The tokens that the workspace and its users were started with.
+    pub(crate) fn initial_tokens(&self) -> impl Iterator<Item = &Token> {
+        self.tokens.iter().filter(|token| token.initial)
+    }
+
     /// Tokens that work now, oldest first.
     pub(crate) fn live_tokens(&self, now_ms: i64) -> impl Iterator<Item = &Token> {
         self.all_tokens().filter(move |token| token.is_live(now_ms))
+    }
+
+    /// Tokens that lists show: those that work now, but for the newest ones where lists lag behind.
+    pub(crate) fn listed_tokens(&self, now_ms: i64, lag_ms: i64) -> impl Iterator<Item = &Token> {
+        self.live_tokens(now_ms).filter(move |token| is_listed(token.creation_ms, now_ms, lag_ms))
     }
 
     /// May this principal use tokens, by the workspace's access control list?
@@ -268,14 +289,17 @@ impl WorkspaceState {
 }
 
 /// Limits that the control API may change.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Deserialize, Serialize)]
 pub(crate) struct Settings {
     /// Live tokens that one principal may have in one workspace.
     pub(crate) quota: usize,
     /// HTTP status of QUOTA_EXCEEDED, which isn't documented.
+    #[serde(with = "status")]
     pub(crate) quota_status: StatusCode,
     /// `None`: tokens created without a lifetime never expire.
     pub(crate) max_token_lifetime_days: Option<u32>,
+    /// How long a new token or secret is missing in lists, although it works.
+    pub(crate) list_lag_ms: i64,
     /// Life of an OAuth access token.
     pub(crate) access_token_seconds: i64,
     /// The workspace setting `enableTokensConfig`.
@@ -283,6 +307,8 @@ pub(crate) struct Settings {
     /// False takes CAN_USE on tokens from everybody, admins included.
     pub(crate) can_use_tokens: bool,
     pub(crate) on_behalf_of_enabled: bool,
+    /// False: a workspace from before tokens could be changed.
+    pub(crate) patch: bool,
     pub(crate) secret_limit: SecretLimit,
 }
 
@@ -293,7 +319,7 @@ pub(crate) struct State {
     pub(crate) settings: Settings,
     pub(crate) principals: Vec<Principal>,
     /// Ids are not used again.
-    next_principal_id: u64,
+    pub(crate) next_principal_id: u64,
     /// Every secret made through the API, oldest first.
     pub(crate) secrets: Vec<Secret>,
     pub(crate) workspaces: BTreeMap<String, WorkspaceState>,
@@ -303,7 +329,7 @@ pub(crate) struct State {
     pub(crate) access_tokens: HashMap<String, AccessToken>,
     pub(crate) subject_tokens: HashMap<String, SubjectToken>,
     /// Password of the first user, if Basic authentication is on, as its SHA-256.
-    password_hash: Option<String>,
+    pub(crate) password_hash: Option<String>,
     pub(crate) faults: Faults,
     pub(crate) requests: RequestLog,
 }
@@ -329,7 +355,15 @@ impl Caller {
 
 impl State {
     /// A workspace as it is just after its start. `options` hold the initial credentials.
-    pub(crate) fn new(options: &Options) -> Self {
+    pub(crate) fn started(options: &Options) -> Result<Self, ApiError> {
+        let mut state = Self::new(options);
+        if let Some(seed) = &options.seed {
+            snapshot::seed(&mut state, options, seed.clone())?;
+        }
+        Ok(state)
+    }
+
+    fn new(options: &Options) -> Self {
         let user = Principal {
             id: FIRST_PRINCIPAL_ID,
             user_name: options.user_name.clone(),
@@ -347,10 +381,12 @@ impl State {
                 quota: options.quota,
                 quota_status: StatusCode::BAD_REQUEST,
                 max_token_lifetime_days: options.max_token_lifetime_days,
+                list_lag_ms: 0,
                 access_token_seconds: 3600,
                 tokens_enabled: true,
                 can_use_tokens: true,
                 on_behalf_of_enabled: true,
+                patch: true,
                 secret_limit: SecretLimit::default(),
             },
             principals: vec![user],
@@ -371,17 +407,24 @@ impl State {
             faults: Faults::default(),
             requests: RequestLog::default(),
         };
+        state.add_initial_principal(options);
+        state
+    }
+
+    /// Adds the service principal that the workspace is started with.
+    pub(crate) fn add_initial_principal(&mut self, options: &Options) {
         if let Some(client) = &options.service_principal {
-            state.add_principal(Principal {
+            self.add_principal(Principal {
                 id: 0,
                 user_name: client.client_id.clone(),
                 display_name: "Local Service Principal".to_owned(),
-                kind: PrincipalKind::ServicePrincipal { secret_hash: sha256_hex(&client.client_secret) },
+                kind: PrincipalKind::ServicePrincipal {
+                    secret_hash: Some(sha256_hex(&client.client_secret)),
+                },
                 admin: false,
                 account_admin: false,
             });
         }
-        state
     }
 
     /// The user who owns the initial token.
@@ -414,13 +457,15 @@ impl State {
         }
     }
 
-    /// Removes a service principal; its secrets and tokens stop working.
-    pub(crate) fn delete_service_principal(&mut self, id: u64) {
+    /// Removes a principal; its secrets and tokens stop working.
+    pub(crate) fn delete_principal(&mut self, id: u64) {
         let now_ms = self.now_ms();
         let Some(at) = self.principals.iter().position(|principal| principal.id == id) else { return };
         let principal = self.principals.remove(at);
         for workspace in self.workspaces.values_mut() {
-            workspace.token_acl.remove(&("service_principal_name".to_owned(), principal.user_name.clone()));
+            for field in ["user_name", "service_principal_name"] {
+                workspace.token_acl.remove(&(field.to_owned(), principal.user_name.clone()));
+            }
             for token in workspace.tokens.iter_mut().filter(|token| token.owner == id) {
                 token.revoked_at_ms.get_or_insert(now_ms);
             }
@@ -493,11 +538,12 @@ impl State {
     }
 
     /// Goes back to how it all was at the start.
-    pub(crate) fn reset(&mut self, options: &Options) {
+    pub(crate) fn reset(&mut self, options: &Options) -> Result<(), ApiError> {
         let requests = std::mem::take(&mut self.requests);
-        *self = Self::new(options);
+        *self = Self::started(options)?;
         self.requests = requests;
         self.requests.clear();
+        Ok(())
     }
 
     /// Finds out who sent a request to `path`, and whether their credential reaches that API.
@@ -544,7 +590,7 @@ impl State {
             Some(inferred) => check_scope(&inferred, scope)?,
             None => {
                 check_scope(&token.scopes, scope)?;
-                token.used_scopes.extend(scope);
+                token.used_scopes.extend(scope.map(str::to_owned));
             }
         }
         Ok((token.owner, true))
@@ -579,6 +625,11 @@ impl State {
         } else {
             Err(ApiError::permission_denied("User does not have permission to use tokens."))
         }
+    }
+
+    /// Refuses changes of tokens where the workspace has no API for them.
+    pub(crate) fn check_patch(&self, path: &str) -> Result<(), ApiError> {
+        if self.settings.patch { Ok(()) } else { Err(ApiError::no_such_endpoint("PATCH", path)) }
     }
 
     /// Makes a token of `owner` and gives back its value and a copy of it.
@@ -707,6 +758,11 @@ fn check_scope(held: &[impl AsRef<str>], needed: Option<&str>) -> Result<(), Api
     Ok(())
 }
 
+/// Whether lists show what was made at that time already.
+pub(crate) fn is_listed(made_ms: i64, now_ms: i64, lag_ms: i64) -> bool {
+    made_ms.saturating_add(lag_ms) <= now_ms
+}
+
 fn no_workspace(id: &str) -> ApiError {
     ApiError::does_not_exist(format!("Workspace {id} does not exist."))
 }
@@ -749,6 +805,20 @@ pub(crate) fn random_hex(bytes: usize) -> String {
 
 fn hex(bytes: &[u8]) -> String {
     bytes.iter().map(|byte| format!("{byte:02x}")).collect()
+}
+
+/// An HTTP status as a number.
+pub(crate) mod status {
+    use axum::http::StatusCode;
+    use serde::{Deserialize, Deserializer, Serializer, de};
+
+    pub(crate) fn serialize<S: Serializer>(status: &StatusCode, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.serialize_u16(status.as_u16())
+    }
+
+    pub(crate) fn deserialize<'de, D: Deserializer<'de>>(deserializer: D) -> Result<StatusCode, D::Error> {
+        StatusCode::from_u16(u16::deserialize(deserializer)?).map_err(de::Error::custom)
+    }
 }
 
 fn system_ms() -> i64 {

@@ -160,7 +160,8 @@ impl Client {
             let found = self.found();
             found.as_ref().filter(|found| !found.is_stale(now)).map(|found| Arc::clone(&found.endpoint))
         };
-        self.0.finding.get(known, self.find()).await
+        // On the heap, since each future that waits for it would be as large again.
+        self.0.finding.get(known, Box::pin(self.find())).await
     }
 
     async fn find(&self) -> Result<Arc<Endpoint>, Error> {
@@ -202,6 +203,6 @@ impl Client {
             tracing::debug!(host = %endpoint.found.host, auth = chosen.auth_type(), "signed in");
             Ok(endpoint.credentials.get_or_init(|| chosen))
         };
-        Ok(endpoint.signing_in.get(|| endpoint.credentials.get(), sign_in).await?)
+        Ok(endpoint.signing_in.get(|| endpoint.credentials.get(), Box::pin(sign_in)).await?)
     }
 }

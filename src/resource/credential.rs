@@ -14,7 +14,7 @@ use super::placement::{self, PROVIDER_CONFIG, WORKSPACE};
 use super::presence::{Gone, Presence};
 use super::rotation::{self, Life};
 use super::{Checked, Created, Definition, Diff, Error, Found, Known, ObjectType, Resource, State, Verdict};
-use crate::api::{Minted, leaves_open};
+use crate::api::{Minted, leaves_open, says_gone};
 use crate::client::{self, Client};
 use crate::context::{Context, Severity};
 use crate::property::{
@@ -106,6 +106,11 @@ pub(super) trait Credential: Send + Sync + 'static {
         owner: &Self::Owner,
         id: &str,
     ) -> Result<Presence<Self::Live>, Error>;
+
+    /// What it means that Databricks said of this id, to whoever signs in, that it does not exist.
+    async fn denied(_: &Home, _: &Context, _: &Self::Owner, _: &str) -> Result<Presence<Self::Live>, Error> {
+        Ok(Presence::Gone(Gone::proved("Databricks says that it does not exist")))
+    }
 
     /// Sends those changes that can be made in place. `seen` is what was found where the request was refused before.
     async fn update(
@@ -638,7 +643,12 @@ async fn outcome<C: Credential>(
         Err(Error::Databricks(error)) if leaves_open(&error) => error,
         sent => return sent.map(|()| Outcome::Done),
     };
-    match C::find(home, ctx, owner, id).await {
+    let presence = if says_gone(&refusal, id) {
+        C::denied(home, ctx, owner, id).await
+    } else {
+        C::find(home, ctx, owner, id).await
+    };
+    match presence {
         Ok(Presence::Gone(gone)) => Ok(Outcome::Gone(gone)),
         Ok(Presence::Live(live)) if C::is_anothers(&live) => Ok(Outcome::Anothers(live)),
         // Looking failed as the request did, whose answer says more.

@@ -39,22 +39,27 @@ impl Gone {
 }
 
 /// How long a list may lag behind a create.
-const LONGEST_LAG: Duration = Duration::from_secs(60);
+const LONGEST_LAG: Duration = Duration::from_secs(30);
 
 /// How long to wait before a list is asked for again.
 const PAUSE: Duration = Duration::from_secs(5);
 
-/// Whether a list that lacks a credential may only lag behind its create: then another one is due, after the pause that
-/// has been made here. `created` is in the workspace's time, in milliseconds since 1970.
+/// Whether a credential is so new that a list may lack it only because it lags behind. `created` is in the workspace's
+/// time, in milliseconds since 1970.
+pub(super) async fn is_new(client: &Client, ctx: &Context, created: Option<i64>) -> bool {
+    let Some(created) = created else { return false };
+    let age = client.now_ms(ctx).await.saturating_sub(created);
+    (0..LONGEST_LAG.as_millis() as i64).contains(&age)
+}
+
+/// Makes a pause and says that another list is due, as long as the credential is new.
 pub(super) async fn may_lag(
     client: &Client,
     ctx: &Context,
     noun: &str,
     created: Option<i64>,
 ) -> Result<bool, Error> {
-    let Some(created) = created else { return Ok(false) };
-    let age = client.now_ms(ctx).await.saturating_sub(created);
-    if !(0..LONGEST_LAG.as_millis() as i64).contains(&age) {
+    if !is_new(client, ctx, created).await {
         return Ok(false);
     }
     let status = format!("the list lacks the {noun}, which is new; looking again in {} s", PAUSE.as_secs());

@@ -8,12 +8,12 @@ use secrecy::SecretString;
 use super::credential::{Credential, Findings, Home, New, Terms, is_imported};
 use super::lost::{Candidate, Trace};
 use super::placement::{self, HasProviderConfig, ProviderConfig};
-use super::presence::{Gone, Presence, may_lag};
+use super::presence::{Gone, Presence, is_new, may_lag};
 use super::rotation::{Life, date};
 use super::{Diff, Error, ObjectType};
 use crate::api::tokens::{self, NewToken, TokenChange, TokenInfo};
 use crate::api::{Minted, leaves_open, token_management};
-use crate::client::{Client, User};
+use crate::client::{self, Client, User};
 use crate::context::Context;
 use crate::property::{Changes, Input, Map, Property, Record, Row, Scopes, Text};
 use crate::record;
@@ -199,8 +199,17 @@ impl Credential for Token {
     ) -> Result<Presence<LiveToken>, Error> {
         match own(home, ctx, origin, id).await? {
             Some(token) => Ok(Presence::Live(token)),
-            None => absent(home, ctx, origin, id).await,
+            None => absent(home, ctx, origin, id, true).await,
         }
+    }
+
+    async fn denied(
+        home: &Home,
+        ctx: &Context,
+        origin: &Origin,
+        id: &str,
+    ) -> Result<Presence<LiveToken>, Error> {
+        absent(home, ctx, origin, id, false).await
     }
 
     async fn update(
@@ -287,8 +296,15 @@ async fn own(home: &Home, ctx: &Context, origin: &Origin, id: &str) -> Result<Op
     Ok(Some(LiveToken { info, created_by, is_anothers: false }))
 }
 
-/// What it means that a token is not in the list of whoever signs in.
-async fn absent(home: &Home, ctx: &Context, origin: &Origin, id: &str) -> Result<Presence<LiveToken>, Error> {
+/// What it means that whoever signs in does not have a token: nothing, unless it is theirs. `from_list` says that this is
+/// only known from a list, which may be a moment old.
+async fn absent(
+    home: &Home,
+    ctx: &Context,
+    origin: &Origin,
+    id: &str,
+    from_list: bool,
+) -> Result<Presence<LiveToken>, Error> {
     let client = &home.client;
     let Origin { created_by: owner, life } = origin;
     if let Some(expires) = life.expires.filter(|_| life.ends())
@@ -297,48 +313,58 @@ async fn absent(home: &Home, ctx: &Context, origin: &Origin, id: &str) -> Result
         return Ok(Presence::Gone(Gone::proved(format!("it expired on {}", date(expires)))));
     }
     let me = client.ask_current_user(ctx).await;
-    if let (Some(owner), Ok(me)) = (owner, &me)
-        && owner.id == me.id
-    {
-        while may_lag(client, ctx, Token::NOUN, life.created).await? {
-            if let Some(token) = own(home, ctx, origin, id).await? {
-                return Ok(Presence::Live(token));
-            }
-        }
-        return Ok(Presence::Gone(Gone::proved(format!(
-            "{} owns it, and no longer has it, so it was revoked",
-            named_user(owner)
-        ))));
+    let own_one = matches!((owner, &me), (Some(owner), Ok(me)) if owner.id == me.id);
+    if own_one && !(from_list && is_new(client, ctx, life.created).await) {
+        return Ok(Presence::Gone(no_longer(&me)));
     }
-    let who = || me.as_ref().map_or_else(|error| format!("somebody unknown ({error})"), named_user);
     match token_management::get(client, ctx, id).await {
         Ok(Some(info)) => {
-            let created_by = info.owner_id.or(info.created_by_id).map(|id| User {
+            let by = info.owner_id.or(info.created_by_id).map(|id| User {
                 id: id.to_string(),
                 user_name: info.created_by_username.clone().unwrap_or_default(),
             });
-            Ok(Presence::Live(LiveToken { info, created_by, is_anothers: true }))
+            Ok(Presence::Live(LiveToken { info, created_by: by, is_anothers: !own_one }))
         }
         Ok(None) => Ok(Presence::Gone(Gone::proved(format!(
             "{}, an administrator of the workspace, looked it up, and it does not exist",
-            who()
+            who(&me)
         )))),
-        // Whoever may not look up the tokens of others cannot tell.
-        Err(error) if leaves_open(&error) => match owner {
+        Err(error) if !leaves_open(&error) => Err(error.into()),
+        // Whoever may not look up the tokens of others has only their own list.
+        Err(_) if own_one => {
+            while may_lag(client, ctx, Token::NOUN, life.created).await? {
+                if let Some(token) = own(home, ctx, origin, id).await? {
+                    return Ok(Presence::Live(token));
+                }
+            }
+            Ok(Presence::Gone(no_longer(&me)))
+        }
+        Err(_) => match owner {
             Some(owner) => Err(Error::Other(format!(
-                "the token {id} was created by {}, but the provider signs in as {}, who sees neither that token nor those                  of others, so nobody can tell whether it still exists. Nothing was changed. Sign in as {}, or as an                  admin of the workspace. If the token is not needed any more, let one of them revoke it, then run                  `pulumi state delete '{}'`",
-                named_user(owner),
-                who(),
-                named_user(owner),
-                ctx.urn
+                "the token {id} was created by {owner}, but the provider signs in as {me}, who sees neither that token \
+                 nor those of others, so nobody can tell whether it still exists. Nothing was changed. Sign in as \
+                 {owner}, or as an admin of the workspace. If the token is not needed any more, let one of them revoke \
+                 it, then run `pulumi state delete '{urn}'`",
+                owner = named_user(owner),
+                me = who(&me),
+                urn = ctx.urn
             ))),
             None => Ok(Presence::Gone(Gone::unproved(format!(
-                "{} has no such token. The state does not say who created it: if that was somebody else, it may live on.                  To be certain, look for token id {id} as its owner or as an admin of the workspace",
-                who()
+                "{} has no such token. The state does not say who created it: if that was somebody else, it may live on. \
+                 To be certain, look for token id {id} as its owner or as an admin of the workspace",
+                who(&me)
             )))),
         },
-        Err(error) => Err(error.into()),
     }
+}
+
+fn no_longer(me: &Result<User, client::Error>) -> Gone {
+    Gone::proved(format!("{} owns it and no longer has it, so it was revoked", who(me)))
+}
+
+/// Whoever signs in, in words.
+fn who(me: &Result<User, client::Error>) -> String {
+    me.as_ref().map_or_else(|error| format!("somebody unknown ({error})"), named_user)
 }
 
 /// A user in words.

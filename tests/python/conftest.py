@@ -44,6 +44,9 @@ OBO_TOKEN_TYPE = "databricks:index/oboToken:OboToken"
 SECRET_TYPE = "databricks:index/servicePrincipalSecret:ServicePrincipalSecret"
 CREDENTIAL_TYPES = (TOKEN_TYPE, OBO_TOKEN_TYPE, SECRET_TYPE)
 
+# Bookkeeping in the state of a Token: who created it.
+CREATED_BY = ["__createdById", "__createdByUsername"]
+
 # Every value that the local workspace mints looks so.
 TOKEN_VALUE = re.compile(r"dapi[0-9a-f]{32}")
 SECRET_VALUE = re.compile(r"dose[0-9a-f]{32}")

@@ -3,15 +3,19 @@
 LOCAL_WORKSPACE_BIN names the program.
 """
 
+import base64
 import json
 import os
 import re
+import ssl
 import subprocess
 import time
 import urllib.request
 from datetime import datetime
 
 import pytest
+from cryptography.hazmat.primitives import hashes
+from cryptography.hazmat.primitives.asymmetric import padding, rsa
 from databricks.sdk import AccountClient, WorkspaceClient, errors
 from databricks.sdk.common.types.fieldmask import FieldMask
 from databricks.sdk.config import Config
@@ -31,7 +35,7 @@ class LocalWorkspace:
             stdout=subprocess.PIPE,
             text=True,
         )
-        lines = [self.process.stdout.readline().strip().split("=", 1) for _ in range(4)]
+        lines = [self.process.stdout.readline().strip().split("=", 1) for _ in range(6 if "--tls" in options else 4)]
         self.variables = dict(lines)
         self.host = self.variables["DATABRICKS_HOST"]
 
@@ -475,3 +479,96 @@ def test_a_login_page_in_place_of_json(local):
     client = local.client(token=local.variables["DATABRICKS_TOKEN"])
     with pytest.raises(json.JSONDecodeError):
         client.tokens.list()
+
+
+def test_service_principals_and_users(local):
+    client = local.client()
+    made = client.service_principals_v2.create(display_name="robot", active=True)
+    assert re.fullmatch("[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}", made.application_id)
+    assert client.service_principals_v2.get(made.id) == made
+    (found,) = client.service_principals_v2.list(filter=f'applicationId eq "{made.application_id}"')
+    assert found == made
+    everybody = list(client.service_principals_v2.list())
+    assert {it.application_id for it in everybody} == {made.application_id, local.variables["DATABRICKS_CLIENT_ID"]}
+    secret = client.service_principal_secrets_proxy.create(made.id, lifetime="60s").secret
+    signed_in = local.client(client_id=made.application_id, client_secret=secret)
+    assert signed_in.current_user.me().user_name == made.application_id
+    with pytest.raises(errors.PermissionDenied):
+        signed_in.service_principals_v2.create(display_name="another")
+    client.service_principals_v2.delete(made.id)
+    with pytest.raises(errors.NotFound, match=made.id):
+        client.service_principals_v2.get(made.id)
+
+    user = client.users_v2.create(user_name="second@example.com")
+    assert {it.user_name for it in client.users_v2.list()} == {"admin@example.com", "second@example.com"}
+    with pytest.raises(errors.ResourceConflict):
+        client.users_v2.create(user_name="second@example.com")
+    client.users_v2.delete(user.id)
+    with pytest.raises(errors.NotFound):
+        client.users_v2.get(user.id)
+
+
+def test_principals_of_the_account(local):
+    local.control("/principals/" + robot_id(local), {"account_admin": True})
+    account = account_client(local)
+    made = account.service_principals_v2.create(display_name="robot")
+    secret = account.service_principal_secrets.create(int(made.id)).secret
+    local.control("/host-metadata", {})
+    assert local.client(client_id=made.application_id, client_secret=secret).current_user.me().active
+    account.service_principals_v2.delete(made.id)
+    assert [it.user_name for it in account.users_v2.list()] == ["admin@example.com"]
+
+
+def test_the_configuration_of_the_workspace(local):
+    client = local.client()
+    client.workspace_conf.set_status({"maxTokenLifetimeDays": "1"})
+    with pytest.raises(errors.InvalidParameterValue, match="maximum"):
+        client.tokens.create(lifetime_seconds=2 * DAY_MS // 1000)
+    client.workspace_conf.set_status({"enableTokensConfig": "false"})
+    with pytest.raises(errors.NotFound) as caught:
+        client.tokens.create()
+    assert caught.value.error_code == "FEATURE_DISABLED"
+    values = client.workspace_conf.get_status("maxTokenLifetimeDays,enableTokensConfig")
+    assert values == {"maxTokenLifetimeDays": "1", "enableTokensConfig": "false"}
+    with pytest.raises(errors.PermissionDenied):
+        local.machine_client().workspace_conf.get_status("enableTokensConfig")
+
+
+def test_signatures(local):
+    """Checked by the library that most verifiers in Python use."""
+    with urllib.request.urlopen(local.host + "/oidc/jwks.json", timeout=10) as answer:
+        (key,) = json.load(answer)["keys"]
+
+    def decode(text):
+        return base64.urlsafe_b64decode(text + "=" * (-len(text) % 4))
+
+    n, e = (int.from_bytes(decode(key[name]), "big") for name in ("n", "e"))
+    bearer = local.machine_client().config.authenticate()["Authorization"].removeprefix("Bearer ")
+    subject = local.control("/subject-tokens", {"audience": "a"})["token"]
+    for jwt in (bearer, subject):
+        signed, _, signature = jwt.rpartition(".")
+        assert json.loads(decode(signed.split(".")[0]))["kid"] == key["kid"]
+        public = rsa.RSAPublicNumbers(e, n).public_key()
+        public.verify(decode(signature), signed.encode(), padding.PKCS1v15(), hashes.SHA256())
+
+
+def test_tls(monkeypatch):
+    workspace = LocalWorkspace("--tls")
+    try:
+        assert workspace.host.startswith("https://127.0.0.1:")
+        certificate = workspace.variables["SSL_CERT_FILE"]
+        context = ssl.create_default_context(cafile=certificate)
+        # What newer versions of Python switch on by themselves.
+        context.verify_flags |= ssl.VERIFY_X509_STRICT | ssl.VERIFY_X509_PARTIAL_CHAIN
+        for name in ("127.0.0.1", "localhost"):
+            url = workspace.host.replace("127.0.0.1", name) + "/.well-known/databricks-config"
+            with urllib.request.urlopen(url, timeout=10, context=context) as answer:
+                assert json.load(answer)["oidc_endpoint"] == url.replace("/.well-known/databricks-config", "/oidc")
+        with pytest.raises(urllib.error.URLError, match="CERTIFICATE_VERIFY_FAILED"):
+            urllib.request.urlopen(url, timeout=10, context=ssl.create_default_context())
+        monkeypatch.setenv("REQUESTS_CA_BUNDLE", certificate)
+        assert workspace.client().current_user.me().user_name == "admin@example.com"
+        assert workspace.machine_client().tokens.create(lifetime_seconds=60).token_value
+    finally:
+        workspace.stop()
+    assert not os.path.exists(certificate)

@@ -9,6 +9,7 @@ mod stand_ins;
 mod token_management;
 mod tokens;
 mod well_known;
+mod workspace_conf;
 
 use std::sync::Arc;
 
@@ -25,6 +26,7 @@ use serde_json::{Value, json};
 
 use crate::control;
 use crate::error::{ApiError, json_response};
+use crate::page;
 use crate::server::{App, BaseUrl};
 use crate::state::Caller;
 
@@ -36,15 +38,18 @@ pub(crate) fn router(app: Arc<App>) -> Router {
         .merge(permissions::router())
         .merge(scim::router())
         .merge(secrets::proxy_router())
+        .merge(workspace_conf::router())
         .route_layer(middleware::from_fn_with_state(app.clone(), well_known::login_redirect));
     Router::new()
         .merge(workspace_apis)
         .merge(accounts::router())
         .merge(secrets::account_router())
+        .merge(scim::account_router())
         .merge(well_known::router())
         .merge(oidc::router())
         .merge(stand_ins::router())
-        .merge(control::router())
+        .merge(control::router(app.clone()))
+        .merge(page::router())
         .fallback(no_such_endpoint)
         .method_not_allowed_fallback(no_such_endpoint)
         .with_state(app)

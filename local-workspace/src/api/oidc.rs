@@ -18,6 +18,7 @@ use super::ok;
 use super::well_known::host_document;
 use crate::error::{ApiError, json_response};
 use crate::server::{App, BaseUrl};
+use crate::signing::{jwt, key_set};
 use crate::state::{self, Audience, Credential, Principal, SubjectToken, credential, random_hex, sha256_hex};
 
 const CLIENT_CREDENTIALS: &str = "client_credentials";
@@ -27,8 +28,12 @@ const JWT: &str = "urn:ietf:params:oauth:token-type:jwt";
 pub(super) fn router() -> Router<Arc<App>> {
     Router::new()
         .route("/oidc/.well-known/oauth-authorization-server", get(workspace_discovery))
+        .route("/oidc/.well-known/openid-configuration", get(workspace_discovery))
+        .route("/oidc/jwks.json", get(keys))
         .route("/oidc/v1/token", post(workspace_token))
         .route("/oidc/accounts/{account_id}/.well-known/oauth-authorization-server", get(account_discovery))
+        .route("/oidc/accounts/{account_id}/.well-known/openid-configuration", get(account_discovery))
+        .route("/oidc/accounts/{account_id}/jwks.json", get(account_keys))
         .route("/oidc/accounts/{account_id}/v1/token", post(account_token))
 }
 
@@ -58,11 +63,26 @@ fn discovery(issuer: &str) -> Response {
         // Clients want the field; signing in with a browser isn't served here.
         "authorization_endpoint": format!("{issuer}/v1/authorize"),
         "token_endpoint": format!("{issuer}/v1/token"),
+        "jwks_uri": format!("{issuer}/jwks.json"),
+        "id_token_signing_alg_values_supported": ["RS256"],
+        "subject_types_supported": ["public"],
         "grant_types_supported": [CLIENT_CREDENTIALS, TOKEN_EXCHANGE],
         "token_endpoint_auth_methods_supported": ["client_secret_basic", "client_secret_post", "none"],
         "scopes_supported": ["all-apis", "offline_access"],
         "response_types_supported": ["code"],
     }))
+}
+
+async fn keys() -> Response {
+    ok(&key_set())
+}
+
+async fn account_keys(
+    State(app): State<Arc<App>>,
+    Path(account_id): Path<String>,
+) -> Result<Response, ApiError> {
+    check_account(&app, &account_id)?;
+    Ok(keys().await)
 }
 
 async fn workspace_token(
@@ -143,7 +163,7 @@ fn token(app: &App, base: &str, path: &str, headers: &HeaderMap, body: &[u8]) ->
     response
 }
 
-/// Makes an access token. It looks like a JWT, but the workspace knows it by its hash alone.
+/// Makes an access token. Anybody can check its signature, while the workspace knows it by its hash alone.
 pub(super) fn issue(
     state: &mut state::State,
     base: &str,
@@ -165,13 +185,6 @@ pub(super) fn issue(
     let scopes = scope.split(' ').map(str::to_owned).collect();
     state.add_access_token(&value, principal.id, scopes, assume_group);
     value
-}
-
-/// A text in the form of a signed JWT. The signature is random: nothing here has a key to check it with.
-pub(super) fn jwt(claims: &Value) -> String {
-    let header = json!({"alg": "RS256", "typ": "JWT", "kid": "local"});
-    let part = |value: &Value| URL_SAFE_NO_PAD.encode(value.to_string());
-    format!("{}.{}.{}", part(&header), part(claims), URL_SAFE_NO_PAD.encode(random_hex(32)))
 }
 
 /// The claims of a JWT, or nothing if the text isn't one.

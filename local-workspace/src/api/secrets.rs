@@ -120,11 +120,12 @@ async fn list(
             .position(|secret| secret.principal == principal && secret.id == token)
             .ok_or_else(|| ApiError::invalid_parameter("page_token: not one that was answered before"))?,
     };
-    let mut rest = state
-        .secrets
-        .iter()
-        .skip(start)
-        .filter(|secret| secret.principal == principal && secret.is_live(now_ms));
+    let lag_ms = state.settings.list_lag_ms;
+    let mut rest = state.secrets.iter().skip(start).filter(|secret| {
+        secret.principal == principal
+            && secret.is_live(now_ms)
+            && state::is_listed(secret.create_ms, now_ms, lag_ms)
+    });
     let secrets = rest.by_ref().take(size).map(Secret::info).collect();
     let next_page_token = rest.next().map(|secret| secret.id.clone());
     Ok(ok(&SecretList { secrets, next_page_token }))

@@ -13,10 +13,11 @@ use axum::routing::{get, post};
 use serde::Deserialize;
 use serde_json::{Value, json};
 
-use super::oidc::{claims, issue, jwt};
+use super::oidc::{claims, issue};
 use super::ok;
 use crate::error::ApiError;
 use crate::server::{App, BaseUrl};
+use crate::signing::jwt;
 use crate::state::{self, Audience, Credential, SubjectToken, credential, sha256_hex};
 
 /// What the id token endpoints of CI systems take as their bearer token.

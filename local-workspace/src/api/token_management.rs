@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use axum::Router;
 use axum::extract::{Path, Query, State};
+use axum::http::Uri;
 use axum::response::Response;
 use axum::routing::{get, post};
 use serde::{Deserialize, Serialize};
@@ -76,7 +77,7 @@ async fn list(
     };
     let token_infos = state
         .workspace(&caller.workspace_id)?
-        .live_tokens(state.now_ms())
+        .listed_tokens(state.now_ms(), state.settings.list_lag_ms)
         .filter(creator_fits)
         .map(|token| info(&state, &caller.workspace_id, token))
         .collect();
@@ -119,10 +120,12 @@ async fn update(
     State(app): State<Arc<App>>,
     Path(token_id): Path<String>,
     caller: Caller,
+    uri: Uri,
     Payload(fields): Payload<UpdateFields>,
 ) -> Result<Response, ApiError> {
     caller.check_admin()?;
     let mut state = app.state();
+    state.check_patch(uri.path())?;
     let token = state
         .workspace_mut(&caller.workspace_id)?
         .token_mut(&token_id)

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use axum::Router;
 use axum::extract::{Path, State};
-use axum::http::StatusCode;
+use axum::http::{StatusCode, Uri};
 use axum::response::Response;
 use axum::routing::{get, patch, post};
 use serde::Deserialize;
@@ -61,7 +61,7 @@ async fn list(State(app): State<Arc<App>>, caller: Caller) -> Result<Response, A
     let now_ms = state.now_ms();
     let token_infos = state
         .workspace(&caller.workspace_id)?
-        .live_tokens(now_ms)
+        .listed_tokens(now_ms, state.settings.list_lag_ms)
         .filter(|token| token.owner == caller.principal.id)
         .map(|token| token.public_info(now_ms))
         .collect();
@@ -124,9 +124,11 @@ async fn update(
     State(app): State<Arc<App>>,
     Path(token_id): Path<String>,
     caller: Caller,
+    uri: Uri,
     Payload(fields): Payload<UpdateFields>,
 ) -> Result<Response, ApiError> {
     let mut state = app.state();
+    state.check_patch(uri.path())?;
     state.check_token_use(&caller)?;
     let now_ms = state.now_ms();
     let token = state

@@ -185,6 +185,44 @@ async fn a_delay_comes_before_the_work_or_after_it() {
     assert_eq!(tokens(&local).await, 2);
 }
 
+/// Sends a create over a connection of its own, and closes that once the request is in the log.
+async fn create_and_leave(local: &Local) {
+    let before = local.requests().await.len();
+    let mut stream = TcpStream::connect(local.running.address()).await.unwrap();
+    let request = format!(
+        "POST {CREATE} HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer {}\r\nContent-Length: 0\r\n\r\n",
+        local.token()
+    );
+    stream.write_all(request.as_bytes()).await.unwrap();
+    while local.requests().await.len() == before {
+        tokio::time::sleep(Duration::from_millis(5)).await;
+    }
+}
+
+#[tokio::test]
+async fn detached_work_is_done_although_the_client_has_left() {
+    let local = Local::start().await;
+    let script = json!([{"action": {"delay_ms": 200}}, {"action": {"delay_ms": 200, "detached": true}}]);
+    local.control("/faults", script).await;
+    create_and_leave(&local).await;
+    create_and_leave(&local).await;
+    while local.requests().await[1]["work_done"] == false {
+        tokio::time::sleep(Duration::from_millis(5)).await;
+    }
+    // The first request was due before the second, and was never carried out.
+    let log = local.requests().await;
+    assert_eq!((&log[0]["work_done"], &log[0]["status"]), (&json!(false), &Value::Null));
+    assert_eq!((&log[1]["status"], tokens(&local).await), (&Value::Null, 1));
+}
+
+#[tokio::test]
+async fn detached_work_is_answered_to_a_client_that_stays() {
+    let local = Local::start().await;
+    local.control("/faults", json!({"action": {"delay_ms": 20, "detached": true}})).await;
+    assert_eq!(local.post(CREATE, json!({})).await.0, 200);
+    assert_eq!((tokens(&local).await, &local.requests().await[0]["status"]), (1, &json!(200)));
+}
+
 #[tokio::test]
 async fn faults_hit_the_requests_that_they_name() {
     let local = Local::start().await;

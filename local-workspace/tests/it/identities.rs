@@ -147,3 +147,42 @@ async fn comments_have_at_most_255_characters() {
     }
     assert_eq!(local.get(LIST).await.1["token_infos"][0]["comment"], fits);
 }
+
+#[tokio::test]
+async fn a_refusal_names_the_id_that_was_asked_for() {
+    let local = Local::start().await;
+    let user = local.control("/users", json!({"user_name": "second@example.com"})).await;
+    let (_, admins) = local.mint(json!({})).await;
+    let made = local.request(Method::POST, CREATE).bearer_auth(text(&user["token"])).json(&json!({}));
+    let seconds = text(&answer(made).await.1["token_info"]["token_id"]);
+    let robot =
+        local.control("/service-principals", json!({"application_id": "robot"})).await["id"].to_string();
+    let secrets =
+        |principal: &str| format!("/api/2.0/accounts/servicePrincipals/{principal}/credentials/secrets");
+    let change = json!({"token": {"comment": "c"}, "update_mask": "comment"});
+
+    // Another user's token is as unknown as one that never was, also to an admin.
+    for id in [seconds.as_str(), "never"] {
+        let refused = local.post(DELETE, json!({"token_id": id})).await;
+        let message = assert_error(refused, 404, "RESOURCE_DOES_NOT_EXIST");
+        assert!(message.contains(id), "{message}");
+        let refused = local.send(Method::PATCH, &format!("/api/2.0/token/{id}"), change.clone()).await;
+        let message = assert_error(refused, 404, "NOT_FOUND");
+        assert!(message.contains(id), "{message}");
+    }
+    let refused = local.request(Method::PATCH, &format!("{TOKENS}/{admins}"));
+    let refused = answer(refused.bearer_auth(text(&user["token"])).json(&change)).await;
+    assert_error(refused, 403, "PERMISSION_DENIED");
+    for (method, path, id) in [
+        (Method::GET, format!("{TOKENS}/never"), "never"),
+        (Method::PATCH, format!("{TOKENS}/never"), "never"),
+        (Method::DELETE, format!("{TOKENS}/never"), "never"),
+        (Method::GET, secrets("99"), "99"),
+        (Method::POST, secrets("99"), "99"),
+        (Method::DELETE, format!("{}/never", secrets(&robot)), "never"),
+    ] {
+        let refused = local.send(method.clone(), &path, change.clone()).await;
+        let message = assert_error(refused, 404, "RESOURCE_DOES_NOT_EXIST");
+        assert!(message.contains(id), "{method} {path}: {message}");
+    }
+}

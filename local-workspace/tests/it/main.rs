@@ -1,11 +1,15 @@
 //! Behaviour of the local workspace, seen through HTTP.
 
+mod clock;
 mod faults;
 mod identities;
 mod log;
 mod oauth;
+mod page;
 mod program;
+mod scim;
 mod secrets;
+mod snapshot;
 mod tokens;
 mod workspaces;
 

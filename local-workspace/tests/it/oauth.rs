@@ -1,7 +1,10 @@
 //! OAuth, host metadata, and the stand-ins for token issuers.
 
+use base64::Engine;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use databricks_local_workspace::{Options, ServicePrincipal};
 use reqwest::Method;
+use ring::signature::{RSA_PKCS1_2048_8192_SHA256, RsaPublicKeyComponents};
 use serde_json::{Value, json};
 
 use crate::{Answer, LIST, Local, ME, answer, assert_error, text};
@@ -189,4 +192,54 @@ async fn other_token_issuers_have_stand_ins() {
     assert_eq!(local.get_as(&text(&body["id_token"]), LIST).await.0, 200);
     assert!(google("e30.eyJzY29wZSI6IngifQ.e30").await["access_token"].is_string());
     assert_eq!(google("nonsense").await["error_code"], "INVALID_PARAMETER_VALUE");
+}
+
+/// Checks the signature of a JWT with the key set that discovery leads to, and returns its claims.
+async fn verified(local: &Local, jwt: &str) -> Value {
+    let decode = |part: &str| URL_SAFE_NO_PAD.decode(part).unwrap();
+    let discovery = local.get("/oidc/.well-known/openid-configuration").await.1;
+    let jwks = text(&discovery["jwks_uri"]).replace(&local.running.url(), "");
+    let keys = local.get(&jwks).await.1;
+    let (signed, signature) = jwt.rsplit_once('.').unwrap();
+    let (header, claims) = signed.split_once('.').unwrap();
+    let header: Value = serde_json::from_slice(&decode(header)).unwrap();
+    assert_eq!(header["alg"], "RS256");
+    let key = keys["keys"].as_array().unwrap().iter().find(|key| key["kid"] == header["kid"]).unwrap();
+    let key = RsaPublicKeyComponents { n: decode(&text(&key["n"])), e: decode(&text(&key["e"])) };
+    key.verify(&RSA_PKCS1_2048_8192_SHA256, signed.as_bytes(), &decode(signature)).unwrap();
+    serde_json::from_slice(&decode(claims)).unwrap()
+}
+
+#[tokio::test]
+async fn access_and_id_tokens_are_signed_with_a_key_of_the_key_set() {
+    let local = with_client("cid", "s").await;
+    let (_, body) = ask(&local, TOKEN, Some(("cid", "s")), &[GRANT]).await;
+    let claims = verified(&local, &text(&body["access_token"])).await;
+    assert_eq!((&claims["sub"], &claims["iss"]), (&json!("cid"), &json!(local.url("/oidc"))));
+    let github =
+        local.request(Method::GET, "/local/github-oidc?audience=a").bearer_auth("local-request-token");
+    let claims = verified(&local, &text(&answer(github).await.1["value"])).await;
+    assert_eq!(claims["aud"], "a");
+
+    let account = &local.running.options().account_id;
+    let (_, keys) = local.get(&format!("/oidc/accounts/{account}/jwks.json")).await;
+    assert_eq!(keys, local.get("/oidc/jwks.json").await.1);
+    assert_eq!(keys["keys"][0].as_object().unwrap().len(), 6, "nothing of the private key: {keys}");
+}
+
+#[tokio::test]
+async fn an_id_token_made_to_measure_is_exchanged_until_it_expires() {
+    let local = with_client("cid", "s").await;
+    let new = json!({"audience": "a", "subject": "repo:x", "issuer": "https://i", "principal": "cid", "lifetime_seconds": 60});
+    let token = text(&local.control("/subject-tokens", new).await["token"]);
+    let claims = verified(&local, &token).await;
+    assert_eq!(
+        (&claims["sub"], &claims["iss"], &claims["aud"]),
+        (&json!("repo:x"), &json!("https://i"), &json!("a"))
+    );
+    let form = [EXCHANGE, JWT, ("subject_token", token.as_str())];
+    let (_, body) = ask(&local, TOKEN, None, &form).await;
+    assert_eq!(local.get_as(&text(&body["access_token"]), ME).await.1["userName"], "cid");
+    local.advance_clock(60_000).await;
+    assert_eq!(ask(&local, TOKEN, None, &form).await.1["error"], "invalid_grant");
 }

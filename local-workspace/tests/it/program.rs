@@ -129,3 +129,63 @@ fn help_and_version_go_to_stdout() {
     let version = String::from_utf8(run(&["--version"]).stdout).unwrap();
     assert_eq!(version.trim_end(), format!("databricks-local-workspace {}", env!("CARGO_PKG_VERSION")));
 }
+
+/// The lines up to the one that names the page.
+fn until_the_page(arguments: &[&str]) -> Vec<String> {
+    let mut child = program(arguments).spawn().unwrap();
+    let stdout = BufReader::new(child.stdout.take().unwrap());
+    let mut lines = Vec::new();
+    for line in stdout.lines() {
+        lines.push(line.unwrap());
+        if lines.last().unwrap().starts_with("# In a browser: http://127.0.0.1:") {
+            break;
+        }
+    }
+    let _ = child.kill();
+    let _ = child.wait();
+    lines
+}
+
+#[test]
+fn export_lines_are_for_one_way_to_sign_in_and_for_a_shell() {
+    let exported = |lines: &[String]| -> Vec<String> {
+        let names = lines.iter().filter_map(|line| line.strip_prefix("export ")?.split_once('='));
+        names.map(|(name, _)| name.to_owned()).collect()
+    };
+    let lines = until_the_page(&["--export"]);
+    assert_eq!(exported(&lines), ["DATABRICKS_HOST", "DATABRICKS_TOKEN"]);
+    let lines = until_the_page(&["--export", "--client-secret", "it's $HOME"]);
+    assert_eq!(exported(&lines), ["DATABRICKS_HOST", "DATABRICKS_CLIENT_ID", "DATABRICKS_CLIENT_SECRET"]);
+    assert!(lines.contains(&r"export DATABRICKS_CLIENT_SECRET='it'\''s $HOME'".to_owned()), "{lines:?}");
+    assert!(lines.iter().all(|line| line.starts_with("export ") || line.starts_with("# ")), "{lines:?}");
+}
+
+#[test]
+fn a_certificate_lies_where_it_is_said_and_goes_with_the_program() {
+    let mut started = Started::new(&["--tls", "--exit-on-stdin-eof"], 4);
+    assert!(started.lines[0].1.starts_with("https://127.0.0.1:"));
+    let (name, path) = started.lines[2].clone();
+    assert_eq!(
+        (name.as_str(), &started.lines[3]),
+        ("SSL_CERT_FILE", &("REQUESTS_CA_BUNDLE".to_owned(), path.clone()))
+    );
+    let pem = std::fs::read_to_string(&path).unwrap();
+    assert!(pem.starts_with("-----BEGIN CERTIFICATE-----\n") && !pem.contains("PRIVATE"), "{pem}");
+    drop(started.child.stdin.take());
+    assert_eq!(started.end(), (Some(0), String::new()));
+    assert!(!std::path::Path::new(&path).exists());
+}
+
+#[test]
+fn a_seed_that_cannot_be_used_is_explained() {
+    let path = std::env::temp_dir().join(format!("seed-{}.json", std::process::id()));
+    for (text, why) in [(r#"{"userz": []}"#, "unknown field `userz`"), ("{", "is no JSON")] {
+        std::fs::write(&path, text).unwrap();
+        let output = run(&["--seed", path.to_str().unwrap()]);
+        let message = String::from_utf8(output.stderr).unwrap();
+        assert!(!output.status.success() && message.contains(why), "{message}");
+    }
+    std::fs::remove_file(&path).unwrap();
+    let message = String::from_utf8(run(&["--seed", path.to_str().unwrap()]).stderr).unwrap();
+    assert!(message.contains("cannot read") && message.contains(path.to_str().unwrap()), "{message}");
+}

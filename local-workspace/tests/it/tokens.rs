@@ -353,6 +353,7 @@ async fn what_is_not_served_is_named() {
     {
         let message =
             assert_error(local.send(method.clone(), path, json!({})).await, 404, "ENDPOINT_NOT_FOUND");
+        let path = path.strip_prefix("/api/2.0").unwrap_or(path);
         assert_eq!(message, format!("No API found for '{method} {path}'"));
     }
     assert_error(local.post(DELETE, json!({})).await, 400, "INVALID_PARAMETER_VALUE");
@@ -365,4 +366,20 @@ async fn the_current_user_can_leave_attributes_out() {
     assert!(me["entitlements"].is_array() && me["groups"].is_array());
     let (_, me) = local.get(&format!("{ME}?excludedAttributes=entitlements")).await;
     assert!(me.get("entitlements").is_none() && me["groups"].is_array());
+}
+
+#[tokio::test]
+async fn a_workspace_may_have_no_patch() {
+    let local = Local::start().await;
+    let (_, id) = local.mint(json!({"comment": "before"})).await;
+    local.control("/settings", json!({"patch": false})).await;
+    let change = json!({"token": {"comment": "after"}, "update_mask": "comment"});
+    for path in [format!("/token/{id}"), format!("/token-management/tokens/{id}")] {
+        let answer = local.send(Method::PATCH, &format!("/api/2.0{path}"), change.clone()).await;
+        let message = assert_error(answer, 404, "ENDPOINT_NOT_FOUND");
+        assert_eq!(message, format!("No API found for 'PATCH {path}'"));
+    }
+    assert_eq!(local.state().await["tokens"][0]["comment"], "before");
+    local.control("/settings", json!({"patch": true})).await;
+    assert_eq!(local.send(Method::PATCH, &format!("/api/2.0/token/{id}"), change).await.0, 200);
 }

@@ -1,0 +1,272 @@
+"""Whose a token is, on the real engine: it leaves the state, or counts as revoked, only if that is proved."""
+
+import pytest
+from conftest import CREATED_BY
+
+DAY = 24 * 3600
+ME = "/api/2.0/preview/scim/v2/Me"
+MANAGEMENT = "/api/2.0/token-management/tokens/"
+
+
+def user(workspace, name, **flags):
+    """One more user: what signs in as them, by environment variable."""
+    made = workspace.control("/users", {"user_name": f"{name}@example.com", **flags})
+    return {"DATABRICKS_TOKEN": made["token"]}
+
+
+@pytest.fixture
+def ada(workspace):
+    return user(workspace, "ada")
+
+
+@pytest.fixture
+def bob(workspace):
+    return user(workspace, "bob")
+
+
+@pytest.fixture
+def admin(workspace):
+    return {"DATABRICKS_TOKEN": workspace.token}
+
+
+@pytest.fixture
+def robot(workspace):
+    """A service principal that signs in with OAuth."""
+    names = ("DATABRICKS_CLIENT_ID", "DATABRICKS_CLIENT_SECRET")
+    return {"DATABRICKS_TOKEN": ""} | {name: workspace.variables[name] for name in names}
+
+
+@pytest.fixture
+def stack(pulumi, ada):
+    """A stack whose token ada created; its id."""
+    pulumi.token({"comment": "first", "lifetimeSeconds": 90 * DAY, "rotateBeforeSeconds": 7 * DAY})
+    pulumi.init()
+    assert pulumi.up(env=ada).changes == {"create": 1}
+    return pulumi.resource()["id"]
+
+
+def said(result, *texts):
+    """Whether one message of the engine holds all of these texts; gives its severity."""
+    found = [severity for severity, message in result.diagnostics if all(text in message for text in texts)]
+    assert found, f"{texts}: {result}"
+    return found[0]
+
+
+def forget_owner(pulumi):
+    """The state as the official plugin writes it, which does not know who created the token."""
+    pulumi.edit_state(lambda token: [token["outputs"].pop(name) for name in CREATED_BY])
+
+
+def owner(pulumi):
+    return pulumi.resource()["outputs"].get("__createdByUsername")
+
+
+def refused(result, me):
+    """The error names both identities, what to do, and says nothing false."""
+    what = ("created by ada@example.com", f"signs in as {me}", "admin of the workspace", "pulumi state delete")
+    assert said(result, *what) == "error"
+    assert "no longer exists" not in result.text
+    assert "<urn>" not in result.text
+
+
+@pytest.mark.parametrize("who", ["bob", "robot"])
+def test_another_identity_drops_revokes_and_changes_nothing(pulumi, workspace, stack, request, who):
+    other = request.getfixturevalue(who)
+    me = {"bob": "bob@example.com", "robot": workspace.variables["DATABRICKS_CLIENT_ID"]}[who]
+    refused(pulumi.refresh(env=other, ok=False), me)
+    refused(pulumi.destroy(env=other, ok=False), me)
+    pulumi.token({"comment": "changed", "lifetimeSeconds": 90 * DAY, "rotateBeforeSeconds": 7 * DAY})
+    refused(pulumi.up(env=other, ok=False), me)
+    assert pulumi.resource()["id"] == stack and stack in workspace.live()
+    # Whose it is can still do all of it.
+    assert pulumi.up(env=request.getfixturevalue("ada")).changes == {"update": 1}
+    pulumi.destroy(env=request.getfixturevalue("ada"))
+    assert stack not in workspace.live()
+
+
+def test_an_administrator_works_on_tokens_of_others(pulumi, workspace, stack, admin):
+    assert pulumi.refresh(env=admin).changes in ({}, {"same": 1}, {"refresh": 1})
+    assert (pulumi.resource()["id"], owner(pulumi)) == (stack, "ada@example.com")
+    pulumi.token({"comment": "changed", "lifetimeSeconds": 90 * DAY, "rotateBeforeSeconds": 7 * DAY})
+    assert pulumi.up(env=admin).changes == {"update": 1}
+    (token,) = [token for token in workspace.tokens() if token["id"] == stack]
+    assert token["comment"] == "changed" and owner(pulumi) == "ada@example.com"
+    pulumi.destroy(env=admin)
+    assert stack not in workspace.live()
+    sent = [entry["method"] for entry in workspace.requests(MANAGEMENT)]
+    assert [method for method in sent if method != "GET"] == ["PATCH", "DELETE"]
+
+
+def test_an_administrator_replaces_a_token_of_others(pulumi, workspace, stack, admin):
+    """How a stack moves from one identity to another."""
+    result = pulumi.up("--replace", pulumi.resource()["urn"], env=admin)
+    assert result.changes == {"create-replacement": 1, "replace": 1, "delete-replaced": 1}
+    assert owner(pulumi) == "admin@example.com"
+    assert stack not in workspace.live() and pulumi.resource()["id"] in workspace.live()
+
+
+def test_a_token_that_its_owner_no_longer_has_leaves_the_state(pulumi, workspace, stack, ada):
+    workspace.revoke(stack)
+    workspace.advance(60)
+    result = pulumi.refresh(env=ada)
+    assert pulumi.resource() is None
+    assert said(result, stack, "leaves the state", "ada@example.com", "was revoked") == "info"
+    assert workspace.requests(MANAGEMENT) == []
+
+
+def test_a_token_that_has_expired_leaves_the_state_whoever_asks(pulumi, workspace, stack, bob):
+    workspace.advance(91 * DAY)
+    result = pulumi.refresh(env=bob)
+    assert pulumi.resource() is None
+    assert said(result, stack, "leaves the state", "it expired on 2") == "info"
+
+
+def test_an_administrator_sees_that_a_token_of_others_is_gone(pulumi, workspace, stack, admin):
+    workspace.revoke(stack)
+    result = pulumi.refresh(env=admin)
+    assert pulumi.resource() is None
+    assert said(result, "admin@example.com", "an administrator of the workspace", "does not exist") == "info"
+
+
+def test_state_without_an_owner_learns_it_without_a_diff(pulumi, workspace, stack, ada):
+    forget_owner(pulumi)
+    workspace.forget_requests()
+    assert pulumi.up("--expect-no-changes", env=ada).changes == {"same": 1}
+    assert pulumi.preview(env=ada).changes == {"same": 1}
+    assert workspace.requests(ME) == [], "an unchanged stack asks for nobody"
+    result = pulumi.refresh("--expect-no-changes", env=ada)
+    assert set(result.changes) <= {"same", "refresh"}
+    assert owner(pulumi) == "ada@example.com"
+    assert len(workspace.requests(ME)) == 1
+    pulumi.unchanged()
+
+
+def test_state_without_an_owner_learns_it_from_an_administrator(pulumi, stack, admin):
+    forget_owner(pulumi)
+    pulumi.refresh(env=admin)
+    assert (pulumi.resource()["id"], owner(pulumi)) == (stack, "ada@example.com")
+
+
+def test_where_nobody_can_tell_a_warning_says_so(pulumi, workspace, stack, bob):
+    forget_owner(pulumi)
+    result = pulumi.refresh(env=bob)
+    assert pulumi.resource() is None, "as the official plugin does"
+    assert said(result, stack, "bob@example.com (user 7", "has no such token", "may live on") == "warning"
+    assert stack in workspace.live()
+
+
+DOUBTFUL = {
+    "another thing does not exist": (404, "RESOURCE_DOES_NOT_EXIST", "Workspace 111 does not exist"),
+    "words only": (400, "INVALID_PARAMETER_VALUE", "Token does not exist"),
+    "no such API": (404, "ENDPOINT_NOT_FOUND", "No API found"),
+}
+
+
+@pytest.mark.parametrize("name", DOUBTFUL)
+def test_an_error_about_something_else_revokes_nothing(pulumi, workspace, stack, ada, name):
+    status, code, message = DOUBTFUL[name]
+    workspace.fault("/token/delete", {"status": status, "error_code": code, "message": message})
+    result = pulumi.destroy(env=ada, ok=False)
+    assert said(result, message) == "error"
+    assert pulumi.resource()["id"] == stack and stack in workspace.live()
+    pulumi.destroy(env=ada)
+    assert stack not in workspace.live()
+
+
+@pytest.mark.parametrize("name", DOUBTFUL)
+def test_an_error_about_something_else_forgets_nothing(pulumi, workspace, stack, admin, name):
+    status, code, message = DOUBTFUL[name]
+    action = {"status": status, "error_code": code, "message": message}
+    workspace.fault(MANAGEMENT, action, times=0)
+    workspace.fault("/api/2.0/token/list", action, times=0)
+    assert said(pulumi.refresh(env=admin, ok=False), message) == "error"
+    assert pulumi.resource()["id"] == stack and stack in workspace.live()
+
+
+def test_a_list_that_lags_behind_a_create_loses_nothing(pulumi, workspace, ada):
+    workspace.control("/settings", {"list_lag_ms": 8000})
+    pulumi.token({"comment": "new"})
+    pulumi.init()
+    pulumi.up(env=ada)
+    pulumi.refresh(env=ada)
+    assert pulumi.resource()["id"] in workspace.live()
+
+
+def test_a_workspace_without_changes_in_place(pulumi, workspace, stack, ada):
+    workspace.control("/settings", {"patch": False})
+    pulumi.token({"comment": "changed", "lifetimeSeconds": 90 * DAY, "rotateBeforeSeconds": 7 * DAY})
+    result = pulumi.up(env=ada, ok=False)
+    assert said(result, "No API found for 'PATCH") == "error" and "no longer exists" not in result.text
+    assert pulumi.resource()["id"] == stack and stack in workspace.live()
+
+
+@pytest.mark.parametrize("seconds", [3600, -3600, 365 * DAY, -365 * DAY])
+def test_time_is_the_workspaces(pulumi, workspace, ada, seconds):
+    """The machine's clock is off by so much: nothing rotates in a storm, and nothing that is due is kept."""
+    workspace.advance(seconds)
+    pulumi.token({"comment": "c", "lifetimeSeconds": 90 * DAY, "rotateBeforeSeconds": 7 * DAY})
+    pulumi.init()
+    pulumi.up(env=ada)
+    first = pulumi.resource()["id"]
+    for _ in range(2):
+        assert pulumi.up("--expect-no-changes", env=ada).changes == {"same": 1}
+    workspace.advance(84 * DAY)
+    assert pulumi.preview(env=ada).changes == {"create-replacement": 1, "replace": 1, "delete-replaced": 1}
+    pulumi.up(env=ada)
+    assert pulumi.resource()["id"] != first
+    assert pulumi.up("--expect-no-changes", env=ada).changes == {"same": 1}
+    workspace.advance(91 * DAY)
+    assert "create-replacement" in pulumi.preview(env=ada).changes, "one that has expired is not kept"
+
+
+@pytest.mark.parametrize("seconds", [-3600, 3600])
+def test_a_lost_create_is_found_by_the_clock_of_the_workspace(pulumi, workspace, ada, seconds):
+    workspace.advance(seconds)
+    older = workspace.call("POST", "/api/2.0/token/create", {"comment": "lost"}, token=ada["DATABRICKS_TOKEN"])[1]
+    workspace.advance(60)
+    workspace.fault("/token/create", {"drop": "after"})
+    pulumi.token({"comment": "lost"})
+    pulumi.init()
+    result = pulumi.up(env=ada, ok=False)
+    older = older["token_info"]["token_id"]
+    (orphan,) = [it["id"] for it in workspace.tokens() if it["comment"] == "lost" and it["id"] != older]
+    assert said(result, f"token id {orphan}") == "error"
+    assert older not in result.text, "it was there before the request"
+
+
+def test_work_that_is_done_after_the_client_has_gone(pulumi, workspace, ada):
+    """The search is over before the token appears: the error says what to look for."""
+    workspace.fault("/token/create", {"delay_ms": 3000, "detached": True})
+    pulumi.token({"comment": "late"})
+    pulumi.init()
+    pulumi.run("config", "set", "databricks:httpTimeoutSeconds", "1")
+    result = pulumi.up(env=ada, ok=False)
+    assert said(result, 'with the comment "late" created after', "shows up later") == "error"
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        {"DATABRICKS_TOKEN": "dapiwrong"},
+        {"DATABRICKS_TOKEN": "", "DATABRICKS_CLIENT_ID": "x", "DATABRICKS_CLIENT_SECRET": "y"},
+    ],
+    ids=["token", "client"],
+)
+def test_a_preview_says_that_nobody_can_sign_in(pulumi, wrong):
+    pulumi.token({"comment": "c"})
+    pulumi.init()
+    result = pulumi.preview(env=wrong, ok=False)
+    assert said(result, "cannot create token") == "error"
+
+
+def test_long_and_foreign_comments(pulumi, workspace, ada):
+    comment = "schöner 🔑 " * 20 + "\u200d end"
+    pulumi.token({"comment": comment})
+    pulumi.init()
+    pulumi.up(env=ada)
+    pulumi.refresh("--expect-no-changes", env=ada)
+    workspace.fault("/token/create", {"drop": "after"})
+    pulumi.token({"comment": comment + "!"})
+    result = pulumi.up(env=ada, ok=False)
+    (orphan,) = [token["id"] for token in workspace.tokens() if token["comment"] == comment + "!"]
+    assert said(result, orphan) == "error"

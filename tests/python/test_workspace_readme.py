@@ -1,0 +1,152 @@
+"""What the README of the local workspace says: its commands run as they stand, and its samples work."""
+
+import json
+import os
+import re
+import signal
+import subprocess
+import sys
+
+import pytest
+from conftest import ROOT, LocalWorkspace, Pulumi, local_workspace_bin, plugin_bin
+
+README = ROOT / "local-workspace/README.md"
+WHEEL_README = ROOT / "local-workspace/python/README.md"
+
+
+def blocks(page, language):
+    return re.findall(rf"^ *```{language}\n(.*?)^ *```", page.read_text(encoding="utf-8"), re.M | re.S)
+
+
+# That the tests below are about all of them.
+START, WALK, LIST, FAULTS = blocks(README, "bash")
+
+
+@pytest.fixture
+def pasted():
+    """The lines that the first command prints, to be pasted into another shell."""
+    environment = {name: value for name, value in os.environ.items() if not name.startswith("DATABRICKS_")}
+    started = subprocess.Popen(
+        ["bash", "-c", START], cwd=ROOT, env=environment, stdout=subprocess.PIPE, text=True, start_new_session=True
+    )
+    try:
+        lines = []
+        while not lines or not lines[-1].startswith("# In a browser: "):
+            lines.append(started.stdout.readline())
+            assert lines[-1], lines
+        yield "".join(lines)
+    finally:
+        os.killpg(started.pid, signal.SIGTERM)
+        started.wait(timeout=60)
+        started.stdout.close()
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(900)
+def test_first_contact(pasted, tmp_path):
+    """It may have to be compiled first, as for its users."""
+
+    def shell(script):
+        script = f"set -euo pipefail\n{pasted}\n{script}"
+        environment = {"PATH": "/usr/bin:/bin", "HOME": str(tmp_path)}
+        done = subprocess.run(["bash", "-c", script], env=environment, text=True, capture_output=True, timeout=60)
+        assert done.returncode == 0, done.stderr
+        return done.stdout
+
+    assert json.loads(shell(LIST)) == {}
+    assert [fault["hit"] for fault in json.loads(shell(FAULTS))] == [0, 0]
+    assert shell('curl -s -o /dev/null -w "%{http_code}" "$DATABRICKS_HOST/"') == "200"
+
+
+@pytest.mark.timeout(900)
+def test_walk(pasted, tmp_path):
+    """With a Pulumi in whose home the plugin is installed, as `make install` does it."""
+    pulumi = Pulumi(tmp_path / "pulumi", {})
+    version = re.search(r'^version = "(.*)"', (ROOT / "Cargo.toml").read_text("utf-8"), re.M)[1]
+    pulumi.run("plugin", "install", "resource", "databricks", version, "--file", plugin_bin())
+    environment = {name: value for name, value in pulumi.env.items() if name != "PULUMI_BACKEND_URL"}
+    # Each command and what came of it.
+    script = f"{pasted}\nPS4='$ '\nset -euxo pipefail\n{WALK}"
+    done = subprocess.run(
+        ["bash", "-c", script],
+        cwd=ROOT,
+        env=environment | {"TMPDIR": str(tmp_path)},
+        text=True,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        timeout=240,
+    )
+    assert done.returncode == 0, done.stdout
+    first, second, _, last = re.findall(r"\$ pulumi (?:up|destroy) .*?(?=\$ |\Z)", done.stdout, re.S)
+    assert "+ 2 created" in first, first
+    assert "2 unchanged" in second, second
+    assert "- 2 deleted" in last, last
+
+
+def test_seed(tmp_path):
+    (seed,) = blocks(README, "json")
+    path = tmp_path / "seed.json"
+    path.write_text(seed, encoding="utf-8")
+    workspace = LocalWorkspace("--seed", path)
+    try:
+        names = {principal["user_name"] for principal in workspace.control("/state")["principals"]}
+        assert {"second@example.com", "robot"} < names
+        assert workspace.accepts("dapi-second")
+        assert workspace.call("POST", "/api/2.0/token/create", {}, token=workspace.token)[0] == 503
+    finally:
+        workspace.stop()
+
+
+def test_what_a_container_runs(tmp_path):
+    """The same program and options, without the container."""
+    dockerfile = (ROOT / "local-workspace/Dockerfile").read_text(encoding="utf-8")
+    entrypoint = json.loads(re.search(r"^ENTRYPOINT (.*)$", dockerfile, re.M)[1])
+    (container,) = (block for block in blocks(README, "python") if "testcontainers" in block)
+    compile(container, str(README), "exec")
+    command = re.search(r'with_command\("(.*?)"\)', container)[1].split()
+    options = [option if option != "8080" else "0" for option in entrypoint[1:]]
+    process = subprocess.Popen(
+        [local_workspace_bin(), *options, *command], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+    )
+    try:
+        host, token = (process.stdout.readline().strip().split("=", 1) for _ in range(2))
+        assert host[1].startswith("http://127.0.0.1:") and token == ["DATABRICKS_TOKEN", "dapi-test"]
+    finally:
+        process.terminate()
+        _, stderr = process.communicate(timeout=30)
+    assert (process.returncode, stderr) == (0, "")
+
+
+# What the samples leave to their readers.
+JOBS = {
+    README: """
+def run_my_job(client):
+    if not list(client.tokens.list()):
+        client.tokens.create(lifetime_seconds=60 * 86_400)
+""",
+    WHEEL_README: """
+def run_my_job(value):
+    assert value.startswith("dapi")
+""",
+}
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("page", [README, WHEEL_README], ids=["readme", "wheel"])
+def test_samples_of_pytest(page, tmp_path):
+    """With the plugin from its folder; tests/python/test_workspace_wheel.py takes it from the wheel."""
+    samples = [block for block in blocks(page, "python") if "def test_" in block]
+    assert len(samples) == 1
+    (tmp_path / "test_sample.py").write_text(JOBS[page] + samples[0], encoding="utf-8")
+    overrides = [block for block in blocks(page, "python") if "databricks_workspace_options" in block]
+    (tmp_path / "conftest.py").write_text("import pytest\n" + "".join(overrides), encoding="utf-8")
+    environment = {
+        "PATH": "/usr/bin:/bin",
+        "HOME": str(tmp_path),
+        "PYTHONPATH": str(ROOT / "local-workspace/python/src"),
+        "DATABRICKS_LOCAL_WORKSPACE": str(local_workspace_bin()),
+    }
+    plugins = ["-p", "databricks_local_workspace.pytest_plugin", "-p", "no:cacheprovider"]
+    command = [sys.executable, "-m", "pytest", "-q", *plugins]
+    done = subprocess.run(command, cwd=tmp_path, env=environment, text=True, capture_output=True)
+    assert done.returncode == 0 and "1 passed" in done.stdout, done.stdout + done.stderr
