@@ -182,7 +182,14 @@ impl HttpBody for Watched {
 
 #[cfg(test)]
 mod tests {
+    use databricks_auth::testing::{Answer, Server};
+
     use super::*;
+    use crate::config;
+    use crate::context::{Clock, SystemClock};
+    use crate::env::Env;
+    use crate::resource::ALL;
+    use crate::server::engine::EngineLog;
 
     /// Panics in every call.
     struct Faulty;
@@ -198,6 +205,76 @@ mod tests {
 
         fn call(&mut self, _: http::Request<Body>) -> Self::Future {
             Box::pin(async { panic!("hidden") })
+        }
+    }
+
+    /// Creates a token and answers that it is not complete.
+    struct Incomplete(Mutex<Option<Unclaimed>>);
+
+    impl Service<http::Request<Body>> for Incomplete {
+        type Response = http::Response<Body>;
+        type Error = Infallible;
+        type Future = BoxFuture<Self::Response, Self::Error>;
+
+        fn poll_ready(&mut self, _: &mut Task<'_>) -> Poll<Result<(), Infallible>> {
+            Poll::Ready(Ok(()))
+        }
+
+        fn call(&mut self, request: http::Request<Body>) -> Self::Future {
+            let unclaimed = self.0.get_mut().unwrap().take().unwrap();
+            request.extensions().get::<Watch>().unwrap().over(unclaimed);
+            let reply = status::init_failed("id".to_owned(), &Map::new(), None, vec!["why".to_owned()]);
+            Box::pin(async { Ok(reply.into_http()) })
+        }
+    }
+
+    /// A service that has created a token, its reply, and the workspace.
+    async fn incomplete() -> (http::Response<Body>, Server) {
+        let server = Server::start(|_, _| Answer::json("{}")).await;
+        let stated = [("host", server.url.as_str()), ("token", "pat")];
+        let stated = stated.iter().map(|(name, value)| ((*name).to_owned(), (*value).into())).collect();
+        let config = config::resolve(&stated, &Env::default()).unwrap();
+        let clock: Arc<dyn Clock> = Arc::new(SystemClock);
+        let client = Client::new(config, Env::default(), Arc::clone(&clock));
+        let ctx = Context {
+            urn: String::new(),
+            resource: "token",
+            clock,
+            reporter: Arc::new(EngineLog::default()),
+            cancel: CancellationToken::new(),
+            deadline: None,
+        };
+        let in_flight = TaskTracker::new();
+        let undo =
+            Undo { resource: ALL[0], client, ctx, id: "id".to_owned(), outputs: Map::new(), in_flight };
+        let service = Incomplete(Mutex::new(Some(Unclaimed::new(undo))));
+        (Delivered(service).call(http::Request::default()).await.unwrap(), server)
+    }
+
+    fn revoked(server: &Server) -> bool {
+        server.seen().iter().any(|seen| seen.path == "/api/2.0/token/delete")
+    }
+
+    #[tokio::test]
+    async fn an_error_that_tells_of_a_token_is_watched_to_its_end() {
+        let (mut reply, server) = incomplete().await;
+        assert!(!reply.headers().contains_key("grpc-status"), "nobody could watch it leave");
+        let frame = std::future::poll_fn(|task| Pin::new(reply.body_mut()).poll_frame(task)).await;
+        let trailers = frame.unwrap().unwrap().into_trailers().unwrap();
+        let error = tonic::Status::from_header_map(&trailers).unwrap();
+        assert_eq!((error.code(), error.message()), (tonic::Code::Unknown, "why"));
+        assert!(!error.details().is_empty());
+        drop(reply);
+        tokio::time::sleep(Duration::from_millis(100)).await;
+        assert!(!revoked(&server), "the engine has the token");
+    }
+
+    #[tokio::test]
+    async fn an_error_that_nobody_takes_revokes_the_token() {
+        let (reply, server) = incomplete().await;
+        drop(reply);
+        while !revoked(&server) {
+            tokio::time::sleep(Duration::from_millis(10)).await;
         }
     }
 

@@ -213,6 +213,77 @@ def test_cancel_lets_a_create_in_flight_finish(plugin, workspace):
     assert [creating.result(timeout=10).id] == workspace.live()
 
 
+def test_cancel_waits_for_the_answer_to_a_change(plugin, workspace):
+    """What is under way may be carried out all the same; an error that says otherwise would make the state wrong."""
+    client = configured(plugin(), workspace)
+    rotation = {"rotateWhenChanged": {"a": "1"}}
+    before, after = {"comment": "before"} | rotation, {"comment": "after"} | rotation
+    token_id, outputs = client.create(before)
+    workspace.fault("/api/2.0/token/", {"delay_ms": 600, "work": True}, method="PATCH")
+    request = provider_pb2.UpdateRequest(
+        id=token_id, urn=Provider.URN, olds=struct(outputs), news=struct(after), old_inputs=struct(before)
+    )
+    updating = client.stub.Update.future(request)
+    wait_for(lambda: workspace.requests("/api/2.0/token/", "PATCH"), what="the request")
+    client.cancel()
+    # The list that would show what the workspace made of it is not asked for any more.
+    assert "cancelled" in updating.exception(timeout=60).details()
+    assert workspace.tokens()[-1]["comment"] == "after"
+
+    client.handshake()
+    client.configure(host=workspace.host, token=secret(workspace.token))
+    workspace.fault("/token/delete", {"delay_ms": 600, "work": True})
+    request = provider_pb2.DeleteRequest(id=token_id, urn=Provider.URN, properties=struct(outputs))
+    deleting = client.stub.Delete.future(request)
+    wait_for(lambda: workspace.requests("/token/delete"), what="the request")
+    client.cancel()
+    deleting.result(timeout=60)
+    assert workspace.live() == []
+
+
+def test_a_lost_connection_is_made_anew_after_many_commands(plugin, workspace):
+    """An attached process has served other commands before; only one is still under way."""
+    process = plugin()
+    for _ in range(2):
+        client = configured(process, workspace)
+        token_id, outputs = client.create({})
+        client.cancel()
+    configured(process, workspace)
+    assert process.connect().read(token_id, {}, outputs).id == token_id
+
+
+def test_the_next_of_several_providers_has_to_be_configured(plugin, workspace):
+    process = plugin()
+    configured(process, workspace)
+    other = process.connect()
+    other.handshake()
+    other.configure(host=workspace.host, token=secret(workspace.token), httpTimeoutSeconds=7)
+    code, text = status_of(lambda: process.connect().create({}))
+    assert code == grpc.StatusCode.FAILED_PRECONDITION and "serves several providers" in text
+
+
+def test_an_engine_that_sends_no_old_inputs(provider, workspace):
+    """Older ones send only outputs, which repeat what was stated."""
+    stated = {"comment": "c", "lifetimeSeconds": 86400, "scopes": ["sql"]}
+    token_id, outputs = provider.create(stated)
+
+    def diff(news):
+        request = provider_pb2.DiffRequest(id=token_id, urn=Provider.URN, olds=struct(outputs), news=struct(news))
+        reply = provider.stub.Diff(request, timeout=60)
+        return dict(reply.detailedDiff), list(reply.replaces)
+
+    assert diff(stated) == ({}, [])
+    changed, replaces = diff(stated | {"lifetimeSeconds": 3600})
+    assert (set(changed), replaces) == ({"lifetimeSeconds"}, ["lifetimeSeconds"])
+    request = provider_pb2.UpdateRequest(
+        id=token_id, urn=Provider.URN, olds=struct(outputs), news=struct(stated | {"scopes": ["sql", "clusters"]})
+    )
+    workspace.forget_requests()
+    assert plain(provider.stub.Update(request, timeout=60).properties)["scopes"] == ["sql", "clusters"]
+    (sent,) = workspace.requests("/api/2.0/token/", "PATCH")
+    assert sent["body"]["update_mask"] == "scopes", "what has not changed is not sent"
+
+
 def test_cancel_ends_the_wait_for_another_try(plugin, workspace):
     client = configured(plugin(), workspace)
     workspace.fault("/token/create", {"status": 429, "retry_after": "600"}, times=0)
