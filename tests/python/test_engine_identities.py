@@ -97,12 +97,33 @@ def test_an_administrator_works_on_tokens_of_others(pulumi, workspace, stack, ad
     assert [method for method in sent if method != "GET"] == ["PATCH", "DELETE"]
 
 
-def test_an_administrator_replaces_a_token_of_others(pulumi, workspace, stack, admin):
-    """How a stack moves from one identity to another."""
-    result = pulumi.up("--replace", pulumi.resource()["urn"], env=admin)
+def test_a_stack_moves_to_an_administrator(pulumi, workspace, stack, robot):
+    """docs/changing-identity.md has this and the two ways below."""
+    robot_id = robot["DATABRICKS_CLIENT_ID"]
+    workspace.control(f"/principals/{robot_id}", {"admin": True})
+    assert pulumi.up(env=robot).changes == {"same": 1}
+    result = pulumi.up("--replace", pulumi.resource()["urn"], env=robot)
     assert result.changes == {"create-replacement": 1, "replace": 1, "delete-replaced": 1}
-    assert owner(pulumi) == "admin@example.com"
+    assert owner(pulumi) == robot_id
     assert stack not in workspace.live() and pulumi.resource()["id"] in workspace.live()
+
+
+def test_a_stack_moves_without_an_administrator(pulumi, workspace, stack, ada, robot):
+    refused(pulumi.up("--replace", pulumi.resource()["urn"], env=robot, ok=False), robot["DATABRICKS_CLIENT_ID"])
+    new = pulumi.resource()["id"]
+    assert {stack, new} <= set(workspace.live()) and stack != new
+    # The old one waits for whose it is; the new one is nothing to them.
+    assert pulumi.up(env=ada).changes == {"delete-replaced": 1, "same": 1}
+    assert stack not in workspace.live() and new in workspace.live()
+    assert owner(pulumi) == robot["DATABRICKS_CLIENT_ID"]
+    assert pulumi.up("--expect-no-changes", "--refresh", env=robot).changes in ({"same": 1}, {"same": 1, "refresh": 1})
+
+
+def test_a_stack_moves_with_a_gap(pulumi, workspace, stack, ada, robot):
+    pulumi.destroy("--target", pulumi.resource()["urn"], env=ada)
+    assert stack not in workspace.live()
+    assert pulumi.up(env=robot).changes == {"create": 1}
+    assert owner(pulumi) == robot["DATABRICKS_CLIENT_ID"]
 
 
 def test_a_token_that_its_owner_no_longer_has_leaves_the_state(pulumi, workspace, stack, ada):
