@@ -1,7 +1,11 @@
-"""Whose a token is, on the real engine: it leaves the state, or counts as revoked, only if that is proved."""
+"""Whose a token is, on the real engine: it leaves the state, or counts as revoked, only if that is proved.
+
+docs/reliability-and-security.md has these tests in its table "Gone is proved".
+"""
 
 import pytest
-from conftest import CREATED_BY
+from conftest import CREATED_BY, ROOT
+from support_reliability import rows
 
 DAY = 24 * 3600
 ME = "/api/2.0/preview/scim/v2/Me"
@@ -109,6 +113,7 @@ def test_a_stack_moves_to_an_administrator(pulumi, workspace, stack, robot):
 
 
 def test_a_stack_moves_without_an_administrator(pulumi, workspace, stack, ada, robot):
+    assert pulumi.up(env=robot).changes == {"same": 1}
     refused(pulumi.up("--replace", pulumi.resource()["urn"], env=robot, ok=False), robot["DATABRICKS_CLIENT_ID"])
     new = pulumi.resource()["id"]
     assert {stack, new} <= set(workspace.live()) and stack != new
@@ -140,6 +145,13 @@ def test_a_token_that_has_expired_leaves_the_state_whoever_asks(pulumi, workspac
     result = pulumi.refresh(env=bob)
     assert pulumi.resource() is None
     assert said(result, stack, "leaves the state", "it expired on 2") == "info"
+
+
+def test_a_token_that_has_expired_is_replaced_by_anybody(pulumi, workspace, stack, bob):
+    workspace.advance(91 * DAY)
+    result = pulumi.up(env=bob)
+    assert result.changes == {"create-replacement": 1, "replace": 1, "delete-replaced": 1}
+    assert pulumi.resource()["id"] != stack and owner(pulumi) == "bob@example.com"
 
 
 def test_an_administrator_sees_that_a_token_of_others_is_gone(pulumi, workspace, stack, admin):
@@ -291,3 +303,9 @@ def test_long_and_foreign_comments(pulumi, workspace, ada):
     result = pulumi.up(env=ada, ok=False)
     (orphan,) = [token["id"] for token in workspace.tokens() if token["comment"] == comment + "!"]
     assert said(result, orphan) == "error"
+
+
+def test_the_page_has_these_tests():
+    tests = [name.removeprefix("test_").replace("_", " ") for name in globals() if name.startswith("test_")]
+    tests.remove("the page has these tests")
+    assert sorted(rows(ROOT / "docs/reliability-and-security.md", "### Gone is proved")) == sorted(tests)
