@@ -30,7 +30,15 @@ Options:
   --version        print the version
   --help           print this text
   --logtostderr, --tracing ADDRESS, and any other flag of the engine are accepted
+
+Everything but credentials is passed on to the official plugin (1.x):
+  PULUMI_DATABRICKS_OFFICIAL_PLUGIN   its path, or `off`; without it, the installed one
+  found now: OFFICIAL
 ";
+
+fn help() -> String {
+    HELP.replace("OFFICIAL\n", &format!("{}\n", server::official_plugin(&Env::of_process())))
+}
 
 /// What the command line asks for.
 enum Task {
@@ -40,6 +48,9 @@ enum Task {
 
 fn main() -> ExitCode {
     forbid_core_dumps();
+    if std::env::args_os().nth(1).is_some_and(|first| first == server::OFFICIAL) {
+        return server::run_official(std::env::args_os().skip(2));
+    }
     let (engine, verbosity) = match parse(std::env::args_os().skip(1)) {
         Task::Serve { engine, verbosity } => (engine, verbosity),
         Task::Print(text) => {
@@ -73,7 +84,7 @@ fn parse(args: impl Iterator<Item = OsString>) -> Task {
     // The engine may pass flags that are newer than this program; they must not keep it from starting.
     while let Ok(Some(arg)) = parser.next() {
         match arg {
-            Arg::Long("help") | Arg::Short('h') => return Task::Print(HELP.to_owned()),
+            Arg::Long("help") | Arg::Short('h') => return Task::Print(help()),
             Arg::Long("version") => return Task::Print(concat!(env!("CARGO_PKG_VERSION"), "\n").to_owned()),
             Arg::Long("tracing") => drop(parser.value()),
             Arg::Short('v') => {

@@ -28,7 +28,7 @@ use std::time::{Duration, SystemTime};
 
 pub use databricks_auth::AuthError;
 use databricks_auth::metadata::HostType;
-use databricks_auth::redact::Redactor;
+pub(crate) use databricks_auth::redact::Redactor;
 use databricks_auth::single_flight::SingleFlight;
 use databricks_auth::transport::longest_silence;
 use databricks_auth::{SignIn, UnifiedAuth};
@@ -119,6 +119,11 @@ impl Client {
     /// The configuration of this client.
     pub fn config(&self) -> &Config {
         self.0.auth.config()
+    }
+
+    /// Hides the credentials of this client.
+    pub(crate) fn redactor(&self) -> &Redactor {
+        &self.0.redactor
     }
 
     /// How long Databricks may be silent before a request counts as lost.
