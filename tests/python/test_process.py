@@ -213,6 +213,35 @@ def test_cancel_lets_a_create_in_flight_finish(plugin, workspace):
     assert [creating.result(timeout=10).id] == workspace.live()
 
 
+@pytest.mark.parametrize("operation", ["update", "delete"])
+def test_cancel_lets_a_change_in_flight_finish(plugin, workspace, operation):
+    """Else the state would say something else than the workspace."""
+    client = configured(plugin(), workspace)
+    old, new = {"scopes": ["sql"]}, {"scopes": ["sql", "jobs"]}
+    id, outputs = client.create(old)
+    path, method = {"update": (f"/token/{id}", "PATCH"), "delete": ("/token/delete", "POST")}[operation]
+    workspace.fault(path, {"delay_ms": 600})
+    calls = {
+        "update": (client.stub.Update, provider_pb2.UpdateRequest(
+            id=id, urn=Provider.URN, olds=struct(outputs), old_inputs=struct(old), news=struct(new))),
+        "delete": (client.stub.Delete, provider_pb2.DeleteRequest(
+            id=id, urn=Provider.URN, properties=struct(outputs), old_inputs=struct(old))),
+    }
+    call, request = calls[operation]
+    changing = call.future(request)
+    wait_for(lambda: any(it["method"] == method for it in workspace.requests(path)), what="the request")
+    client.cancel()
+    if operation == "delete":
+        changing.result(timeout=10)
+        assert workspace.live() == []
+    else:
+        # What was changed is not reported as not sent.
+        error = changing.exception(timeout=10)
+        assert error is None or f"PATCH /api/2.0/token/{id}" not in error.details(), error
+        (token,) = [token for token in workspace.tokens() if token["id"] == id]
+        assert token["scopes"] == ["sql", "jobs"]
+
+
 def test_cancel_ends_the_wait_for_another_try(plugin, workspace):
     client = configured(plugin(), workspace)
     workspace.fault("/token/create", {"status": 429, "retry_after": "600"}, times=0)
