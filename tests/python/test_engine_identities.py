@@ -112,6 +112,21 @@ def test_a_stack_moves_to_an_administrator(pulumi, workspace, stack, robot):
     assert stack not in workspace.live() and pulumi.resource()["id"] in workspace.live()
 
 
+def test_a_stack_moves_whose_configuration_has_the_token(pulumi, workspace, ada, robot):
+    workspace.control(f"/principals/{robot['DATABRICKS_CLIENT_ID']}", {"admin": True})
+    pulumi.token({"comment": "c"})
+    pulumi.init()
+    pulumi.run("config", "set", "--secret", "databricks:token", ada["DATABRICKS_TOKEN"])
+    pulumi.up(env={"DATABRICKS_TOKEN": ""})
+    pulumi.run("config", "rm", "databricks:token")
+    # The engine takes what a refresh signs in with from the state.
+    both = "more than one authorization method configured: oauth and pat"
+    assert said(pulumi.refresh(env=robot, ok=False), both) == "error"
+    assert pulumi.up(env=robot).changes == {"same": 1}
+    assert pulumi.refresh(env=robot).changes in ({"same": 1}, {"refresh": 1})
+    assert owner(pulumi) == "ada@example.com"
+
+
 def test_a_stack_moves_without_an_administrator(pulumi, workspace, stack, ada, robot):
     assert pulumi.up(env=robot).changes == {"same": 1}
     refused(pulumi.up("--replace", pulumi.resource()["urn"], env=robot, ok=False), robot["DATABRICKS_CLIENT_ID"])
