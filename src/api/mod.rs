@@ -1,6 +1,7 @@
 //! The calls of Databricks' REST API, one module for each service. They know what is sent and answered, and nothing of
 //! Pulumi.
 
+pub mod current_user;
 pub mod service_principal_secrets;
 pub mod token_management;
 pub mod tokens;

@@ -126,6 +126,19 @@ impl Client {
         &self.0.redactor
     }
 
+    /// Id of the personal access token that requests are signed with; `None` where they are signed with something else.
+    pub fn own_token_id(&self) -> Option<String> {
+        let attributes = &self.config().attributes;
+        let is_used =
+            attributes.auth_type.as_deref().is_none_or(|name| name == "pat") && attributes.group_id.is_none();
+        self.config().token_id().filter(|_| is_used)
+    }
+
+    /// Whether a text is, or looks like, the value of a credential.
+    pub(crate) fn is_a_credential(&self, text: &str) -> bool {
+        self.0.redactor.hide(text, &[]) != text
+    }
+
     /// How long Databricks may be silent before a request counts as lost.
     pub fn longest_silence(&self) -> Duration {
         longest_silence(self.config())
