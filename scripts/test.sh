@@ -108,13 +108,15 @@ unchecked() {
         sed -n -e 's/^.*NOT CHECKED: /  NOT CHECKED: /p' -e 's/^SKIPPED \[[0-9]*\] /  NOT CHECKED: /p' | awk '!seen[$0]++'
 }
 
-# summary FAILED: ends with the line that counts, alone on its line.
+# summary FAILED: ends with the line that counts, alone on its line. What was not checked is among the counts.
 summary() {
     local left
     left=$(unchecked)
     if [ -n "$left" ]; then printf '\n%sWhat this run did not check:%s\n%s\n' "$red$bold" "$plain" "$left"; fi
     note "$((SECONDS - started)) s"
-    printf '\n%d passed, %d failed, %d skipped\n' "$passed" "$1" "$skipped"
+    printf '\n%d passed, %d failed, %d skipped' "$passed" "$1" "$skipped"
+    if [ -n "$left" ]; then printf ', %s%d NOT CHECKED%s' "$red$bold" "$(wc -l <<<"$left")" "$plain"; fi
+    printf '\n'
 }
 
 # count LOG WORD: adds up what the tests of a stage report. cargo prints "test result: ok. 12 passed; 0 failed; 1 ignored",

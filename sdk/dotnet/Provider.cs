@@ -499,7 +499,7 @@ namespace Pulumi.Databricks
         public Input<int>? RateLimit { get; set; }
 
         /// <summary>
-        /// Seconds for which a request is repeated while the workspace is busy. Default: as long as the resource's own timeout allows.
+        /// Seconds for which a request is repeated while the workspace is busy, if the timeout of the resource allows. Default: 1200.
         /// </summary>
         [Input("retryTimeoutSeconds", json: true)]
         public Input<int>? RetryTimeoutSeconds { get; set; }

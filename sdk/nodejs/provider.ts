@@ -353,7 +353,7 @@ export interface ProviderArgs {
      */
     rateLimit?: pulumi.Input<number | undefined>;
     /**
-     * Seconds for which a request is repeated while the workspace is busy. Default: as long as the resource's own timeout allows.
+     * Seconds for which a request is repeated while the workspace is busy, if the timeout of the resource allows. Default: 1200.
      */
     retryTimeoutSeconds?: pulumi.Input<number | undefined>;
     /**

@@ -173,9 +173,44 @@ def test_configuring(shell, pulumi, workspace):
     shell.run(commands("ci.md")[-1], ok=False)
 
 
+def test_changing_identity(shell, pulumi, workspace):
+    """From a person's token in the stack's configuration to a service principal that is an admin."""
+    page = (ROOT / "docs/changing-identity.md").read_text(encoding="utf-8")
+    found = re.findall(r"^ *```console\n(.*?)^ *```$", page, re.MULTILINE | re.DOTALL)
+    lines = [line.strip() for block in found for line in block.splitlines()]
+    host, client_id, client_secret, forget, up, refresh, urns, replace, delete, anew = lines
+    pulumi.token({"comment": "c"})
+    pulumi.init()
+    del shell.env["DATABRICKS_TOKEN"]
+    person = workspace.control("/users", {"user_name": "ada@example.com"})["token"]
+    shell.run("pulumi config set --secret databricks:token", stdin=person)
+    shell.run("pulumi up")
+    (old,) = [token["id"] for token in workspace.tokens() if token["live"] and token["comment"] == "c"]
+
+    for line, name in ((host, "HOST"), (client_id, "CLIENT_ID"), (client_secret, "CLIENT_SECRET")):
+        assert line.startswith(f"export DATABRICKS_{name}=")
+        shell.env[f"DATABRICKS_{name}"] = workspace.variables[f"DATABRICKS_{name}"]
+    robot = workspace.variables["DATABRICKS_CLIENT_ID"]
+    workspace.control(f"/principals/{robot}", {"admin": True})
+    for command in (forget, up, refresh):
+        shell.run(command)
+    assert old in workspace.live()
+    (urn,) = re.findall(r"urn:pulumi:\S*databricks:index/token:Token::t", shell.run(urns))
+    shell.run(replace.replace("<urn>", urn))
+    new = pulumi.resource()
+    assert old not in workspace.live() and new["id"] in workspace.live()
+    assert new["outputs"]["__createdByUsername"] == robot
+    # Somebody has left, and an admin has revoked their token.
+    workspace.revoke(new["id"])
+    shell.run(delete.replace("<urn>", urn))
+    shell.run(anew)
+    assert pulumi.resource()["id"] in workspace.live()
+
+
 def test_every_command_is_one_of_those_above():
     """A page with commands that is new has to be run here, too."""
     tested = {"rotate.md", "import.md", "installation-configuration.md", "troubleshooting.md", "ci.md"}
+    tested.add("changing-identity.md")
     elsewhere = {"sign-in.md", "coming-from-official.md", "fuzzing.md", "mutants.md"}
     found = {page.name for page in (ROOT / "docs").glob("*.md") if commands(page.name)}
     assert found <= tested | elsewhere

@@ -1,7 +1,11 @@
-"""Whose a token is, on the real engine: it leaves the state, or counts as revoked, only if that is proved."""
+"""Whose a token is, on the real engine: it leaves the state, or counts as revoked, only if that is proved.
+
+docs/reliability-and-security.md has these tests in its table "Gone is proved".
+"""
 
 import pytest
-from conftest import CREATED_BY
+from conftest import CREATED_BY, ROOT
+from support_reliability import rows
 
 DAY = 24 * 3600
 ME = "/api/2.0/preview/scim/v2/Me"
@@ -97,12 +101,49 @@ def test_an_administrator_works_on_tokens_of_others(pulumi, workspace, stack, ad
     assert [method for method in sent if method != "GET"] == ["PATCH", "DELETE"]
 
 
-def test_an_administrator_replaces_a_token_of_others(pulumi, workspace, stack, admin):
-    """How a stack moves from one identity to another."""
-    result = pulumi.up("--replace", pulumi.resource()["urn"], env=admin)
+def test_a_stack_moves_to_an_administrator(pulumi, workspace, stack, robot):
+    """docs/changing-identity.md has this and the two ways below."""
+    robot_id = robot["DATABRICKS_CLIENT_ID"]
+    workspace.control(f"/principals/{robot_id}", {"admin": True})
+    assert pulumi.up(env=robot).changes == {"same": 1}
+    result = pulumi.up("--replace", pulumi.resource()["urn"], env=robot)
     assert result.changes == {"create-replacement": 1, "replace": 1, "delete-replaced": 1}
-    assert owner(pulumi) == "admin@example.com"
+    assert owner(pulumi) == robot_id
     assert stack not in workspace.live() and pulumi.resource()["id"] in workspace.live()
+
+
+def test_a_stack_moves_whose_configuration_has_the_token(pulumi, workspace, ada, robot):
+    workspace.control(f"/principals/{robot['DATABRICKS_CLIENT_ID']}", {"admin": True})
+    pulumi.token({"comment": "c"})
+    pulumi.init()
+    pulumi.run("config", "set", "--secret", "databricks:token", ada["DATABRICKS_TOKEN"])
+    pulumi.up(env={"DATABRICKS_TOKEN": ""})
+    pulumi.run("config", "rm", "databricks:token")
+    # The engine takes what a refresh signs in with from the state.
+    both = "more than one authorization method configured: oauth and pat"
+    assert said(pulumi.refresh(env=robot, ok=False), both) == "error"
+    assert pulumi.up(env=robot).changes == {"same": 1}
+    assert pulumi.refresh(env=robot).changes in ({"same": 1}, {"refresh": 1})
+    assert owner(pulumi) == "ada@example.com"
+
+
+def test_a_stack_moves_without_an_administrator(pulumi, workspace, stack, ada, robot):
+    assert pulumi.up(env=robot).changes == {"same": 1}
+    refused(pulumi.up("--replace", pulumi.resource()["urn"], env=robot, ok=False), robot["DATABRICKS_CLIENT_ID"])
+    new = pulumi.resource()["id"]
+    assert {stack, new} <= set(workspace.live()) and stack != new
+    # The old one waits for whose it is; the new one is nothing to them.
+    assert pulumi.up(env=ada).changes == {"delete-replaced": 1, "same": 1}
+    assert stack not in workspace.live() and new in workspace.live()
+    assert owner(pulumi) == robot["DATABRICKS_CLIENT_ID"]
+    assert pulumi.up("--expect-no-changes", "--refresh", env=robot).changes in ({"same": 1}, {"same": 1, "refresh": 1})
+
+
+def test_a_stack_moves_with_a_gap(pulumi, workspace, stack, ada, robot):
+    pulumi.destroy("--target", pulumi.resource()["urn"], env=ada)
+    assert stack not in workspace.live()
+    assert pulumi.up(env=robot).changes == {"create": 1}
+    assert owner(pulumi) == robot["DATABRICKS_CLIENT_ID"]
 
 
 def test_a_token_that_its_owner_no_longer_has_leaves_the_state(pulumi, workspace, stack, ada):
@@ -119,6 +160,13 @@ def test_a_token_that_has_expired_leaves_the_state_whoever_asks(pulumi, workspac
     result = pulumi.refresh(env=bob)
     assert pulumi.resource() is None
     assert said(result, stack, "leaves the state", "it expired on 2") == "info"
+
+
+def test_a_token_that_has_expired_is_replaced_by_anybody(pulumi, workspace, stack, bob):
+    workspace.advance(91 * DAY)
+    result = pulumi.up(env=bob)
+    assert result.changes == {"create-replacement": 1, "replace": 1, "delete-replaced": 1}
+    assert pulumi.resource()["id"] != stack and owner(pulumi) == "bob@example.com"
 
 
 def test_an_administrator_sees_that_a_token_of_others_is_gone(pulumi, workspace, stack, admin):
@@ -270,3 +318,9 @@ def test_long_and_foreign_comments(pulumi, workspace, ada):
     result = pulumi.up(env=ada, ok=False)
     (orphan,) = [token["id"] for token in workspace.tokens() if token["comment"] == comment + "!"]
     assert said(result, orphan) == "error"
+
+
+def test_the_page_has_these_tests():
+    tests = [name.removeprefix("test_").replace("_", " ") for name in globals() if name.startswith("test_")]
+    tests.remove("the page has these tests")
+    assert sorted(rows(ROOT / "docs/reliability-and-security.md", "### Gone is proved")) == sorted(tests)

@@ -261,8 +261,8 @@ attributes! {
     debug_headers: bool = "debugHeaders", Some("DATABRICKS_DEBUG_HEADERS"), Internal;
     /// Requests per second to one workspace. Default: 15.
     rate_limit: i64 = "rateLimit", Some("DATABRICKS_RATE_LIMIT"), Internal;
-    /// Seconds for which a request is repeated while the workspace is busy. Default: as long as the resource's own
-    /// timeout allows.
+    /// Seconds for which a request is repeated while the workspace is busy, if the timeout of the resource allows.
+    /// Default: 1200.
     retry_timeout_seconds: i64 = "retryTimeoutSeconds", None, Internal;
     /// Cloud of the workspace (`AWS`, `Azure` or `GCP`) where the host does not tell.
     cloud: Text = "cloud", Some("DATABRICKS_CLOUD"), Internal;

@@ -40,7 +40,11 @@ fn databricks_cli_output() {
     fuzz::target("databricks_cli_output").for_each(|output: &[u8]| {
         let text = String::from_utf8_lossy(output);
         if let Some(version) = databricks_cli::Version::parse(&text) {
-            assert!(version >= version.clone());
+            let without_build = text.trim().split('+').next().unwrap();
+            let release = without_build.split('-').next().unwrap();
+            let before = databricks_cli::Version::parse(&format!("{release}-dev")).unwrap();
+            assert_eq!(before < version, release == without_build, "only what precedes a release is older");
+            assert!(before <= version);
         }
         let _ = databricks_cli::parse_expiry(&text);
         if let Err(error) = databricks_cli::read_answer(output) {

@@ -374,7 +374,7 @@ namespace Pulumi.Databricks
 
         private static readonly __Value<int?> _retryTimeoutSeconds = new __Value<int?>(() => __config.GetInt32("retryTimeoutSeconds"));
         /// <summary>
-        /// Seconds for which a request is repeated while the workspace is busy. Default: as long as the resource's own timeout allows.
+        /// Seconds for which a request is repeated while the workspace is busy, if the timeout of the resource allows. Default: 1200.
         /// </summary>
         public static int? RetryTimeoutSeconds
         {

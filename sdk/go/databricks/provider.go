@@ -193,7 +193,7 @@ type providerArgs struct {
 	Profile *string `pulumi:"profile"`
 	// Requests per second to one workspace. Default: 15.
 	RateLimit *int `pulumi:"rateLimit"`
-	// Seconds for which a request is repeated while the workspace is busy. Default: as long as the resource's own timeout allows.
+	// Seconds for which a request is repeated while the workspace is busy, if the timeout of the resource allows. Default: 1200.
 	RetryTimeoutSeconds *int `pulumi:"retryTimeoutSeconds"`
 	// OAuth scopes to ask for. Default: `all-apis`.
 	Scopes []string `pulumi:"scopes"`
@@ -281,7 +281,7 @@ type ProviderArgs struct {
 	Profile pulumi.StringPtrInput
 	// Requests per second to one workspace. Default: 15.
 	RateLimit pulumi.IntPtrInput
-	// Seconds for which a request is repeated while the workspace is busy. Default: as long as the resource's own timeout allows.
+	// Seconds for which a request is repeated while the workspace is busy, if the timeout of the resource allows. Default: 1200.
 	RetryTimeoutSeconds pulumi.IntPtrInput
 	// OAuth scopes to ask for. Default: `all-apis`.
 	Scopes pulumi.StringArrayInput

@@ -382,7 +382,7 @@ Object.defineProperty(exports, "rateLimit", {
 });
 
 /**
- * Seconds for which a request is repeated while the workspace is busy. Default: as long as the resource's own timeout allows.
+ * Seconds for which a request is repeated while the workspace is busy, if the timeout of the resource allows. Default: 1200.
  */
 export declare const retryTimeoutSeconds: number | undefined;
 Object.defineProperty(exports, "retryTimeoutSeconds", {

@@ -98,7 +98,7 @@ class ProviderArgs:
         :param pulumi.Input[_builtins.str] password: Password for basic sign-in.
         :param pulumi.Input[_builtins.str] profile: Section of the configuration file to use.
         :param pulumi.Input[_builtins.int] rate_limit: Requests per second to one workspace. Default: 15.
-        :param pulumi.Input[_builtins.int] retry_timeout_seconds: Seconds for which a request is repeated while the workspace is busy. Default: as long as the resource's own timeout allows.
+        :param pulumi.Input[_builtins.int] retry_timeout_seconds: Seconds for which a request is repeated while the workspace is busy, if the timeout of the resource allows. Default: 1200.
         :param pulumi.Input[Sequence[pulumi.Input[_builtins.str]]] scopes: OAuth scopes to ask for. Default: `all-apis`.
         :param pulumi.Input[_builtins.str] serverless_compute_id: Serverless compute for resources that need it. Not used by this provider.
         :param pulumi.Input[_builtins.bool] skip_verify: Whether to accept any TLS certificate. For tests only.
@@ -604,7 +604,7 @@ class ProviderArgs:
     @pulumi.getter(name="retryTimeoutSeconds")
     def retry_timeout_seconds(self) -> pulumi.Input[Optional[_builtins.int]]:
         """
-        Seconds for which a request is repeated while the workspace is busy. Default: as long as the resource's own timeout allows.
+        Seconds for which a request is repeated while the workspace is busy, if the timeout of the resource allows. Default: 1200.
         """
         return pulumi.get(self, "retry_timeout_seconds")
 
@@ -785,7 +785,7 @@ class Provider(pulumi.ProviderResource):
         :param pulumi.Input[_builtins.str] password: Password for basic sign-in.
         :param pulumi.Input[_builtins.str] profile: Section of the configuration file to use.
         :param pulumi.Input[_builtins.int] rate_limit: Requests per second to one workspace. Default: 15.
-        :param pulumi.Input[_builtins.int] retry_timeout_seconds: Seconds for which a request is repeated while the workspace is busy. Default: as long as the resource's own timeout allows.
+        :param pulumi.Input[_builtins.int] retry_timeout_seconds: Seconds for which a request is repeated while the workspace is busy, if the timeout of the resource allows. Default: 1200.
         :param pulumi.Input[Sequence[pulumi.Input[_builtins.str]]] scopes: OAuth scopes to ask for. Default: `all-apis`.
         :param pulumi.Input[_builtins.str] serverless_compute_id: Serverless compute for resources that need it. Not used by this provider.
         :param pulumi.Input[_builtins.bool] skip_verify: Whether to accept any TLS certificate. For tests only.

@@ -181,7 +181,7 @@ func GetRateLimit(ctx *pulumi.Context) int {
 	return config.GetInt(ctx, "databricks:rateLimit")
 }
 
-// Seconds for which a request is repeated while the workspace is busy. Default: as long as the resource's own timeout allows.
+// Seconds for which a request is repeated while the workspace is busy, if the timeout of the resource allows. Default: 1200.
 func GetRetryTimeoutSeconds(ctx *pulumi.Context) int {
 	return config.GetInt(ctx, "databricks:retryTimeoutSeconds")
 }

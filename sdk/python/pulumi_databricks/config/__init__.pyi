@@ -186,7 +186,7 @@ Requests per second to one workspace. Default: 15.
 
 retryTimeoutSeconds: Optional[int]
 """
-Seconds for which a request is repeated while the workspace is busy. Default: as long as the resource's own timeout allows.
+Seconds for which a request is repeated while the workspace is busy, if the timeout of the resource allows. Default: 1200.
 """
 
 scopes: Optional[str]

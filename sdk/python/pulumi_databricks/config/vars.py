@@ -261,7 +261,7 @@ class _ExportableConfig(types.ModuleType):
     @_builtins.property
     def retry_timeout_seconds(self) -> Optional[int]:
         """
-        Seconds for which a request is repeated while the workspace is busy. Default: as long as the resource's own timeout allows.
+        Seconds for which a request is repeated while the workspace is busy, if the timeout of the resource allows. Default: 1200.
         """
         return __config__.get_int('retryTimeoutSeconds')
 

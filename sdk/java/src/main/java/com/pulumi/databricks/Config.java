@@ -253,7 +253,7 @@ public final class Config {
         return Codegen.integerProp("rateLimit").config(config).get();
     }
 /**
- * Seconds for which a request is repeated while the workspace is busy. Default: as long as the resource&#39;s own timeout allows.
+ * Seconds for which a request is repeated while the workspace is busy, if the timeout of the resource allows. Default: 1200.
  * 
  */
     public Optional<Integer> retryTimeoutSeconds() {

@@ -529,14 +529,14 @@ public final class ProviderArgs extends com.pulumi.resources.ResourceArgs {
     }
 
     /**
-     * Seconds for which a request is repeated while the workspace is busy. Default: as long as the resource&#39;s own timeout allows.
+     * Seconds for which a request is repeated while the workspace is busy, if the timeout of the resource allows. Default: 1200.
      * 
      */
     @Import(name="retryTimeoutSeconds", json=true)
     private @Nullable Output<Integer> retryTimeoutSeconds;
 
     /**
-     * @return Seconds for which a request is repeated while the workspace is busy. Default: as long as the resource&#39;s own timeout allows.
+     * @return Seconds for which a request is repeated while the workspace is busy, if the timeout of the resource allows. Default: 1200.
      * 
      */
     public Optional<Output<Integer>> retryTimeoutSeconds() {
@@ -1428,7 +1428,7 @@ public final class ProviderArgs extends com.pulumi.resources.ResourceArgs {
         }
 
         /**
-         * @param retryTimeoutSeconds Seconds for which a request is repeated while the workspace is busy. Default: as long as the resource&#39;s own timeout allows.
+         * @param retryTimeoutSeconds Seconds for which a request is repeated while the workspace is busy, if the timeout of the resource allows. Default: 1200.
          * 
          * @return builder
          * 
@@ -1439,7 +1439,7 @@ public final class ProviderArgs extends com.pulumi.resources.ResourceArgs {
         }
 
         /**
-         * @param retryTimeoutSeconds Seconds for which a request is repeated while the workspace is busy. Default: as long as the resource&#39;s own timeout allows.
+         * @param retryTimeoutSeconds Seconds for which a request is repeated while the workspace is busy, if the timeout of the resource allows. Default: 1200.
          * 
          * @return builder
          * 
