@@ -5,14 +5,12 @@ LANGUAGE = yaml
 VERSION := $(shell sed -n '/^\[workspace.package\]/,/^\[/s/^version *= *"\(.*\)"/\1/p' Cargo.toml)
 TARGET := $(if $(CARGO_TARGET_DIR),$(CARGO_TARGET_DIR),target)
 PLUGIN := pulumi-resource-databricks
-OS := $(shell uname -s | tr A-Z a-z)
-ARCH := $(shell uname -m | sed 's/x86_64/amd64/; s/aarch64/arm64/')
 
 .DEFAULT_GOAL := help
-.PHONY: help build demo check test engine sdk sdk-check lint fuzz install have-pulumi dist bench workspace wheel
+.PHONY: help build demo check test engine sdk sdk-check sdk-packages lint fuzz install release have-pulumi bench workspace wheel
 
 help: ## List the targets
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 build: ## Build the plugin and the local workspace (target/release)
 	cargo build --release --locked --workspace
@@ -41,23 +39,24 @@ sdk: ## Generate the SDKs in sdk/ from schema.json
 sdk-check: ## Check that sdk/ is what schema.json generates
 	@scripts/sdk.sh --check
 
+sdk-packages: ## Pack the SDKs for package registries (target/sdk-packages)
+	@scripts/sdk-packages.sh
+
 lint: ## Check formatting, lints and documentation of the Rust code
 	@scripts/test.sh lint
 
 fuzz: ## Fuzz every target for a minute; ARGS="--seconds N TARGET" for longer, or for some of them
 	@scripts/fuzz.sh $(ARGS)
 
-install: have-pulumi build ## Build the plugin and install it for the `pulumi` on PATH
-	pulumi plugin install resource databricks $(VERSION) --reinstall --file $(TARGET)/release/$(PLUGIN)
+install: have-pulumi $(if $(FROM),,build) ## Build the plugin and install it for the `pulumi` on PATH; FROM=folder of a release to build nothing
+	$(if $(FROM),@scripts/install.sh $(FROM),pulumi plugin install resource databricks $(VERSION) --reinstall --file $(TARGET)/release/$(PLUGIN))
+
+release: ## Build the archives of a release for Linux and Windows (on a Mac: for macOS); ARGS="--check" builds them twice
+	@scripts/release.sh $(ARGS)
 
 # Before `build` in the list above, so that nobody waits for a build that ends with this error.
 have-pulumi:
 	@command -v pulumi >/dev/null || { echo "error: pulumi is not on PATH: install Pulumi (https://www.pulumi.com/docs/install)" >&2; exit 1; }
-
-dist: build ## Pack the plugin for release (target/dist)
-	mkdir -p target/dist
-	tar -czf target/dist/$(PLUGIN)-v$(VERSION)-$(OS)-$(ARCH).tar.gz -C $(TARGET)/release $(PLUGIN)
-	@echo target/dist/$(PLUGIN)-v$(VERSION)-$(OS)-$(ARCH).tar.gz
 
 bench: build ## Measure start-up, calls and memory of the release build; ARGS="--against PATH" pairs it with another
 	@scripts/python.sh

@@ -1,17 +1,21 @@
 #!/usr/bin/env bash
 # Shows the whole life of a token on this machine, without a Databricks account: `pulumi up` creates it in a local
-# workspace, it works, a second `up` changes nothing, `pulumi destroy` revokes it, and then it is refused.
+# workspace, and it works; when it is about to expire, `pulumi up` replaces it; a third `up` changes nothing; `pulumi
+# destroy` revokes it, and then it is refused.
 #
-# Usage: scripts/demo.sh [--language yaml|python|typescript|go|java] [--keep] [--debug]
-#   --keep   leaves the scratch folder (project copy, Pulumi state) for a look; normally it is removed
+# Usage: make demo [LANGUAGE=yaml|python|typescript|go|java] [KEEP=1]
+#    or: scripts/demo.sh [--language LANGUAGE] [--keep] [--debug]
+#   --keep   or KEEP=1 leaves the scratch folder (project copy, Pulumi state) for a look; normally it is removed
 #   --debug  uses debug builds of the plugin and the workspace, which build faster
 #
 # Nothing outside the scratch folder and ./target is written. Nothing is left running.
 set -euo pipefail
 . "$(dirname "${BASH_SOURCE[0]}")/lib.sh"
 
+began=$SECONDS
 language=yaml
 keep=no
+if [ -n "${KEEP:-}" ]; then keep=yes; fi
 profile=release
 while [ $# -gt 0 ]; do
     case $1 in
@@ -23,7 +27,7 @@ while [ $# -gt 0 ]; do
     --language=*) language=${1#*=} ;;
     --keep) keep=yes ;;
     --debug) profile=debug ;;
-    *) die "unknown argument $1; usage: scripts/demo.sh [--language yaml|python|typescript|go|java] [--keep] [--debug]" ;;
+    *) die "unknown argument $1; usage: make demo [LANGUAGE=yaml|python|typescript|go|java] [KEEP=1]" ;;
     esac
     shift
 done
@@ -58,10 +62,18 @@ trap 'exit 143' TERM
 step "1. Get the Pulumi engine"
 # YAML and Java need their language host beside the engine; the other programs run inside a process of their own.
 case $language in yaml | java) needed=pulumi-language-$language ;; *) needed=pulumi ;; esac
-if command -v pulumi >/dev/null && command -v "$needed" >/dev/null && at_least "$(pulumi version | grep -oE '[0-9]+(\.[0-9]+)+' | head -n 1)" 3.200; then
+unfit=''
+if ! command -v pulumi >/dev/null; then
+    unfit="there is no pulumi on PATH"
+elif ! command -v "$needed" >/dev/null; then
+    unfit="$(command -v pulumi) is there, but not $needed, the host of programs in this language"
+elif ! at_least "$(pulumi version | grep -oE '[0-9]+(\.[0-9]+)+' | head -n 1)" 3.200; then
+    unfit="$(command -v pulumi) is version $(pulumi version), and 3.200 or newer is needed"
+fi
+if [ -z "$unfit" ]; then
     note "the one on PATH: $(command -v pulumi) $(pulumi version)"
 else
-    note "none on PATH that fits, so this repository's own"
+    note "$unfit: taking this repository's own"
     host=()
     if [ "$language" = java ]; then host=(--java); fi
     "$root/scripts/engine.sh" ${host[@]+"${host[@]}"}
@@ -72,7 +84,8 @@ fi
 step "2. Build the plugin and the local workspace"
 flags=(--locked -p pulumi-resource-databricks -p databricks-local-workspace)
 if [ "$profile" = release ]; then flags=(--release "${flags[@]}"); fi
-(cd "$root" && run cargo build "${flags[@]}")
+cd "$root"
+slowly "cargo build ${flags[*]}" "a few minutes the first time" cargo build "${flags[@]}"
 built=$cargo_target/$profile
 [ -x "$built/pulumi-resource-databricks" ] || die "cargo made no $built/pulumi-resource-databricks"
 [ -x "$built/databricks-local-workspace" ] || die "cargo made no $built/databricks-local-workspace"
@@ -99,6 +112,18 @@ note "DATABRICKS_TOKEN=dapi****   (a token of that workspace; with it the plugin
 # A profile in the home folder could name another workspace, and a proxy cannot reach this one.
 export DATABRICKS_CONFIG_FILE="$scratch/databrickscfg" NO_PROXY="127.0.0.1,localhost${NO_PROXY:+,$NO_PROXY}"
 : >"$DATABRICKS_CONFIG_FILE"
+
+# set_clock DAYS: sets the workspace's clock to so many days from now.
+set_clock() {
+    local body="{\"set_ms\": $((($(date +%s) + $1 * 86400) * 1000))}" url=$DATABRICKS_HOST/local/control/clock
+    if command -v curl >/dev/null; then
+        curl --silent --fail --max-time 30 --output /dev/null --data "$body" "$url"
+    else
+        python3 -c 'import sys, urllib.request; urllib.request.urlopen(sys.argv[1], sys.argv[2].encode(), 30)' "$url" "$body"
+    fi || die "$url does not answer"
+}
+set_clock -80
+note "its clock says that it is 80 days ago, so that the token will be old when its time comes to be replaced"
 
 step "4. Prepare a Pulumi project in a scratch folder"
 "$root/scripts/example.sh" "$language" "$scratch"
@@ -163,31 +188,58 @@ print(answer.status)
     note "HTTP $status $(head -c 300 "$scratch/answer")"
 }
 
-step "5. pulumi up: create the token"
+step "5. pulumi up: create the token, which lives for 90 days"
 up
 
 step "6. The stack's outputs (secrets stay hidden)"
 run pulumi stack output --stack demo
-token_value=$(pulumi stack output tokenValue --show-secrets --stack demo)
-[ -n "$token_value" ] || die "the stack's output tokenValue is empty"
+read_token() {
+    token_value=$(pulumi stack output tokenValue --show-secrets --stack demo)
+    [ -n "$token_value" ] || die "the stack's output tokenValue is empty"
+}
+read_token
+first=$token_value
 
 step "7. Does the new token work? List the workspace's tokens with it"
 try_token
 [ "$status" = 200 ] || die "the workspace answered HTTP $status to the new token, not 200"
 good "the workspace accepts it"
 
-step "8. pulumi up again: nothing to change"
-up --expect-no-changes
-good "the second up changed nothing"
+step "8. 80 days later: pulumi up replaces the token, since it expires in ten days"
+set_clock 0
+up
+read_token
+[ "$token_value" != "$first" ] || die "the token was not replaced"
+try_token
+[ "$status" = 200 ] || die "the workspace answered HTTP $status to the replacement, not 200"
+good "the workspace accepts the new token"
+token_value=$first
+try_token
+case $status in
+401 | 403) good "and refuses the old one" ;;
+*) die "the workspace answered HTTP $status to the token that was replaced, not 401 or 403" ;;
+esac
+read_token
 
-step "9. pulumi destroy: revoke the token"
+step "9. pulumi up once more: nothing to change"
+up --expect-no-changes
+good "the third up changed nothing"
+
+step "10. pulumi destroy: revoke the token"
 watched pulumi destroy --yes ${color:+--color "$color"} --stack demo
 
-step "10. Does it still work?"
+step "11. Does it still work?"
 try_token
 case $status in
 401 | 403) good "the workspace refuses it now" ;;
 *) die "the workspace answered HTTP $status to a token that was revoked, not 401 or 403" ;;
 esac
 
-step "Done. Try another language (--language), or read examples/$language/README.md for your own workspace."
+step "Done, in $((SECONDS - began)) s"
+good "pulumi up created a token of 90 days, and the workspace accepted it"
+good "80 days later pulumi up replaced it before it expired, and the old one was refused"
+good "another pulumi up changed nothing"
+good "pulumi destroy revoked the token, and the workspace refused it"
+note "The same in another language: make demo LANGUAGE=python (or typescript, go, java)"
+note "To keep the project and its state for a look: make demo KEEP=1"
+note "Your own workspace: examples/$language/README.md"

@@ -81,7 +81,7 @@ need_language() {
     typescript) need_node ;;
     go) need_go ;;
     java) need_java ;;
-    *) die "there is no example to run in $1: use yaml, python, typescript, go or java" ;;
+    *) die "there is no example to run with LANGUAGE=$1: use yaml, python, typescript, go or java" ;;
     esac
 }
 
@@ -135,3 +135,6 @@ stamp() {
     mkdir -p "$(dirname "$made")"
     cat "$@" >"$made.new" && mv "$made.new" "$made"
 }
+
+# sums FILE...: the SHA-256 of files, as `sha256sum -c` reads them. macOS has another program for it.
+sums() { if command -v sha256sum >/dev/null 2>&1; then sha256sum "$@"; else shasum -a 256 "$@"; fi; }

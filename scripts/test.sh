@@ -14,6 +14,7 @@ rust|Tests in Rust, with the inputs of every fuzz target
 build|Programs for the stages below
 engine|The Pulumi engine, built once
 schema|Schema and SDKs
+official|The plugin that stands in for the official one, built once
 python|Python environment of the stages below
 quick|Tests of the plugin over raw gRPC
 slow|Tests against the real engine and real clients
@@ -49,7 +50,7 @@ need_rust
 need_python
 for name in "${wanted[@]}"; do
     case $name in
-    engine | schema) need_go ;;
+    engine | schema | official) need_go ;;
     slow) need_go && need_node && need_java ;;
     languages) need_go && need_node && need_java ;;
     demo) need_go && need_node ;;
@@ -91,6 +92,7 @@ stage_rust() { cargo test --workspace --locked; }
 stage_build() { cargo build --workspace --locked; }
 stage_engine() { scripts/engine.sh --java --codegen; }
 stage_schema() { "$engine_bin/pulumi" schema check schema.json && scripts/sdk.sh --check; }
+stage_official() { scripts/stand-in.sh; }
 stage_python() { scripts/python.sh; }
 stage_quick() { pytest tests/python -m quick; }
 stage_slow() { pytest tests/python -m "not quick" --ignore tests/python/test_languages.py --ignore tests/python/test_workspace_wheel.py; }

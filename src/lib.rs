@@ -11,6 +11,7 @@ pub mod api;
 pub mod client;
 pub mod config;
 pub mod context;
+pub mod doctor;
 pub mod property;
 pub mod resource;
 pub mod schema;

@@ -1,18 +1,20 @@
 //! The plugin: binds a port of this machine, tells the engine which, and serves until it is asked to end.
 
 use std::ffi::OsString;
-use std::io::Write as _;
+use std::io::{IsTerminal as _, Read as _, Write as _};
 use std::process::ExitCode;
 use std::sync::Arc;
+use std::time::Duration;
 
 use lexopt::Arg;
 use pulumi_resource_databricks::context::SystemClock;
 use pulumi_resource_databricks::env::Env;
-use pulumi_resource_databricks::server;
+use pulumi_resource_databricks::{doctor, server};
 use tokio::net::TcpListener;
 use tracing_subscriber::Layer as _;
 use tracing_subscriber::layer::SubscriberExt as _;
 use tracing_subscriber::util::SubscriberInitExt as _;
+use zeroize::Zeroizing;
 
 const HELP: &str = "\
 A Pulumi native resource provider for Databricks credentials.
@@ -21,6 +23,10 @@ The Pulumi engine starts this program by itself; nobody needs to run it by hand.
 To install it, run `pulumi plugin install resource databricks VERSION --file PATH`.
 
 Usage: pulumi-resource-databricks [OPTIONS] [ENGINE]
+       pulumi-resource-databricks doctor [--stack]
+
+`doctor` says how the provider is configured, how it signs in, and what is wrong; `doctor --help`
+tells more.
 
 Without ENGINE (host:port) it waits to be attached to: set
 PULUMI_DEBUG_PROVIDERS=databricks:PORT for the `pulumi` command.
@@ -30,22 +36,40 @@ Options:
   --version        print the version
   --help           print this text
   --logtostderr, --tracing ADDRESS, and any other flag of the engine are accepted
+
+Everything but credentials is passed on to the official plugin (1.x):
+  PULUMI_DATABRICKS_OFFICIAL_PLUGIN   its path, or `off`; without it, the installed one
+  found now: OFFICIAL
 ";
+
+fn help() -> String {
+    HELP.replace("OFFICIAL\n", &format!("{}\n", server::official_plugin(&Env::of_process())))
+}
 
 /// What the command line asks for.
 enum Task {
     Serve { engine: Option<String>, verbosity: u32 },
+    Examine { reads_stack: bool },
     Print(String),
+    Misused(String),
 }
 
 fn main() -> ExitCode {
     forbid_core_dumps();
-    let (engine, verbosity) = match parse(std::env::args_os().skip(1)) {
+    if std::env::args_os().nth(1).is_some_and(|first| first == server::OFFICIAL) {
+        return server::run_official(std::env::args_os().skip(2));
+    }
+    let mut args = std::env::args_os().skip(1).peekable();
+    // What the engine passes is an address, and never this.
+    let task = if args.next_if(|arg| arg == "doctor").is_some() { parse_doctor(args) } else { parse(args) };
+    let (engine, verbosity) = match task {
         Task::Serve { engine, verbosity } => (engine, verbosity),
+        Task::Examine { reads_stack } => return examine(reads_stack),
         Task::Print(text) => {
             let _ = write!(std::io::stdout(), "{text}");
             return ExitCode::SUCCESS;
         }
+        Task::Misused(reason) => return misused(&format!("{reason}; see doctor --help")),
     };
     log_to_stderr(verbosity);
     match serve(engine) {
@@ -73,7 +97,7 @@ fn parse(args: impl Iterator<Item = OsString>) -> Task {
     // The engine may pass flags that are newer than this program; they must not keep it from starting.
     while let Ok(Some(arg)) = parser.next() {
         match arg {
-            Arg::Long("help") | Arg::Short('h') => return Task::Print(HELP.to_owned()),
+            Arg::Long("help") | Arg::Short('h') => return Task::Print(help()),
             Arg::Long("version") => return Task::Print(concat!(env!("CARGO_PKG_VERSION"), "\n").to_owned()),
             Arg::Long("tracing") => drop(parser.value()),
             Arg::Short('v') => {
@@ -84,6 +108,68 @@ fn parse(args: impl Iterator<Item = OsString>) -> Task {
         }
     }
     Task::Serve { engine, verbosity }
+}
+
+/// The command line of a person, who is told of what is not understood.
+fn parse_doctor(args: impl Iterator<Item = OsString>) -> Task {
+    let mut reads_stack = false;
+    let mut parser = lexopt::Parser::from_args(args);
+    loop {
+        match parser.next() {
+            Ok(None) => return Task::Examine { reads_stack },
+            Ok(Some(Arg::Long("help") | Arg::Short('h'))) => return Task::Print(doctor::HELP.to_owned()),
+            Ok(Some(Arg::Long("stack"))) => reads_stack = true,
+            Ok(Some(arg)) => return Task::Misused(arg.unexpected().to_string()),
+            Err(error) => return Task::Misused(error.to_string()),
+        }
+    }
+}
+
+/// Ends `doctor` where it cannot do what it is asked for.
+fn misused(reason: &str) -> ExitCode {
+    let _ = writeln!(std::io::stderr(), "pulumi-resource-databricks doctor: {reason}");
+    ExitCode::from(2)
+}
+
+#[tokio::main]
+async fn examine(reads_stack: bool) -> ExitCode {
+    let mut stdout = std::io::stdout();
+    let colours = stdout.is_terminal() && std::env::var_os("NO_COLOR").is_none_or(|value| value.is_empty());
+    let stack = match reads_stack.then(read_stack).transpose() {
+        Ok(stack) => stack,
+        Err(reason) => return misused(&reason),
+    };
+    let stack = stack.as_ref().map(|stack| stack.as_str());
+    match doctor::examine(stack, Env::of_process(), Arc::new(SystemClock), &mut stdout, colours).await {
+        Ok(doctor::Verdict::Healthy) => ExitCode::SUCCESS,
+        Ok(doctor::Verdict::Broken) => ExitCode::FAILURE,
+        Ok(doctor::Verdict::Misused(reason)) => misused(&reason),
+        Err(error) => misused(&error.to_string()),
+    }
+}
+
+/// How long the configuration of a stack may take to come: `pulumi config` may have to ask a cloud for its key.
+const STACK_TIMEOUT: Duration = Duration::from_secs(60);
+
+/// Reads the configuration of a stack, which holds credentials, from standard input.
+fn read_stack() -> Result<Zeroizing<String>, String> {
+    const COMMAND: &str = "pulumi config --json --show-secrets | pulumi-resource-databricks doctor --stack";
+    if std::io::stdin().is_terminal() {
+        return Err(format!("--stack reads from standard input: `{COMMAND}`"));
+    }
+    let (read, wait) = std::sync::mpsc::channel();
+    // `pulumi plugin run` holds the other end of a standard input to which nothing ever comes.
+    std::thread::spawn(move || {
+        let mut text = Zeroizing::new(String::new());
+        let _ = read.send(std::io::stdin().read_to_string(&mut text).map(|_| text));
+    });
+    match wait.recv_timeout(STACK_TIMEOUT) {
+        Ok(text) => text.map_err(|error| format!("standard input: {error}")),
+        Err(_) => Err(format!(
+            "standard input has not ended within {} s. `pulumi plugin run` passes nothing on: run `{COMMAND}`",
+            STACK_TIMEOUT.as_secs()
+        )),
+    }
 }
 
 /// Logs go to stderr, where the engine collects them: stdout is for the port alone.

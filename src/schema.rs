@@ -49,8 +49,8 @@ pub fn package() -> Json {
             "csharp": { "namespaces": { "databricks": "Databricks" }, "packageReferences": { "Pulumi": "3.*" }, "respectSchemaVersion": true },
             "go": {
                 "generateResourceContainerTypes": true,
+                // No modulePath: with one, `pulumi package add` makes an SDK that cannot import itself.
                 "importBasePath": "github.com/pulumi/pulumi-databricks/sdk/go/databricks",
-                "modulePath": "github.com/pulumi/pulumi-databricks/sdk",
                 "respectSchemaVersion": true
             },
             "java": { "buildFiles": "gradle", "gradleNexusPublishPluginVersion": "2.0.0" },
@@ -174,6 +174,51 @@ fn described(mut schema: Json, doc: &str) -> Json {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::config::Group;
+
+    /// The configuration properties as the documentation lists them.
+    fn configuration_table() -> String {
+        let rows = ATTRIBUTES.iter().map(|attribute| {
+            let kind = match attribute.kind {
+                AttributeKind::Text => "text",
+                AttributeKind::Credential => "text, secret",
+                AttributeKind::Flag => "true or false",
+                AttributeKind::Number => "number",
+                AttributeKind::List => "list",
+            };
+            let method = match attribute.group {
+                Group::Method(name) => format!("`{name}`"),
+                Group::General | Group::Internal => String::new(),
+            };
+            let variable = attribute.env.map(|name| format!("`{name}`")).unwrap_or_default();
+            let doc = attribute.doc.split_whitespace().collect::<Vec<_>>().join(" ").replace('|', "\\|");
+            format!(
+                "| `{}` | {variable} | `{}` | {kind} | {method} | {doc} |\n",
+                attribute.name, attribute.ini
+            )
+        });
+        let head = "| Property | Environment variable | In a profile | Type | For | Meaning |\n\
+                    | --- | --- | --- | --- | --- | --- |\n";
+        head.to_owned() + &rows.collect::<String>()
+    }
+
+    /// After a change of the rows, `UPDATE=1 cargo test --lib schema` writes the table anew.
+    #[test]
+    fn the_documented_configuration_is_current() {
+        const PAGE: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/docs/installation-configuration.md");
+        let page = std::fs::read_to_string(PAGE).expect("the page");
+        let (before, rest) = page.split_once("<!-- properties -->\n").expect("the beginning of the table");
+        let (_, after) = rest.split_once("<!-- end of the properties -->").expect("its end");
+        let current = format!(
+            "{before}<!-- properties -->\n\n{}\n<!-- end of the properties -->{after}",
+            configuration_table()
+        );
+        if std::env::var_os("UPDATE").is_some() {
+            std::fs::write(PAGE, current).expect("the page");
+            return;
+        }
+        assert!(page == current, "the table differs from the rows: run `UPDATE=1 cargo test --lib schema`");
+    }
 
     /// After a change of the rows, `UPDATE=1 cargo test schema` writes the file anew.
     #[test]

@@ -79,7 +79,7 @@ impl Answer {
             Ok(response) => response,
             Err(failure) => {
                 return none(match failure.kind {
-                    FailureKind::Invalid | FailureKind::Untrusted => None,
+                    FailureKind::Invalid | FailureKind::Untrusted | FailureKind::NotTls => None,
                     FailureKind::Unreachable | FailureKind::Interrupted => Some(None),
                 });
             }

@@ -18,7 +18,7 @@ const PREFIXES: &[&str] = &["dapi", "dose", "dkea"];
 const DIGITS: usize = 32;
 
 /// The credentials that a client knows.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub struct Redactor(Vec<SecretString>);
 
 impl Redactor {

@@ -171,7 +171,7 @@ async fn once(
     };
     let response = sent.map_err(|failure| {
         let again = match failure.kind {
-            FailureKind::Invalid | FailureKind::Untrusted => None,
+            FailureKind::Invalid | FailureKind::Untrusted | FailureKind::NotTls => None,
             FailureKind::Unreachable => again(None, UNREACHABLE_TIMEOUT),
             FailureKind::Interrupted => again(None, TOKEN_REQUEST_TIMEOUT),
         };

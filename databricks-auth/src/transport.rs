@@ -182,6 +182,8 @@ pub enum FailureKind {
     Invalid,
     /// The certificate of the server is not trusted, and asking again does not change that; nothing was sent.
     Untrusted,
+    /// The server answers a TLS greeting with something else, and asking again does not change that; nothing was sent.
+    NotTls,
     /// No connection came about; nothing was sent.
     Unreachable,
     /// The request may have been sent, and no complete answer came.
@@ -200,8 +202,8 @@ pub struct Failure {
 
 impl Failure {
     fn of(error: &reqwest::Error) -> Self {
-        let kind = if is_untrusted(error) {
-            FailureKind::Untrusted
+        let kind = if let Some(kind) = tls_failure(error) {
+            kind
         } else if error.is_builder() {
             FailureKind::Invalid
         } else if error.is_connect() {
@@ -213,18 +215,22 @@ impl Failure {
     }
 }
 
-/// Whether a certificate was refused.
-fn is_untrusted(error: &reqwest::Error) -> bool {
+/// What is wrong with the TLS of a server, if that is what failed.
+fn tls_failure(error: &reqwest::Error) -> Option<FailureKind> {
     let mut cause = std::error::Error::source(error);
     while let Some(error) = cause {
-        if matches!(error.downcast_ref(), Some(rustls::Error::InvalidCertificate(_))) {
-            return true;
+        match error.downcast_ref() {
+            Some(rustls::Error::InvalidCertificate(_)) => return Some(FailureKind::Untrusted),
+            Some(rustls::Error::InvalidMessage(rustls::InvalidMessage::InvalidContentType)) => {
+                return Some(FailureKind::NotTls);
+            }
+            _ => {}
         }
         // `std::io::Error` does not give the error that it wraps as its source.
         let held = error.downcast_ref::<std::io::Error>().and_then(std::io::Error::get_ref);
         cause = held.map_or_else(|| error.source(), |held| Some(held));
     }
-    false
+    None
 }
 
 /// An error and its causes, each once, without the URL that reqwest would add.

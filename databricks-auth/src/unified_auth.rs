@@ -93,6 +93,13 @@ impl UnifiedAuth {
         strategies::choose(&self.settings(config, endpoint.metadata.clone(), endpoint.http.clone())).await
     }
 
+    /// Why each way to sign in but the chosen one is not used, by its name. Asks them all again, which may take a while.
+    pub async fn others(&self, endpoint: &Endpoint, chosen: Option<&str>) -> Vec<(&'static str, String)> {
+        let config = self.config.at(endpoint.host.clone());
+        let settings = self.settings(config, endpoint.metadata.clone(), endpoint.http.clone());
+        strategies::others(&settings, chosen).await
+    }
+
     fn settings(&self, config: Config, metadata: Metadata, http: HttpClient) -> Arc<Settings> {
         Arc::new(Settings {
             config,

@@ -1,6 +1,7 @@
 //! The calls of Databricks' REST API, one module for each service. They know what is sent and answered, and nothing of
 //! Pulumi.
 
+pub mod current_user;
 pub mod service_principal_secrets;
 pub mod token_management;
 pub mod tokens;
@@ -39,12 +40,17 @@ pub(crate) fn says_gone(error: &Error, id: &str) -> bool {
     api.structured && NOT_FOUND.contains(&api.code.as_str()) && names(&api.message, id)
 }
 
-/// Whether an answer may mean that what was asked for is gone, or somebody else's. Only a look at what there is can
-/// tell: older workspaces say it in words, the same words are said of workspaces and scopes, and what stands in between
-/// says nothing of a credential at all.
-pub(crate) fn leaves_open(error: &Error) -> bool {
+/// Whether an answer may mean that what was asked for is gone. Only a look at what there is can tell: older workspaces
+/// say it in words, and the same words are said of workspaces and scopes.
+fn may_be_gone(error: &Error) -> bool {
     let Error::Api(api) = error else { return false };
-    api.structured && (api.is_not_found() || api.status == 403 || api.message.contains("does not exist"))
+    api.structured && (api.is_not_found() || api.message.contains("does not exist"))
+}
+
+/// Whether an answer may mean that what was asked for is gone, or somebody else's. What stands in between, and answers in
+/// a form of its own, says nothing of a credential at all.
+pub(crate) fn leaves_open(error: &Error) -> bool {
+    may_be_gone(error) || matches!(error, Error::Api(api) if api.structured && api.status == 403)
 }
 
 /// Whether a text names an id, and not only a longer one that holds it.

@@ -5,7 +5,7 @@ use serde::Deserialize;
 use serde::de::IgnoredAny;
 
 use super::tokens::{NewToken, TokenChange, TokenInfo, create_at, list_at};
-use super::{Minted, leaves_open, not_the_api, says_gone};
+use super::{Minted, may_be_gone, not_the_api, says_gone};
 use crate::client::{Client, Error, Repeat, Request};
 use crate::context::Context;
 
@@ -36,7 +36,7 @@ pub async fn get(client: &Client, ctx: &Context, id: &str) -> Result<Option<Toke
         }
         Ok(reply) => Ok(Some(reply.body.token_info).filter(|token| token.is_live(reply.date))),
         Err(error) if says_gone(&error, id) => Ok(None),
-        Err(error) if leaves_open(&error) => match list(client, ctx).await {
+        Err(error) if may_be_gone(&error) => match list(client, ctx).await {
             Ok(mut all) => Ok(all.extract_if(.., |token| token.token_id == id).next()),
             // Whoever may not see the list may not look a token up either, which the first answer says better.
             Err(_) => Err(error),

@@ -5,8 +5,9 @@ use serde::Deserialize;
 use serde_json::Value as Json;
 
 use databricks_auth::AuthError;
+use databricks_auth::transport::{Failure, FailureKind};
 
-use crate::config::ConfigError;
+use crate::config::{Config, ConfigError, Host};
 
 /// Why a request to Databricks has no good answer. No text holds a credential.
 #[derive(Debug, Clone, thiserror::Error)]
@@ -98,6 +99,21 @@ pub enum Error {
 }
 
 impl Error {
+    /// Why a request to a host has no answer: whether that leaves open if it was carried out.
+    pub(crate) fn of_connection(host: &Host, request: &str, failure: Failure) -> Error {
+        let (host, request, reason) = (host.url.clone(), request.to_owned(), failure.reason);
+        match failure.kind {
+            FailureKind::Untrusted => Error::Untrusted { host, reason },
+            FailureKind::NotTls => {
+                let reason = "the port does not speak TLS, which https:// in databricks:host asks for. Check the port, or \
+                              use http:// if that is meant";
+                Error::NotAnApi { host, request, reason: reason.to_owned(), turned_away: true }
+            }
+            FailureKind::Invalid | FailureKind::Unreachable => Error::Unreachable { host, reason },
+            FailureKind::Interrupted => Error::Interrupted { host, request, reason },
+        }
+    }
+
     /// The error with every text that came from elsewhere passed through `map`.
     pub(super) fn map_texts(mut self, map: impl Fn(&str) -> String) -> Error {
         match &mut self {
@@ -261,6 +277,15 @@ impl ApiError {
             503 => self.structured,
             _ => self.class() == Class::TooManyRequests && self.structured,
         }
+    }
+
+    /// What to do where the provider's own access token was asked for with too few scopes.
+    pub(super) fn of_narrow_scopes(&self, config: &Config) -> Option<&'static str> {
+        let is_narrow = !config.attributes.scopes.is_empty();
+        (self.status == 403 && is_narrow && self.message.contains("scope")).then_some(
+            "The provider signs in with the scopes of databricks:scopes only: add `authentication`, which managing \
+             credentials takes, or leave databricks:scopes out",
+        )
     }
 
     fn hint(&self) -> Option<&'static str> {

@@ -28,7 +28,7 @@ use std::time::{Duration, SystemTime};
 
 pub use databricks_auth::AuthError;
 use databricks_auth::metadata::HostType;
-use databricks_auth::redact::Redactor;
+pub(crate) use databricks_auth::redact::Redactor;
 use databricks_auth::single_flight::SingleFlight;
 use databricks_auth::transport::longest_silence;
 use databricks_auth::{SignIn, UnifiedAuth};
@@ -119,6 +119,24 @@ impl Client {
     /// The configuration of this client.
     pub fn config(&self) -> &Config {
         self.0.auth.config()
+    }
+
+    /// Hides the credentials of this client.
+    pub(crate) fn redactor(&self) -> &Redactor {
+        &self.0.redactor
+    }
+
+    /// Id of the personal access token that requests are signed with; `None` where they are signed with something else.
+    pub fn own_token_id(&self) -> Option<String> {
+        let attributes = &self.config().attributes;
+        let is_used =
+            attributes.auth_type.as_deref().is_none_or(|name| name == "pat") && attributes.group_id.is_none();
+        self.config().token_id().filter(|_| is_used)
+    }
+
+    /// Whether a text is, or looks like, the value of a credential.
+    pub(crate) fn is_a_credential(&self, text: &str) -> bool {
+        self.0.redactor.hide(text, &[]) != text
     }
 
     /// How long Databricks may be silent before a request counts as lost.

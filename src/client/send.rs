@@ -8,7 +8,7 @@ use std::time::Duration;
 use databricks_auth::SignIn;
 use databricks_auth::backoff::{date, retry_after};
 use databricks_auth::redirect::known_redirect;
-use databricks_auth::transport::{Failure, FailureKind, Response, credentials_in};
+use databricks_auth::transport::{Response, credentials_in};
 use http::{HeaderMap, Method};
 use ring::rand::{SecureRandom as _, SystemRandom};
 use serde::de::DeserializeOwned;
@@ -16,7 +16,6 @@ use serde::de::DeserializeOwned;
 use super::debug_log::DebugLog;
 use super::retry::{self, Retry};
 use super::{ApiError, Client, Endpoint, Error, Repeat, Reply, Request, user_agent};
-use crate::config::Host;
 use crate::context::Context;
 
 /// The header that routes a request where one host serves several workspaces.
@@ -130,7 +129,8 @@ impl Client {
             }
             signed.send().await
         };
-        let response = send.await.map_err(|failure| transport_error(host, request, failure))?;
+        let response =
+            send.await.map_err(|failure| Error::of_connection(host, &request.to_string(), failure))?;
         let reply = self.read(ctx, &endpoint, request, response, log.as_ref()).await;
         reply.map_err(|error| error.map_texts(|text| self.0.redactor.hide(text, &secrets)))
     }
@@ -190,7 +190,8 @@ impl Client {
         }
         let reason = status.canonical_reason().unwrap_or("unknown status");
         let error = ApiError::parse(request.to_string(), status.as_u16(), reason, &body, retry_after);
-        Err(Error::Api(ApiError { advice: (request.advice)(&error.code), ..error }))
+        let advice = (request.advice)(&error.code).or_else(|| error.of_narrow_scopes(self.config()));
+        Err(Error::Api(ApiError { advice, ..error }))
     }
 }
 
@@ -237,16 +238,6 @@ fn traceparent() -> String {
     let _ = SystemRandom::new().fill(&mut id);
     let digits: String = id.iter().map(|byte| format!("{byte:02x}")).collect();
     format!("00-{}-{}-01", &digits[..32], &digits[32..])
-}
-
-/// Whether a failure happened before anything could have been carried out, or leaves that open.
-fn transport_error(host: &Host, request: &Request, failure: Failure) -> Error {
-    let (host, reason) = (host.url.clone(), failure.reason);
-    match failure.kind {
-        FailureKind::Untrusted => Error::Untrusted { host, reason },
-        FailureKind::Invalid | FailureKind::Unreachable => Error::Unreachable { host, reason },
-        FailureKind::Interrupted => Error::Interrupted { host, request: request.to_string(), reason },
-    }
 }
 
 /// Reads a good answer. No error quotes the body, which may hold a token.

@@ -9,7 +9,7 @@ use serde::Deserialize;
 
 use super::send::{ANY_REQUEST, unless_too_late};
 use super::{Client, Error, Repeat, Reply, Request};
-use crate::config::{Config, Host};
+use crate::config::{Config, Host, Source};
 use crate::context::Context;
 
 /// What a host serves.
@@ -178,9 +178,17 @@ pub(super) fn check_workspace(config: &Config, metadata: &Metadata) -> Result<()
                 && metadata.host_type == HostType::Workspace
                 && stated.parse::<i64>().is_ok() =>
         {
+            let (who, what) = match config.sources.get("workspaceId") {
+                Some(Source::Host) => {
+                    ("the URL in databricks:host names", "the query (?o=) of that URL, which may be left out")
+                }
+                Some(Source::Environment) => ("DATABRICKS_WORKSPACE_ID sets", "that environment variable"),
+                Some(Source::Profile) => ("the profile sets", "workspace_id in the profile"),
+                _ => ("the provider is configured with", "the workspace_id in the provider configuration"),
+            };
             Err(Error::Workspace(format!(
-                "workspace_id mismatch: the provider is configured with workspace_id {stated} but the host resolves \
-                 to workspace {own}. please check the workspace_id in the provider configuration"
+                "workspace_id mismatch: {who} workspace_id {stated} but the host resolves to workspace {own}. please \
+                 check {what}"
             )))
         }
         _ => Ok(()),

@@ -226,8 +226,19 @@ impl Findings {
                 "must be a positive number of seconds; leave it out for the workspace's default",
             );
         } else if seconds > USUAL_LONGEST_LIFETIME {
+            let mistaken = if seconds % 1000 == 0 && seconds / 1000 <= USUAL_LONGEST_LIFETIME {
+                format!(
+                    "; if milliseconds were meant, {} are {}",
+                    seconds / 1000,
+                    rotation::duration(seconds / 1000)
+                )
+            } else {
+                String::new()
+            };
             self.warnings.push(format!(
-                "{property} is over 730 days ({USUAL_LONGEST_LIFETIME} s), which most workspaces refuse"
+                "{property} counts seconds: {seconds} are {}, over the 730 days ({USUAL_LONGEST_LIFETIME}) that most \
+                 workspaces allow{mistaken}",
+                rotation::duration(seconds)
             ));
         }
         if let Some(&before) = rotate_before.known() {
@@ -347,6 +358,9 @@ impl<C: Credential> Resource for C {
             ctx.report(Severity::Info, &reason).await;
         }
         let replaces = changes.values().any(|(_, change)| change.replaces());
+        if replaces && !request.refresh && client.own_token_id().as_deref() == Some(request.id) {
+            ctx.report(Severity::Warning, OWN_TOKEN).await;
+        }
         let delete_before_replace = C::LIMITED && replaces && !request.refresh && {
             match C::owner(&[request.news, outputs, request.old_inputs]) {
                 Ok(owner) => {
@@ -408,6 +422,9 @@ impl<C: Credential> Resource for C {
         known: Known,
     ) -> Result<Option<Found>, Error> {
         let imported = matches!(known, Known::Nothing);
+        if imported && client.is_a_credential(id) {
+            return Err(Error::Other(value_for_id::<C>()));
+        }
         let (id, owner, inputs, before, written) = match known {
             Known::Nothing => {
                 let (id, inputs) = C::import(id)?;
@@ -435,11 +452,20 @@ impl<C: Credential> Resource for C {
 
         if imported {
             let warning = format!(
-                "Databricks gives the value of the {} only when it is created, so {} is empty after an import. Replace \
-                 the {} to get one: `pulumi up --replace <urn>`",
-                C::NOUN,
+                "Databricks gives the value of the {noun} only when it is created, so {} is empty after an import. \
+                 Replace the {noun} to get one: run `pulumi state unprotect '{urn}'`, since `pulumi import` protects \
+                 what it imports, and then `pulumi up --replace '{urn}'`",
                 C::VALUE,
-                C::NOUN
+                noun = C::NOUN,
+                urn = ctx.urn
+            );
+            ctx.report(Severity::Warning, &warning).await;
+        } else if !written {
+            let warning = format!(
+                "Databricks gives the value of the {} only when it is created, so {} is empty where a program looks up \
+                 one that is there. Take the value from the stack that created it",
+                C::NOUN,
+                C::VALUE
             );
             ctx.report(Severity::Warning, &warning).await;
         }
@@ -577,6 +603,22 @@ fn refreshed<C: Credential>(mut inputs: Map, observed: Map) -> Map {
         }
     }
     inputs
+}
+
+/// What is said before the provider saws off the branch it sits on.
+const OWN_TOKEN: &str = "the provider signs in with this very token. Once it is replaced, the old one is revoked and the \
+                         provider cannot sign in any more until databricks:token (or DATABRICKS_TOKEN, or the profile) has \
+                         the value of the new one. Let the provider sign in with another token or as a service principal";
+
+/// What is said where the id to import is the credential itself, which is not repeated.
+fn value_for_id<C: Credential>() -> String {
+    let name = C::TYPE_TOKEN.rsplit(':').next().unwrap_or_default();
+    format!(
+        "what was given as the id looks like the value of a {0}, which nobody but its users should see; it was not \
+         sent anywhere. An import takes the id: `pulumi do databricks:{name} list` names those that there are. If the \
+         value is a real one, replace that {0}, since shells and logs may keep what was typed",
+        C::NOUN
+    )
 }
 
 /// What came of a request about a credential.

@@ -18,7 +18,7 @@ use async_trait::async_trait;
 use crate::client::{self, Client};
 use crate::context::Context;
 use crate::property::{Changes, Failure, Map, Row, Value, cleaned};
-pub(crate) use rotation::date;
+pub(crate) use rotation::{date, duration};
 
 /// Every resource of the package.
 pub const ALL: &[&dyn Resource] =

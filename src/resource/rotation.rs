@@ -10,6 +10,17 @@ pub(crate) fn date(ms: i64) -> String {
         .map_or_else(|_| format!("{ms} ms"), |time| time.strftime("%Y-%m-%d %H:%M:%S UTC").to_string())
 }
 
+/// A duration as people say it, in the largest unit that loses nothing much of it.
+pub(crate) fn duration(seconds: i64) -> String {
+    let (number, unit) = match seconds {
+        ..120 => (seconds, "second"),
+        120..7_200 => (seconds / 60, "minute"),
+        7_200..172_800 => (seconds / 3_600, "hour"),
+        _ => (seconds / 86_400, "day"),
+    };
+    if number == 1 { format!("1 {unit}") } else { format!("{number} {unit}s") }
+}
+
 /// When a credential was created and when it expires, in milliseconds since 1970, as far as that is known.
 #[derive(Clone, Copy, Debug, Default)]
 pub(super) struct Life {
@@ -44,8 +55,9 @@ impl Life {
         };
         (expires - now <= window.saturating_mul(1000)).then(|| {
             format!(
-                "the {noun} expires on {}, in less than rotateBeforeSeconds ({before} s), and is replaced",
-                date(expires)
+                "the {noun} expires on {}, in less than rotateBeforeSeconds ({}), and is replaced",
+                date(expires),
+                duration(before)
             )
         })
     }
@@ -70,6 +82,19 @@ pub(super) fn when_changed(old: &Map, news: &Map) -> Changes {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn durations_are_said_in_their_largest_unit() {
+        for (seconds, text) in [
+            (1, "1 second"),
+            (119, "119 seconds"),
+            (7_199, "119 minutes"),
+            (7_200, "2 hours"),
+            (172_800, "2 days"),
+        ] {
+            assert_eq!(duration(seconds), text);
+        }
+    }
 
     #[test]
     fn dates_are_readable() {

@@ -223,10 +223,11 @@ impl Credential for Token {
         if change.is_empty() {
             return Ok(());
         }
-        Ok(match seen {
+        match seen {
             None => tokens::update(&home.client, ctx, id, &change).await?,
             Some(_) => token_management::update(&home.client, ctx, id, &change).await?,
-        })
+        }
+        Ok(())
     }
 
     async fn revoke(
@@ -236,10 +237,11 @@ impl Credential for Token {
         id: &str,
         seen: Option<&LiveToken>,
     ) -> Result<(), Error> {
-        Ok(match seen {
+        match seen {
             None => tokens::delete(&home.client, ctx, id).await?,
             Some(_) => token_management::delete(&home.client, ctx, id).await?,
-        })
+        }
+        Ok(())
     }
 
     fn is_anothers(token: &LiveToken) -> bool {

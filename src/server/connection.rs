@@ -13,6 +13,7 @@ use tokio_util::sync::CancellationToken;
 use tonic::transport::server::Connected;
 
 use super::engine::EngineLog;
+use super::forward::Session;
 use crate::client::Client;
 
 /// What a connection has been told so far.
@@ -20,6 +21,7 @@ use crate::client::Client;
 pub(super) struct Instance {
     client: Mutex<Option<Client>>,
     pub(super) engine: Arc<EngineLog>,
+    pub(super) official: Session,
     cancel: Mutex<CancellationToken>,
     /// Resources, by URN, that the engine has read and not checked since.
     read: Mutex<HashSet<String>>,
@@ -80,6 +82,7 @@ impl Connection {
         let instance = Instance {
             client: Mutex::default(),
             engine: Arc::default(),
+            official: Session::default(),
             cancel: Mutex::new(process.child_token()),
             read: Mutex::default(),
             process: process.clone(),

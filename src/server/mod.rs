@@ -4,6 +4,7 @@
 mod connection;
 mod delivery;
 mod engine;
+mod forward;
 #[cfg(test)]
 mod fuzz;
 mod provider;
@@ -25,6 +26,8 @@ use crate::context::Clock;
 use crate::env::Env;
 use connection::Connection;
 use delivery::Delivered;
+use forward::Forwarding;
+pub use forward::{OFFICIAL, official_plugin, run_official};
 use proto::pulumirpc::resource_provider_server::ResourceProviderServer;
 use provider::Provider;
 
@@ -60,7 +63,7 @@ pub async fn serve(
     engine: Option<String>,
     stop: impl Future<Output = ()>,
 ) -> Result<(), tonic::transport::Error> {
-    let provider = Provider::new(env, clock, engine);
+    let provider = Provider::new(env.clone(), Arc::clone(&clock), engine.clone());
     let in_flight = provider.in_flight();
     let longest_request = provider.longest_request();
     let last_work = move || LAST_WORK + 2 * longest_request.get();
@@ -68,6 +71,7 @@ pub async fn serve(
         .max_decoding_message_size(LONGEST_MESSAGE)
         .max_encoding_message_size(LONGEST_MESSAGE);
     let process = CancellationToken::new();
+    let (service, children) = Forwarding::new(service, env, clock, engine, process.clone());
     let connections =
         TcpListenerStream::new(listener).map(|stream| Ok::<_, io::Error>(Connection::new(stream?, &process)));
     let (stopping, stopped) = tokio::sync::oneshot::channel::<()>();
@@ -87,6 +91,7 @@ pub async fn serve(
             let work = async {
                 in_flight.close();
                 in_flight.wait().await;
+                children.end().await;
                 tokio::time::sleep(LAST_WORDS).await;
             };
             let ended = async { tokio::select! { _ = &mut server => {}, () = work => {} } };
@@ -95,5 +100,6 @@ pub async fn serve(
     }
     in_flight.close();
     let _ = tokio::time::timeout(last_work(), in_flight.wait()).await;
+    children.end().await;
     Ok(())
 }

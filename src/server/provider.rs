@@ -178,7 +178,8 @@ fn find(token: &str, urn: &str) -> Result<&'static dyn Resource, Status> {
 
 /// How to have what only the official plugin has; follows the name of the option `version`.
 const OFFICIAL: &str = "set to the official plugin's, installed with `pulumi plugin install resource databricks <version>`. \
-                        A plugin on PATH answers for every version, so keep this one off PATH then";
+                        A plugin on PATH answers for every version, so keep this one off PATH then. Or let this plugin \
+                        pass it on: unset PULUMI_DATABRICKS_OFFICIAL_PLUGIN, which is off";
 
 /// Inputs of the state. Engines of old send only outputs, which repeat what was stated.
 fn old_inputs(resource: &dyn Resource, sent: Option<prost_types::Struct>, outputs: &Map) -> Map {
@@ -189,7 +190,7 @@ fn old_inputs(resource: &dyn Resource, sent: Option<prost_types::Struct>, output
 }
 
 /// The type token in `urn:pulumi:stack::project::parent$type::name`.
-fn type_of(urn: &str) -> &str {
+pub(super) fn type_of(urn: &str) -> &str {
     let types = urn.split("::").nth(2).unwrap_or_default();
     types.rsplit('$').next().unwrap_or_default()
 }

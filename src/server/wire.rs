@@ -8,12 +8,12 @@ use tonic::Status;
 use crate::property::{Map, SIGNATURE_KEY as SIGNATURE, Value};
 
 /// What the key of signed objects may say.
-const SECRET: &str = "1b47061264138c4ac30d75fd1eb44270";
-const OUTPUT: &str = "d0e6a833031e9bbcd3f4e8bde6ca49a4";
-const RESOURCE: &str = "5cf8f73096256a8f31e491e813e4eb8e";
+pub(super) const SECRET: &str = "1b47061264138c4ac30d75fd1eb44270";
+pub(super) const OUTPUT: &str = "d0e6a833031e9bbcd3f4e8bde6ca49a4";
+pub(super) const RESOURCE: &str = "5cf8f73096256a8f31e491e813e4eb8e";
 
 /// What stands for a value that is not known yet; the engine sends the one for strings for most types.
-const UNKNOWN: &str = "04da6b54-80e4-46f7-96ec-b56ff0331ba9";
+pub(super) const UNKNOWN: &str = "04da6b54-80e4-46f7-96ec-b56ff0331ba9";
 const UNKNOWNS: &[&str] = &[
     UNKNOWN,
     "1c4a061d-8072-4f0a-a4cb-0ff528b18fe7",

@@ -190,7 +190,7 @@ def test_a_token_in_its_rotation_window_is_replaced_by_a_plain_up(pulumi, worksp
     pulumi.unchanged()
     pulumi.credential(OBO_TOKEN_TYPE, properties | {"rotateBeforeSeconds": 15 * 60})
     result = pulumi.up()
-    assert replaced(result) and said(result, "in less than rotateBeforeSeconds (900 s)")
+    assert replaced(result) and said(result, "in less than rotateBeforeSeconds (15 minutes)")
     pulumi.unchanged()
 
 
@@ -300,7 +300,7 @@ def test_rotation_looks_up_what_an_official_state_does_not_tell(pulumi, workspac
     assert (request["method"], request["path"].rsplit("/", 1)[1]) == ("GET", token_id)
     pulumi.credential(OBO_TOKEN_TYPE, properties | {"rotateBeforeSeconds": 15 * 60})
     result = pulumi.up()
-    assert replaced(result) and said(result, "in less than rotateBeforeSeconds (900 s)")
+    assert replaced(result) and said(result, "in less than rotateBeforeSeconds (15 minutes)")
     pulumi.unchanged()
 
 

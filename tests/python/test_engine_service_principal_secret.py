@@ -250,7 +250,7 @@ def test_a_secret_in_its_rotation_window_is_replaced_by_a_plain_up(pulumi, works
     pulumi.unchanged()
     pulumi.credential(SECRET_TYPE, properties | {"rotateBeforeSeconds": 15 * 60})
     result = pulumi.up()
-    assert replaced(result) and said(result, "in less than rotateBeforeSeconds (900 s)")
+    assert replaced(result) and said(result, "in less than rotateBeforeSeconds (15 minutes)")
     pulumi.unchanged()
 
 

@@ -336,7 +336,7 @@ def test_a_token_in_its_rotation_window_is_replaced_by_a_plain_up(pulumi, worksp
     pulumi.token(properties)
     preview = pulumi.preview()
     assert detailed(preview, "replace") == {"expiryTime": "update-replace"}
-    assert said(preview, "in less than rotateBeforeSeconds (900 s)")
+    assert said(preview, "in less than rotateBeforeSeconds (15 minutes)")
     assert replaced(pulumi.up())
     assert workspace.operations() == ["create", "create", "delete"]
     assert workspace.live() == [pulumi.outputs()["id"]] != [old["id"]]
@@ -353,7 +353,7 @@ def test_a_refresh_rotates_nothing_and_says_so(pulumi, workspace):
     assert pulumi.outputs() == old
     # What follows in the same process is another matter.
     up = pulumi.up("--refresh")
-    assert said(up, "in less than rotateBeforeSeconds (900 s)")
+    assert said(up, "in less than rotateBeforeSeconds (15 minutes)")
     assert workspace.operations() == ["create", "create", "delete"]
 
 

@@ -291,7 +291,7 @@ def test_a_secret_lifetime_is_never_printed(python_program):
 def test_a_resource_of_the_official_plugin(python_program):
     cluster = "databricks:index/cluster:Cluster"
     text = fails_in_python(python_program, lambda: sdk.CustomResource(cluster, "c", {"clusterName": "c"}))
-    assert_says(text, cluster, f"manages only {TOKEN_TYPE}", "official databricks plugin", "explicit provider")
+    assert_says(text, cluster, "official databricks plugin", "pulumi plugin install resource databricks 1.118.0")
 
 
 @quiet

@@ -9,6 +9,7 @@ import subprocess
 import grpc
 import pytest
 from conftest import (
+    CREATED_BY,
     ROOT,
     TOKEN_TYPE,
     TOKEN_VALUE,
@@ -160,10 +161,10 @@ def test_what_the_package_does_not_have(plugin, workspace):
         lambda: stub.Call(provider_pb2.CallRequest(tok=token)),
     ):
         code, text = status_of(call)
-        assert code == grpc.StatusCode.INVALID_ARGUMENT
+        assert code == grpc.StatusCode.FAILED_PRECONDITION
         assert token in text and "official databricks plugin" in text
     code, text = status_of(lambda: stub.Construct(provider_pb2.ConstructRequest(type="databricks:index:Component")))
-    assert code == grpc.StatusCode.UNIMPLEMENTED
+    assert code == grpc.StatusCode.FAILED_PRECONDITION
     assert "databricks:index:Component" in text
 
 
@@ -376,7 +377,9 @@ def test_a_preview_of_create_says_what_is_unknown_and_does_nothing(provider, wor
     assert token_id == ""
     assert outputs["comment"] == "c"
     assert is_secret(outputs["tokenValue"])
-    assert workspace.requests("/api/") == []
+    # Whether anybody can sign in is asked; nothing else.
+    (asked,) = workspace.requests("/api/")
+    assert (asked["method"], asked["path"]) == ("GET", "/api/2.0/preview/scim/v2/Me")
 
 
 def test_a_preview_of_update_says_what_update_gives(provider, workspace):
@@ -387,7 +390,8 @@ def test_a_preview_of_update_says_what_update_gives(provider, workspace):
     after = {"scopes": ["sql", "clusters"], "expiryTime": 5} | rotation
     preview = provider.update(token_id, after, before, outputs, preview=True)
     assert workspace.operations() == ["create"]
-    assert preview == provider.update(token_id, after, before, outputs)
+    updated = provider.update(token_id, after, before, outputs)
+    assert preview == {name: value for name, value in updated.items() if name not in CREATED_BY}
     assert is_secret(preview["tokenValue"]) and preview["expiryTime"] == outputs["expiryTime"]
     assert provider.update(token_id, {"comment": UNKNOWN}, before, outputs, preview=True)["comment"] == UNKNOWN
 
@@ -471,8 +475,8 @@ def test_list(provider, workspace):
 
 def test_list_of_another_type(provider):
     code, text = status_of(lambda: provider.list(token="databricks:index/cluster:Cluster"))
-    assert code == grpc.StatusCode.INVALID_ARGUMENT
-    assert TOKEN_TYPE in text
+    assert code == grpc.StatusCode.FAILED_PRECONDITION
+    assert "databricks:index/cluster:Cluster needs the official databricks plugin" in text
 
 
 def test_no_log_level_shows_a_value(plugin, workspace, fake_engine):

@@ -77,9 +77,10 @@ def test_walk(pasted, tmp_path):
         timeout=240,
     )
     assert done.returncode == 0, done.stdout
-    first, second, _, last = re.findall(r"\$ pulumi (?:up|destroy) .*?(?=\$ |\Z)", done.stdout, re.S)
+    first, second, third, last = re.findall(r"\$ pulumi (?:up|destroy) .*?(?=\$ |\Z)", done.stdout, re.S)
     assert "+ 2 created" in first, first
     assert "2 unchanged" in second, second
+    assert "1 replaced" in third, third
     assert "- 2 deleted" in last, last
 
 

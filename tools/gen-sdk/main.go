@@ -90,11 +90,18 @@ const pomTemplate = `<?xml version="1.0" encoding="UTF-8"?>
 </project>
 `
 
-// The README of every SDK. %s stands for the language, the description of the package, how to install it, and the folder
-// of the example.
+// The README of every SDK. %s stands for the language, the description of the package, its name, how to install it, and
+// the folder of the example.
 const readmeTemplate = `# Databricks for Pulumi, in %s
 
-%s In a project of your own:
+%s
+
+**Two packages have the name %s.**
+The one in the package registry is the SDK of the official provider, which manages all of Databricks. The one in this
+folder has the same classes for the three credentials, and adds the properties that rotate them. Whoever installs the name
+from the registry gets the other one, and a program that states when to rotate does not compile or run with it.
+
+To install this one in a project of your own, from a copy of this repository:
 
 %s
 [The example](../../examples/%s) has a program, the lines that run it, and what it prints.
@@ -124,7 +131,11 @@ var logo []byte
 var (
 	languages = []string{"python", "nodejs", "go", "java", "dotnet"}
 	titles    = map[string]string{"python": "Python", "nodejs": "TypeScript and JavaScript", "go": "Go", "java": "Java", "dotnet": "C#"}
-	examples  = map[string]string{"python": "python", "nodejs": "typescript", "go": "go", "java": "java", "dotnet": "csharp"}
+	names     = map[string]string{
+		"python": "`pulumi-databricks`", "nodejs": "`@pulumi/databricks`", "go": "`github.com/pulumi/pulumi-databricks/sdk`",
+		"java": "`com.pulumi:databricks`", "dotnet": "`Pulumi.Databricks`",
+	}
+	examples = map[string]string{"python": "python", "nodejs": "typescript", "go": "go", "java": "java", "dotnet": "csharp"}
 )
 
 func main() {
@@ -168,7 +179,7 @@ func run(schemaPath, out, language string) error {
 		if err != nil {
 			return fmt.Errorf("%s SDK from %s: %w", name, schemaPath, err)
 		}
-		files["README.md"] = fmt.Appendf(nil, readmeTemplate, titles[name], spec.Description, installs[name], examples[name])
+		files["README.md"] = fmt.Appendf(nil, readmeTemplate, titles[name], spec.Description, names[name], installs[name], examples[name])
 		if err := write(filepath.Join(out, name), files); err != nil {
 			return err
 		}
@@ -219,7 +230,11 @@ func generate(language string, spec schema.PackageSpec) (map[string][]byte, erro
 	}
 	switch language {
 	case "python":
-		return pythongen.GeneratePackage(tool, pkg, nil, nil)
+		files, err := pythongen.GeneratePackage(tool, pkg, nil, nil)
+		if err != nil {
+			return nil, err
+		}
+		return files, declareLicense(files)
 	case "nodejs":
 		files, err := nodegen.GeneratePackage(tool, pkg, nil, nil, false, nil)
 		if err != nil {
@@ -271,34 +286,39 @@ func makeInstallable(files map[string][]byte) error {
 	return nil
 }
 
-// addGoMod makes the Go SDK a module. Its generator writes packages only. The module's root is where the import path
-// of the package, shortened by the module's path, says it is.
+// addGoMod makes the Go SDK a module. Its generator writes packages only. The module begins two folders above the
+// package, as that of the official SDK does.
 func addGoMod(spec schema.PackageSpec, files map[string][]byte) error {
 	var info struct {
 		ImportBasePath string `json:"importBasePath"`
-		ModulePath     string `json:"modulePath"`
 	}
 	if raw, ok := spec.Language["go"]; ok {
 		if err := json.Unmarshal(raw, &info); err != nil {
 			return fmt.Errorf("language.go of the schema: %w", err)
 		}
 	}
-	if info.ModulePath == "" {
-		return errors.New("language.go.modulePath of the schema is needed for go.mod")
-	}
-	inside, ok := strings.CutPrefix(info.ImportBasePath, info.ModulePath+"/")
+	module, ok := strings.CutSuffix(info.ImportBasePath, "/go/"+spec.Name)
 	if !ok {
-		return fmt.Errorf("language.go.importBasePath %q of the schema does not lie inside modulePath %q",
-			info.ImportBasePath, info.ModulePath)
+		return fmt.Errorf("language.go.importBasePath %q of the schema does not end in /go/%s", info.ImportBasePath, spec.Name)
 	}
-	root := ".."
-	if inside == spec.Name {
-		root = "."
-	} else if inside != "go/"+spec.Name {
-		return fmt.Errorf("language.go.importBasePath %q of the schema must be modulePath followed by /%s or /go/%s",
-			info.ImportBasePath, spec.Name, spec.Name)
+	files[filepath.Join("..", "go.mod")] = fmt.Appendf(nil, goModTemplate, module)
+	return nil
+}
+
+// declareLicense names the licence of the Python SDK as packaging tools want it: they drop the table that the generator
+// writes, and a build with a newer setuptools would end there.
+func declareLicense(files map[string][]byte) error {
+	const table = "  [project.license]\n    text = \"Apache-2.0\"\n"
+	project := string(files["pyproject.toml"])
+	before, after, ok := strings.Cut(project, table)
+	if !ok {
+		return errors.New("pyproject.toml has no table project.license any more: this step is not needed")
 	}
-	files[filepath.Join(root, "go.mod")] = fmt.Appendf(nil, goModTemplate, info.ModulePath)
+	// The string has to stand before the first table within [project].
+	before = strings.Replace(before, "[project]\n", "[project]\n  license = \"Apache-2.0\"\n", 1)
+	before = strings.TrimRight(before, "\n") + "\n"
+	after = strings.Replace(after, "requires = [\"setuptools>=61.0\"]", "requires = [\"setuptools>=77.0\"]", 1)
+	files["pyproject.toml"] = []byte(before + after)
 	return nil
 }
 

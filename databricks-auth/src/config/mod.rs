@@ -11,6 +11,7 @@ mod ini;
 mod profile;
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::path::PathBuf;
 
 use secrecy::{ExposeSecret as _, SecretString};
 
@@ -247,6 +248,24 @@ impl Config {
         ConfigError { reason: reason.into(), settings: self.describe() }
     }
 
+    /// The value of an attribute as messages show it: a credential, and whatever the program marks as secret, as `***`.
+    pub fn show(&self, attribute: &Attribute) -> String {
+        let confidential = self.confidential.contains(attribute.name);
+        if confidential { "***".to_owned() } else { without_password((attribute.show)(&self.attributes)) }
+    }
+
+    /// The configuration file that is read where a profile is needed: the one that is named, or the one at home.
+    pub fn file(&self, env: &Env) -> Option<PathBuf> {
+        profile::path(self, env)
+    }
+
+    /// Id of the configured personal access token, as Databricks lists it: the SHA-256 of the value.
+    pub fn token_id(&self) -> Option<String> {
+        let token = self.attributes.token.as_ref()?;
+        let id = ring::digest::digest(&ring::digest::SHA256, token.expose_secret().as_bytes());
+        Some(id.as_ref().iter().map(|byte| format!("{byte:02x}")).collect())
+    }
+
     /// What is set and by which environment variables, in the form of the Databricks SDKs. Credentials are masked,
     /// and so is whatever the program marks as secret.
     pub fn describe(&self) -> String {
@@ -255,12 +274,8 @@ impl Config {
                 attribute.group != Group::Internal && (attribute.is_set)(&self.attributes)
             })
         };
-        let show = |attribute: &Attribute| {
-            let confidential = self.confidential.contains(attribute.name);
-            if confidential { "***".to_owned() } else { without_password((attribute.show)(&self.attributes)) }
-        };
         let values: Vec<_> =
-            set().map(|attribute| format!("{}={}", attribute.ini, show(attribute))).collect();
+            set().map(|attribute| format!("{}={}", attribute.ini, self.show(attribute))).collect();
         let names: Vec<_> = set()
             .filter(|attribute| self.sources.get(attribute.name) == Some(&Source::Environment))
             .filter_map(|attribute| attribute.env)
@@ -277,7 +292,7 @@ impl Config {
 }
 
 /// A value that is a URL with user and password, as a host that was copied may be, without these.
-fn without_password(shown: String) -> String {
+pub fn without_password(shown: String) -> String {
     let Some((scheme, rest)) = shown.split_once("://") else { return shown };
     let end = rest.find(['/', '?', '#']).unwrap_or(rest.len());
     match rest[..end].rfind('@') {
@@ -364,6 +379,14 @@ mod tests {
             assert_eq!(config.attributes.workspace_id.as_deref(), expected, "{host} {id:?}");
             assert_eq!(config.sources.get("workspaceId"), source.as_ref(), "{host} {id:?}");
         }
+    }
+
+    #[test]
+    fn the_id_of_a_token_is_the_digest_of_its_value() {
+        let config = Config::resolve(&stated(&[("token", "abc")]), &Env::default()).unwrap();
+        let id = "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad";
+        assert_eq!(config.token_id().as_deref(), Some(id));
+        assert_eq!(Config::default().token_id(), None);
     }
 
     #[test]

@@ -73,7 +73,7 @@ pub(super) fn apply(config: &mut Config, path: &Path, content: &[u8]) -> Result<
     Ok(())
 }
 
-fn path(config: &Config, env: &Env) -> Option<PathBuf> {
+pub(super) fn path(config: &Config, env: &Env) -> Option<PathBuf> {
     match config.attributes.config_file.as_deref() {
         None => Some(env.home.as_ref()?.join(".databrickscfg")),
         Some(path) => match path.strip_prefix('~') {

@@ -31,6 +31,7 @@ mod workload_identity;
 
 use std::fmt;
 use std::sync::Arc;
+use std::time::Duration;
 
 use async_trait::async_trait;
 use http::HeaderMap;
@@ -240,6 +241,43 @@ pub(crate) async fn choose(settings: &Arc<Settings>) -> Result<SignIn, AuthError
             )
         )
     )))
+}
+
+/// How long a strategy that was not chosen may take to say why.
+const EXPLANATION_TIMEOUT: Duration = Duration::from_secs(15);
+
+/// Why each strategy but the chosen one is not used, by its name, for people who want to know. Asks them all again.
+pub(crate) async fn others(settings: &Arc<Settings>, chosen: Option<&str>) -> Vec<(&'static str, String)> {
+    let config = &settings.config;
+    let mut others = Vec::new();
+    for strategy in in_order(settings).filter(|strategy| Some(strategy.name()) != chosen) {
+        let reason = if let Some(forced) = config.attributes.auth_type.as_deref() {
+            format!("databricks:authType asks for {forced}")
+        } else if cannot_assume_group(strategy, config) {
+            "cannot assume a group, which databricks:groupId asks for".to_owned()
+        } else {
+            match (tokio::time::timeout(EXPLANATION_TIMEOUT, attempt(strategy, settings)).await, chosen) {
+                (Err(_), _) => format!("no answer within {} s", EXPLANATION_TIMEOUT.as_secs()),
+                (Ok(Err(error)), _) => format!("failed: {error}"),
+                (Ok(Ok(Outcome::Ready(_))), Some(chosen)) => {
+                    format!("would work too, but {chosen} goes before it")
+                }
+                (Ok(Ok(Outcome::Ready(_))), None) => {
+                    "would work, if databricks:authType asked for it".to_owned()
+                }
+                (
+                    Ok(Ok(
+                        Outcome::NotConfigured(reason)
+                        | Outcome::DoesNotApply(reason)
+                        | Outcome::Incomplete(reason),
+                    )),
+                    _,
+                ) => reason,
+            }
+        };
+        others.push((strategy.name(), reason));
+    }
+    others
 }
 
 /// The strategies in the order in which they are tried: those that are configured before those that would use what is
@@ -562,6 +600,19 @@ mod tests {
         all.sort_unstable();
         assert_eq!(names, all);
         assert_eq!(server.seen().len(), 0, "nobody is asked in vain");
+    }
+
+    #[tokio::test]
+    async fn each_other_strategy_says_why_it_is_not_used() {
+        let server = workspace().await;
+        let stated = [("host", server.url.as_str()), ("token", "dapi")];
+        let env = env(&[("DATABRICKS_OIDC_TOKEN", "jwt")]);
+        let settings = settings(&stated, env, Clock::hasty()).await;
+        let others = others(&settings, Some("pat")).await;
+        assert_eq!(others.len(), STRATEGIES.len() - 1);
+        let reason = |name: &str| others.iter().find(|other| other.0 == name).unwrap().1.as_str();
+        assert_eq!(reason("env-oidc"), "would work too, but pat goes before it");
+        assert_eq!(reason("basic"), "databricks:username and databricks:password are not set");
     }
 
     #[tokio::test]

@@ -1,0 +1,170 @@
+#!/usr/bin/env bash
+# Builds the release: an archive for each system that can be built here, its list of components (SBOM), and checksums.
+# The same commit and the same Rust give the same bytes.
+#
+# Usage: scripts/release.sh [--check] [--tag TAG] [--out FOLDER] [SYSTEM...]
+#        scripts/release.sh --sums FOLDER
+#   SYSTEM is linux-amd64, linux-arm64 or windows-amd64, and on a Mac darwin-amd64 or darwin-arm64. Without one: all
+#   that can be built here. --check builds everything twice, in two folders, and compares the bytes.
+#   --tag refuses to build another version than the tag names. --sums only writes the checksums of the archives in a
+#   folder, anew: those of Linux and macOS come from two machines.
+set -euo pipefail
+. "$(dirname "${BASH_SOURCE[0]}")/lib.sh"
+
+usage="usage: scripts/release.sh [--check] [--tag TAG] [--out FOLDER] [SYSTEM...], or --sums FOLDER"
+name=pulumi-resource-databricks
+check='' tag='' out='' systems=()
+
+# finish FOLDER: the checksums, and what installs the plugin from the folder.
+finish() {
+    cp "$root/scripts/install.sh" "$1/install.sh"
+    printf 'install:\n\t@./install.sh\n' >"$1/Makefile"
+    (cd "$1" && sums "$name"-v*) >"$1/SHA256SUMS"
+    cat "$1/SHA256SUMS"
+}
+
+while [ $# -gt 0 ]; do
+    case $1 in
+    --check) check=1 ;;
+    --sums)
+        finish "${2:?$usage}"
+        exit
+        ;;
+    --tag)
+        tag=${2:?$usage}
+        shift
+        ;;
+    --out)
+        out=${2:?$usage}
+        shift
+        ;;
+    linux-amd64 | linux-arm64 | windows-amd64 | darwin-amd64 | darwin-arm64) systems+=("$1") ;;
+    *) die "unknown argument $1; $usage" ;;
+    esac
+    shift
+done
+is_mac=
+if [ "$(uname -s)" = Darwin ]; then is_mac=1; fi
+if [ ${#systems[@]} -eq 0 ]; then
+    if [ -n "$is_mac" ]; then systems=(darwin-amd64 darwin-arm64); else systems=(linux-amd64 linux-arm64 windows-amd64); fi
+fi
+need_rust
+need_python
+need rustup "the standard library of each system comes with rustup (https://rustup.rs)"
+cd "$root"
+
+version=$(sed -n '/^\[workspace.package\]/,/^\[/s/^version *= *"\(.*\)"/\1/p' Cargo.toml)
+[ -z "$tag" ] || [ "$tag" = "v$version" ] || die "the tag $tag is not that of version $version in Cargo.toml"
+out=${out:-$root/target/release-$version}
+mkdir -p "$out"
+out=$(cd "$out" && pwd)
+# The time of everything in the archives. Outside of a checkout there is no other than the first.
+SOURCE_DATE_EPOCH=${SOURCE_DATE_EPOCH:-$(git log -1 --format=%ct 2>/dev/null || echo 0)}
+export SOURCE_DATE_EPOCH
+
+# What did not happen is said again at the end, where nobody misses it.
+left=()
+unchecked() {
+    left+=("$*")
+    printf '%s    NOT CHECKED: %s%s\n' "$red$bold" "$*" "$plain" >&2
+}
+
+target_of() {
+    case $1 in
+    linux-amd64) echo x86_64-unknown-linux-musl ;;
+    linux-arm64) echo aarch64-unknown-linux-musl ;;
+    windows-amd64) echo x86_64-pc-windows-gnu ;;
+    darwin-amd64) echo x86_64-apple-darwin ;;
+    darwin-arm64) echo aarch64-apple-darwin ;;
+    esac
+}
+
+program_of() { case $1 in windows-*) echo "$name.exe" ;; *) echo "$name" ;; esac }
+
+# tools: the cross linker, in an environment of its own.
+tools() {
+    local venv=$root/target/tools/release
+    if fresh "$venv.stamp" scripts/release-requirements.txt && [ -x "$venv/bin/cargo-zigbuild" ]; then return; fi
+    install_tools() {
+        rm -rf "$venv" && python3 -m venv "$venv" &&
+            "$venv/bin/python" -m pip --disable-pip-version-check --no-input --quiet install --require-hashes \
+                --only-binary :all: --requirement scripts/release-requirements.txt
+    }
+    slowly "installing the cross linker" "about 30 seconds" install_tools
+    stamp "$venv.stamp" scripts/release-requirements.txt
+}
+
+# build SYSTEM FOLDER: builds the program in a folder of cargo's.
+build() {
+    local target flags verb=zigbuild cargo_home=${CARGO_HOME:-$HOME/.cargo}
+    target=$(target_of "$1")
+    # Places of this machine would be in the messages of panics, and differ from machine to machine. Of those that fit a
+    # path, the last one counts.
+    flags="--remap-path-prefix=$cargo_home=/cargo --remap-path-prefix=$root=/source --remap-path-prefix=$2=/build"
+    case $1 in
+    windows-*) flags="$flags -Clink-arg=-Wl,--no-insert-timestamp" ;;
+    darwin-*) verb=build ;;
+    esac
+    rustup target list --installed | grep -qxF "$target" || run rustup target add "$target"
+    [ "$verb" = build ] || PATH=$root/target/tools/release/bin:$PATH
+    export PATH
+    run env RUSTFLAGS="$flags" cargo "$verb" --release --locked --target "$target" --target-dir "$2" --package "$name"
+}
+
+# pack SYSTEM FOLDER TO: makes the archive of a program that was built in the folder.
+pack() {
+    local content=$2/content-$1
+    rm -rf "$content"
+    mkdir -p "$content" "$3"
+    cp "$2/$(target_of "$1")/release/$(program_of "$1")" README.md LICENSE CHANGELOG.md "$content"
+    python3 scripts/archive.py "$3/$name-v$version-$1.tar.gz" "$content" "$SOURCE_DATE_EPOCH"
+}
+
+# try_it SYSTEM PROGRAM: starts the program, under an emulator where this machine cannot by itself.
+try_it() {
+    local said runner=()
+    case $1-$(uname -s)-$(uname -m) in
+    linux-amd64-Linux-x86_64 | linux-arm64-Linux-aarch64 | darwin-amd64-Darwin-x86_64 | darwin-arm64-Darwin-arm64) ;;
+    linux-arm64-Linux-*) runner=("$(command -v qemu-aarch64 || command -v qemu-aarch64-static || true)") ;;
+    linux-amd64-Linux-*) runner=("$(command -v qemu-x86_64 || command -v qemu-x86_64-static || true)") ;;
+    windows-*) runner=("$(command -v wine64 || command -v wine || ls /usr/lib/wine/wine64 2>/dev/null || true)") ;;
+    *) runner=('') ;;
+    esac
+    if [ ${#runner[@]} -gt 0 ] && [ -z "${runner[0]}" ]; then
+        unchecked "the program for $1 was built and never started: this machine has nothing to run it with (Debian: qemu-user, wine64)"
+        return
+    fi
+    said=$(WINEDEBUG=-all ${runner[@]+"${runner[@]}"} "$2" --version 2>/dev/null | tr -d '\r') ||
+        die "the program for $1 does not start"
+    [ "$said" = "$version" ] || die "the program for $1 says it is version '$said', not $version"
+    # A host that takes no connection is a problem that the doctor reports: the network and the clock work, too.
+    said=$(WINEDEBUG=-all DATABRICKS_HOST=http://127.0.0.1:9 DATABRICKS_TOKEN=none ${runner[@]+"${runner[@]}"} "$2" doctor 2>/dev/null) || true
+    grep -q 'cannot connect to http://127.0.0.1:9' <<<"$said" || die "the doctor of the program for $1 does not work: $said"
+    good "the program for $1 starts${runner[0]:+ under $(basename "${runner[0]}")}, and its doctor answers"
+}
+
+[ -n "$is_mac" ] || tools
+for system in "${systems[@]}"; do
+    archive=$name-v$version-$system.tar.gz
+    step "$system"
+    build "$system" "$root/target/release-build"
+    pack "$system" "$root/target/release-build" "$out"
+    try_it "$system" "$root/target/release-build/$(target_of "$system")/release/$(program_of "$system")"
+    if [ -n "$check" ]; then
+        # Another folder, whose name is longer: nothing of either may be in the bytes.
+        build "$system" "$root/target/release-build-once-more"
+        pack "$system" "$root/target/release-build-once-more" "$root/target/release-build-once-more/archives"
+        cmp "$out/$archive" "$root/target/release-build-once-more/archives/$archive" ||
+            die "two builds for $system differ"
+        good "a second build has the same bytes"
+    fi
+    python3 scripts/sbom.py "$(target_of "$system")" "$out/$name-v$version-$system.cdx.json"
+done
+
+step "Checksums"
+finish "$out"
+good "$out: ${#systems[@]} systems, version $version"
+if [ ${#left[@]} -gt 0 ]; then
+    printf '%s    Not everything was checked:%s\n' "$red$bold" "$plain" >&2
+    printf '    NOT CHECKED: %s\n' "${left[@]}" >&2
+fi

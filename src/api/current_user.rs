@@ -1,0 +1,32 @@
+//! Who signs in: the call of `/api/2.0/preview/scim/v2/Me`.
+
+use http::Method;
+use serde::Deserialize;
+
+use super::not_the_api;
+use crate::client::{Client, Error, Repeat, Request};
+use crate::context::Context;
+
+/// Who the requests of a client come from.
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(default, rename_all = "camelCase")]
+pub struct CurrentUser {
+    /// Numeric id.
+    pub id: String,
+    /// Name of a user, or application id of a service principal.
+    pub user_name: String,
+    /// Workspace that answered, if it said which it is.
+    #[serde(skip)]
+    pub workspace_id: Option<String>,
+}
+
+/// Asks a workspace who the caller is.
+pub async fn get(client: &Client, ctx: &Context) -> Result<CurrentUser, Error> {
+    let path = "/api/2.0/preview/scim/v2/Me?excludedAttributes=entitlements";
+    let request = Request::new(Method::GET, path, None, Repeat::Always);
+    let reply = client.send::<CurrentUser>(ctx, &request).await?;
+    if reply.body.user_name.is_empty() {
+        return Err(not_the_api(client, &request, "the answer names nobody"));
+    }
+    Ok(CurrentUser { workspace_id: reply.workspace_id, ..reply.body })
+}
