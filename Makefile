@@ -61,3 +61,4 @@ have-pulumi:
 bench: build ## Measure start-up, calls and memory of the release build; ARGS="--against PATH" pairs it with another
 	@scripts/python.sh
 	target/venv/bin/python benches/plugin.py $(ARGS)
+	@scripts/instructions.sh

@@ -13,6 +13,7 @@ import statistics
 import subprocess
 import time
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from pathlib import Path
 
 import grpc
@@ -27,14 +28,16 @@ URN = f"urn:pulumi:bench::bench::{TOKEN}::"
 class Plugin:
     """A plugin process, attached, and a connection to it."""
 
-    def __init__(self, path, env):
+    def __init__(self, command, env):
         self.process = subprocess.Popen(
-            [path], stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, env=env
+            command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, env=env
         )
         port = int(self.process.stdout.readline())
         options = [("grpc.max_receive_message_length", 400 << 20)]
         self.channel = grpc.insecure_channel(f"127.0.0.1:{port}", options=options)
         self.stub = provider_pb2_grpc.ResourceProviderStub(self.channel)
+
+    def handshake(self):
         self.stub.Handshake(provider_pb2.ProviderHandshakeRequest(engine_address="127.0.0.1:1"))
 
     def __enter__(self):
@@ -53,6 +56,17 @@ class Plugin:
         return int(status.split("VmRSS:")[1].split()[0]) / 1024
 
 
+@contextmanager
+def start_workspace(path):
+    """A local workspace: its host and its first token."""
+    workspace = subprocess.Popen([path, "--quota", "100000"], stdout=subprocess.PIPE, text=True)
+    try:
+        yield tuple(workspace.stdout.readline().strip().split("=", 1)[1] for _ in range(2))
+    finally:
+        workspace.terminate()
+        workspace.wait()
+
+
 def struct(values):
     message = struct_pb2.Struct()
     message.update(values)
@@ -61,7 +75,8 @@ def struct(values):
 
 def start_up(path, env):
     began = time.perf_counter()
-    with Plugin(path, env) as plugin:
+    with Plugin([path], env) as plugin:
+        plugin.handshake()
         ready = time.perf_counter()
         schema = plugin.stub.GetSchema(provider_pb2.GetSchemaRequest()).schema
         done = time.perf_counter()
@@ -75,7 +90,8 @@ def start_up(path, env):
 
 def calls(path, env, host, token):
     inputs = struct({"comment": "bench", "lifetimeSeconds": 3600})
-    with Plugin(path, env) as plugin:
+    with Plugin([path], env) as plugin:
+        plugin.handshake()
         plugin.configure(host=host, token=token, rateLimit="100000")
         check = provider_pb2.CheckRequest(urn=URN + "c", type=TOKEN, news=inputs, olds=struct({}))
         plugin.stub.Check(check)
@@ -129,18 +145,12 @@ def main():
     plugins = [str(args.plugin)] + ([args.against] if args.against else [])
 
     env = {"PATH": os.environ["PATH"], "HOME": "/nonexistent"}
-    workspace = subprocess.Popen([args.workspace, "--quota", "100000"], stdout=subprocess.PIPE, text=True)
-    try:
-        host = workspace.stdout.readline().strip().split("=", 1)[1]
-        token = workspace.stdout.readline().strip().split("=", 1)[1]
+    with start_workspace(args.workspace) as (host, token):
         figures = {path: {} for path in plugins}
         for _ in range(args.rounds):
             for path in plugins:
                 for name, value in (start_up(path, env) | calls(path, env, host, token)).items():
                     figures[path].setdefault(name, []).append(value)
-    finally:
-        workspace.terminate()
-        workspace.wait()
 
     for path in plugins:
         print(f"\n{path} ({os.path.getsize(path) / 1e6:.1f} MB), {args.rounds} rounds: median (lowest, highest)")
@@ -153,4 +163,5 @@ def main():
             print(f"  {name:45} {statistics.median(ratios):9.2f}")
 
 
-main()
+if __name__ == "__main__":
+    main()

@@ -20,7 +20,8 @@ quick|Tests of the plugin over raw gRPC
 slow|Tests against the real engine and real clients
 wheel|The wheel of the local workspace, in a fresh project
 languages|Every language, from end to end
-demo|The demo in YAML and in TypeScript"
+demo|The demo in YAML and in TypeScript
+counts|Instruction counts of the release build"
 check="lint rust build python quick"
 
 names() { cut -d '|' -f 1 <<<"$stages"; }
@@ -101,6 +102,7 @@ stage_wheel() { scripts/wheel.sh --debug && pytest tests/python/test_workspace_w
 stage_languages() { pytest tests/python/test_languages.py --dist worksteal; }
 # YAML has a language host and TypeScript has none: the two ways of the demo. The programs of all languages are tested above.
 stage_demo() { scripts/demo.sh --debug --language yaml && scripts/demo.sh --debug --language typescript; }
+stage_counts() { scripts/instructions.sh; }
 
 # unchecked: what the stages did not check: what scripts say so of, and tests that were skipped.
 unchecked() {

@@ -11,7 +11,7 @@ use serde_json::{Value as Json, json};
 
 use super::{Minted, not_the_api};
 use crate::client::{Client, Error, Repeat, Request};
-use crate::context::Context;
+use crate::context::{BoxFuture, Context};
 
 /// How many secrets a service principal may have at a time.
 pub const MOST_SECRETS: usize = 5;
@@ -69,6 +69,10 @@ impl Owner {
             .then("/credentials/secrets")
             .hiding_fields(&["secret"])
     }
+
+    fn list_name(&self) -> String {
+        self.request(Method::GET, None, Repeat::Always).to_string()
+    }
 }
 
 #[derive(Deserialize)]
@@ -105,12 +109,29 @@ pub async fn create(
 
 /// Lists the secrets of a service principal, for all who ask at the same time together.
 pub async fn list(client: &Client, ctx: &Context, owner: &Owner) -> Result<Arc<Vec<SecretInfo>>, Error> {
-    let name = owner.request(Method::GET, None, Repeat::Always).to_string();
-    let owner = owner.clone();
-    client.read_shared(ctx, &name, |client, ctx| async move { fetch(&client, &ctx, &owner).await }).await
+    client.read_shared(ctx, &owner.list_name(), fetch(owner)).await
 }
 
-async fn fetch(client: &Client, ctx: &Context, owner: &Owner) -> Result<Vec<SecretInfo>, Error> {
+/// Finds a secret in the list. One list is enough for many that are there; that a secret is not there is told by a list
+/// that was asked for after this call.
+pub async fn find(
+    client: &Client,
+    ctx: &Context,
+    owner: &Owner,
+    id: &str,
+) -> Result<Option<SecretInfo>, Error> {
+    let pick = |all: &Vec<SecretInfo>| all.iter().find(|secret| secret.id == id).cloned();
+    client.find_shared(ctx, &owner.list_name(), fetch(owner), pick).await
+}
+
+fn fetch(
+    owner: &Owner,
+) -> impl FnOnce(Client, Context) -> BoxFuture<'static, Result<Vec<SecretInfo>, Error>> + use<> {
+    let owner = owner.clone();
+    |client, ctx| Box::pin(async move { pages(&client, &ctx, &owner).await })
+}
+
+async fn pages(client: &Client, ctx: &Context, owner: &Owner) -> Result<Vec<SecretInfo>, Error> {
     let (mut secrets, mut page) = (Vec::new(), String::new());
     loop {
         let request = owner.request(Method::GET, None, Repeat::Always);

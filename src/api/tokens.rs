@@ -156,12 +156,19 @@ const LIST: &str = "GET /api/2.0/token/list";
 
 /// Lists the live tokens of the caller, for all who ask at the same time together.
 pub async fn list(client: &Client, ctx: &Context) -> Result<Arc<Vec<TokenInfo>>, Error> {
-    client.read_shared(ctx, LIST, |client, ctx| async move { fetch(&client, &ctx).await }).await
+    client.read_shared(ctx, LIST, fetch).await
 }
 
-async fn fetch(client: &Client, ctx: &Context) -> Result<Vec<TokenInfo>, Error> {
+/// Finds a live token of the caller in the list. One list is enough for many that are there; that a token is not there
+/// is told by a list that was asked for after this call.
+pub async fn find(client: &Client, ctx: &Context, id: &str) -> Result<Option<TokenInfo>, Error> {
+    let pick = |all: &Vec<TokenInfo>| all.iter().find(|token| token.token_id == id).cloned();
+    client.find_shared(ctx, LIST, fetch, pick).await
+}
+
+async fn fetch(client: Client, ctx: Context) -> Result<Vec<TokenInfo>, Error> {
     let request = Request::new(Method::GET, "/api/2.0/token/list", None, Repeat::Always).advising(advice);
-    list_at(client, ctx, &request).await
+    list_at(&client, &ctx, &request).await
 }
 
 /// Lists tokens with a call that answers as that for the caller's own tokens does: those that live.

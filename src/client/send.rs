@@ -30,6 +30,7 @@ impl Client {
         ctx: &Context,
         request: &Request,
     ) -> Result<Reply<T>, Error> {
+        let _writing = (request.method != Method::GET).then(|| self.0.shared_reads.writing());
         let mut retry = self.retry(ctx);
         let mut may_renew = true;
         loop {

@@ -314,15 +314,14 @@ impl Credential for ServicePrincipalSecret {
         let principal = &owner.service_principal_id;
         let at = at(home, ctx, owner).await?;
         let found = loop {
-            let listed = match api::list(&home.client, ctx, &at).await {
+            let found = match api::find(&home.client, ctx, &at, id).await {
                 Err(error) if says_gone(&error, principal) => {
                     return Ok(Presence::Gone(Gone::proved(format!(
                         "service principal {principal} does not exist, nor do its secrets"
                     ))));
                 }
-                listed => listed?,
+                found => found?,
             };
-            let found = listed.iter().find(|secret| secret.id == id).cloned();
             if found.is_some() || !may_lag(&home.client, ctx, Self::NOUN, owner.created).await? {
                 break found;
             }

@@ -156,12 +156,11 @@ impl Credential for Token {
         let id = info.token_id.clone();
         let mut incomplete = Vec::new();
         if info.creation_time.is_none() || info.expiry_time.is_none() {
-            match tokens::list(&home.client, ctx).await {
-                Ok(all) => match all.iter().find(|token| token.token_id == id) {
-                    Some(found) => info = found.clone(),
-                    None => incomplete
-                        .push("the new token is not listed yet, so its expiry is not known".to_owned()),
-                },
+            match tokens::find(&home.client, ctx, &id).await {
+                Ok(Some(found)) => info = found,
+                Ok(None) => {
+                    incomplete.push("the new token is not listed yet, so its expiry is not known".to_owned())
+                }
                 Err(error) => {
                     incomplete.push(format!("the expiry of the new token could not be read: {error}"));
                 }
@@ -289,8 +288,7 @@ impl Credential for Token {
 
 /// The token, if it is in the list of whoever signs in, and so is theirs.
 async fn own(home: &Home, ctx: &Context, origin: &Origin, id: &str) -> Result<Option<LiveToken>, Error> {
-    let all = tokens::list(&home.client, ctx).await?;
-    let Some(info) = all.iter().find(|token| token.token_id == id).cloned() else { return Ok(None) };
+    let Some(info) = tokens::find(&home.client, ctx, id).await? else { return Ok(None) };
     let created_by = match &origin.created_by {
         Some(user) => Some(user.clone()),
         None => home.client.current_user(ctx).await.cloned(),

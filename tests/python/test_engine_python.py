@@ -266,10 +266,10 @@ def test_many_tokens(python_program, workspace):
     stack.up()
     assert len(workspace.live()) == 25
     workspace.forget_requests()
-    # A list takes its time, so that those who ask meanwhile share the next one also on a slow machine.
+    # A list takes its time: those who ask meanwhile wait for it.
     workspace.fault("/token/list", {"delay_ms": 500, "work": True}, times=0)
     stack.refresh(expect_no_changes=True, parallel=25)
-    assert 1 <= len(workspace.requests("/token/list")) <= 10
+    assert 1 <= len(workspace.requests("/token/list")) <= 4
     stack.program(program(0))
     stack.up()
     assert workspace.live() == []

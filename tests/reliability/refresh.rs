@@ -1,7 +1,11 @@
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
+use databricks_auth::testing::Clock as Steered;
+use futures_util::StreamExt as _;
 use futures_util::future::join_all;
+use futures_util::stream;
+use pulumi_resource_databricks::client::Client;
 use pulumi_resource_databricks::context::SystemClock;
 use pulumi_resource_databricks::property::{Map, Value, same};
 use pulumi_resource_databricks::resource::{Known, State};
@@ -15,7 +19,7 @@ fn now_ms() -> i64 {
 }
 
 /// Reads a token as a refresh does: (whether it is there, when it was asked for, when the answer was there).
-async fn read(client: &pulumi_resource_databricks::client::Client, id: &str) -> (bool, i64, i64) {
+async fn read(client: &Client, id: &str) -> (bool, i64, i64) {
     let ctx = context("urn", Arc::new(SystemClock), Arc::new(Told::default()));
     let outputs = Map::from([
         ("tokenId".into(), id.into()),
@@ -45,14 +49,118 @@ async fn a_refresh_of_six_hundred_tokens_takes_a_few_lists() {
     }
     let lists = workspace.requests("/token/list").await;
     assert!((1..=4).contains(&lists.len()), "{} lists", lists.len());
-    // The workspace has described itself, and is not asked which one it is.
-    assert!(workspace.requests("/Me").await.is_empty());
+    // The state does not say whose they are, which one question tells for all.
+    assert_eq!(workspace.requests("/Me").await.len(), 1);
+}
+
+/// The engine asks for a few at a time, and for the next one as soon as one is answered.
+#[tokio::test]
+async fn it_takes_a_few_lists_also_sixteen_tokens_at_a_time() {
+    let workspace = Local::start().await;
+    let ids = join_all((0..600).map(|_| workspace.mint("token"))).await;
+    // However slow the machine is, the refresh is over within moments.
+    let clock = Arc::new(Steered::still());
+    let client = workspace.client(clock.clone());
+    let ctx = context("urn", clock, Arc::new(Told::default()));
+    let reads = ids.iter().map(|id| token().read(&client, &ctx, id, Known::Nothing));
+    let found: Vec<_> = stream::iter(reads).buffer_unordered(16).collect().await;
+    assert!(found.into_iter().all(|found| found.unwrap().is_some()));
+    let lists = workspace.requests("/token/list").await;
+    assert!((1..=4).contains(&lists.len()), "{} lists", lists.len());
+}
+
+#[tokio::test]
+async fn only_what_a_list_has_is_known_without_another_one() {
+    let workspace = Local::start().await;
+    let client = workspace.client(Arc::new(SystemClock));
+    let first = workspace.mint("first").await;
+    assert!(read(&client, &first).await.0);
+    assert!(read(&client, &first).await.0);
+    let lists = async || workspace.requests("/token/list").await.len();
+    assert_eq!(lists().await, 1);
+    // The list is older than this one.
+    let second = workspace.mint("second").await;
+    assert!(read(&client, &second).await.0);
+    assert_eq!(lists().await, 2);
+    for number in 3..6 {
+        assert!(!read(&client, "none").await.0);
+        assert_eq!(lists().await, number);
+    }
+}
+
+/// Several who find that a list lacks what they look for share the next one.
+#[tokio::test]
+async fn those_who_miss_something_ask_together() {
+    let workspace = Local::start().await;
+    let client = workspace.client(Arc::new(SystemClock));
+    let first = workspace.mint("first").await;
+    workspace
+        .faults(json!({ "match": { "path": "/token/list" }, "action": { "work": true, "delay_ms": 300 } }))
+        .await;
+    let others = async {
+        tokio::time::sleep(Duration::from_millis(100)).await;
+        let ids = join_all((0..20).map(|_| workspace.mint("another"))).await;
+        join_all(ids.iter().map(|id| read(&client, id))).await
+    };
+    let (_, found) = tokio::join!(read(&client, &first), others);
+    assert!(found.into_iter().all(|read| read.0));
+    assert_eq!(workspace.requests("/token/list").await.len(), 2);
+}
+
+#[tokio::test]
+async fn what_others_change_is_seen_soon() {
+    let workspace = Local::start().await;
+    let clock = Arc::new(Steered::still());
+    let client = workspace.client(clock.clone());
+    let ctx = context("urn", clock.clone(), Arc::new(Told::default()));
+    let id = workspace.mint("token").await;
+    let mut lists = Vec::new();
+    for seconds in [0, 9, 2, 9, 2] {
+        clock.advance(Duration::from_secs(seconds));
+        assert!(token().read(&client, &ctx, &id, Known::Nothing).await.unwrap().is_some());
+        lists.push(workspace.requests("/token/list").await.len());
+    }
+    assert_eq!(lists, [1, 1, 2, 2, 3]);
+}
+
+/// A change, and one that is under way while the list is made, outdate the list.
+#[tokio::test]
+async fn after_a_change_of_ours_another_list_is_asked_for() {
+    let workspace = Local::start().await;
+    let client = workspace.client(Arc::new(SystemClock));
+    let ctx = context("urn", Arc::new(SystemClock), Arc::new(Told::default()));
+    let inputs = |comment: &str, scope: &str| {
+        let scopes = Value::Array(vec![scope.into()]);
+        Map::from([("comment".into(), comment.into()), ("scopes".into(), scopes)])
+    };
+    let created = token().create(&client, &ctx, inputs("token", "sql")).await.unwrap();
+    assert!(read(&client, &created.id).await.0);
+
+    // Another one is created meanwhile, and its answer is late.
+    workspace.faults(json!({ "match": { "path": "/token/create" }, "action": { "delay_ms": 300 } })).await;
+    let look = async {
+        tokio::time::sleep(Duration::from_millis(150)).await;
+        read(&client, &created.id).await.0
+    };
+    let (late, found) = tokio::join!(token().create(&client, &ctx, inputs("late", "sql")), look);
+    assert!(found);
+    let late = late.unwrap();
+    assert!(read(&client, &late.id).await.0);
+
+    let known = || State { inputs: inputs("token", "sql"), outputs: created.outputs.clone() };
+    token().update(&client, &ctx, &created.id, known(), inputs("token", "jobs")).await.unwrap();
+    let known = Known::State(known());
+    let state = token().read(&client, &ctx, &created.id, known).await.unwrap().unwrap().state;
+    assert_eq!(state.outputs["scopes"], Value::Array(vec!["jobs".into()]));
+
+    token().delete(&client, &ctx, &late.id, &late.outputs).await.unwrap();
+    assert!(!read(&client, &late.id).await.0);
 }
 
 /// An answer that was under way when a reader asked may miss what the reader knows to exist; such an answer would
 /// drop a live token from the state.
 #[tokio::test]
-async fn no_reader_gets_a_list_that_started_before_it_asked() {
+async fn only_a_list_that_started_after_a_reader_asked_says_that_something_is_gone() {
     let workspace = Arc::new(Local::start().await);
     // Every answer is old when it arrives.
     workspace
@@ -68,13 +176,14 @@ async fn no_reader_gets_a_list_that_started_before_it_asked() {
             tokio::time::sleep(Duration::from_millis(number * 7)).await;
             // A list is under way that cannot know this one.
             let id = workspace.mint(&format!("token {number}")).await;
-            read(&client, &id).await
+            (read(&client, &id).await.0, read(&client, "none").await)
         })
     });
     let reads: Vec<_> = join_all(readers).await.into_iter().map(Result::unwrap).collect();
     let lists = workspace.requests("/token/list").await;
-    for (found, asked, answered) in reads {
+    for (found, (none, asked, answered)) in reads {
         assert!(found, "a live token was called gone");
+        assert!(!none);
         let started_between =
             |list: &&serde_json::Value| (asked..=answered).contains(&list["time_ms"].as_i64().unwrap());
         assert!(lists.iter().any(|list| started_between(&list)), "no list between {asked} and {answered}");
@@ -85,7 +194,7 @@ async fn no_reader_gets_a_list_that_started_before_it_asked() {
     assert!(lists.len() < 60, "{} lists for 60 readers", lists.len());
 }
 
-/// A listing is shared; the time that each reader has is its own.
+/// A listing is shared; the time that each reader has is its own, also that of the one who began it.
 #[tokio::test]
 async fn the_limit_of_one_reader_is_not_that_of_others() {
     let workspace = Local::start().await;
@@ -94,21 +203,32 @@ async fn the_limit_of_one_reader_is_not_that_of_others() {
         .faults(json!({ "match": { "path": "/token/list" }, "action": { "work": true, "delay_ms": 500 } }))
         .await;
     let client = workspace.client(Arc::new(SystemClock));
-    // While the first one's listing is under way, the second one asks for the next, which the third one shares.
-    let second = async {
-        tokio::time::sleep(Duration::from_millis(150)).await;
-        let mut hurried = context("urn", Arc::new(SystemClock), Arc::new(Told::default()));
-        hurried.deadline = Some(SystemTime::now() + Duration::from_millis(100));
-        token().read(&client, &hurried, &id, Known::Nothing).await.unwrap_err().to_string()
+    let hurried = async {
+        let mut ctx = context("urn", Arc::new(SystemClock), Arc::new(Told::default()));
+        ctx.deadline = Some(SystemTime::now() + Duration::from_millis(300));
+        token().read(&client, &ctx, &id, Known::Nothing).await.unwrap_err().to_string()
     };
-    let third = async {
-        tokio::time::sleep(Duration::from_millis(200)).await;
+    let patient = async {
+        tokio::time::sleep(Duration::from_millis(100)).await;
         read(&client, &id).await.0
     };
-    let (_, error, found) = tokio::join!(read(&client, &id), second, third);
+    let (error, found) = tokio::join!(hurried, patient);
     assert!(error.contains("did not finish within the resource's timeout"), "{error}");
     assert!(found);
-    assert_eq!(workspace.requests("/token/list").await.len(), 2);
+    assert_eq!(workspace.requests("/token/list").await.len(), 1);
+}
+
+/// A list that nobody waits for any more is no answer, and keeps nobody waiting.
+#[tokio::test]
+async fn a_list_that_was_given_up_is_asked_for_again() {
+    let workspace = Local::start().await;
+    let id = workspace.mint("token").await;
+    workspace.faults(json!({ "match": { "path": "/token/list" }, "action": { "hang": true } })).await;
+    let client = workspace.client(Arc::new(SystemClock));
+    let mut ctx = context("urn", Arc::new(SystemClock), Arc::new(Told::default()));
+    ctx.deadline = Some(SystemTime::now() + Duration::from_millis(300));
+    assert!(token().read(&client, &ctx, &id, Known::Nothing).await.is_err());
+    assert!(read(&client, &id).await.0);
 }
 
 /// Scopes are a set. A refresh takes over others, and leaves the same in another order as the program states them.
@@ -137,7 +257,6 @@ async fn a_refresh_compares_scopes_as_sets() {
 #[tokio::test]
 async fn an_import_states_only_scopes_that_somebody_chose() {
     let workspace = Local::start().await;
-    let client = workspace.client(Arc::new(SystemClock));
     let ctx = context("urn", Arc::new(SystemClock), Arc::new(Told::default()));
     let sql = json!(["sql"]);
     for (state, scopes, stated) in [
@@ -153,6 +272,8 @@ async fn an_import_states_only_scopes_that_somebody_chose() {
         });
         let list = json!({ "status": 200, "body": { "token_infos": [info] } });
         workspace.faults(json!({ "match": { "path": "/token/list" }, "action": list })).await;
+        // Another engine: this one would know the first list for a while.
+        let client = workspace.client(Arc::new(SystemClock));
         let imported = token().read(&client, &ctx, "t", Known::Nothing).await.unwrap().unwrap().state;
         assert_eq!(imported.inputs.contains_key("scopes"), stated, "{state} {scopes}");
     }

@@ -1,0 +1,18 @@
+#!/usr/bin/env bash
+# Counts the instructions of the release build with valgrind, and fails where benches/instructions.toml is exceeded.
+#
+# Usage: scripts/instructions.sh [--update]
+#   --update writes the figures instead.
+set -euo pipefail
+. "$(dirname "${BASH_SOURCE[0]}")/lib.sh"
+
+cd "$root"
+if ! command -v valgrind >/dev/null; then
+    echo "NOT CHECKED: instructions, which take valgrind (https://valgrind.org) to count"
+    exit
+fi
+need_rust
+run cargo build --release --locked --workspace
+scripts/python.sh
+target/venv/bin/python benches/instructions.py --plugin "$cargo_target/release/pulumi-resource-databricks" \
+    --workspace "$cargo_target/release/databricks-local-workspace" "$@"
