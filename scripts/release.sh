@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # Builds the release: an archive for each system that can be built here, its list of components (SBOM), and checksums.
-# The same commit and the same Rust give the same bytes.
+# The same commit and the same Rust should give the same bytes, which --check compares.
 #
 # Usage: scripts/release.sh [--check] [--tag TAG] [--out FOLDER] [SYSTEM...]
 #        scripts/release.sh --sums FOLDER

@@ -650,6 +650,15 @@ def test_import_reads_only_what_a_program_would_state(plugin, local):
     assert plugin.differences(inputs, outputs, {}) == {"comment": "DELETE_REPLACE"}
 
 
+def test_a_preview_shows_what_the_run_does_to_the_lifetime_of_an_import(plugin, local):
+    """A token that never expires has no lifetime that an unknown one could be equal to."""
+    id, _ = local.mint(comment="c")
+    inputs, outputs = plugin.state(id)
+    outputs |= {"expiryTime": -1}
+    for lifetime in (UNKNOWN, 86400):
+        assert plugin.differences(inputs, outputs, inputs | {"lifetimeSeconds": lifetime}) == {"lifetimeSeconds": "ADD_REPLACE"}
+
+
 # -------------------------------------------------------------------------------------------------------------- Delete
 
 # The answer of token/delete about a token that an admin's look-up does not find, and whether it then counts as revoked.
