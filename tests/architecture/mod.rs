@@ -106,10 +106,15 @@ fn module(below: &Path, path: &Path) -> String {
     first.as_os_str().to_string_lossy().trim_end_matches(".rs").to_owned()
 }
 
+/// The code before the tests of its file.
+fn without_tests(text: &str) -> &str {
+    text.split("#[cfg(test)]\nmod tests {").next().unwrap_or_default()
+}
+
 /// The modules of the crate that a text of code names, as in `crate::client::Error` or `use crate::{client, env}`. Its
 /// tests do not count: they may set up whatever they need.
 fn used_modules(text: &str) -> Vec<String> {
-    let code = text.split("#[cfg(test)]\nmod tests {").next().unwrap_or_default();
+    let code = without_tests(text);
     let code: Vec<_> = code.lines().map(|line| line.split("//").next().unwrap_or_default()).collect();
     let code = code.join("\n");
     let word = |text: &str| text.chars().take_while(|c| c.is_alphanumeric() || *c == '_').collect::<String>();
@@ -156,7 +161,7 @@ fn arrows(folder: &str) -> BTreeSet<String> {
         let text = if is_top { text.replace("super::", "crate::") } else { text };
         let used = used_modules(&text).into_iter().filter(|to| modules.contains(to) && *to != from);
         arrows.extend(used.map(|to| format!("{from} --> {to}")));
-        if text.contains("databricks_auth::") {
+        if without_tests(&text).contains("databricks_auth::") {
             arrows.insert(format!("{from} --> databricks-auth"));
         }
     }
