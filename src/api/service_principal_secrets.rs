@@ -121,7 +121,7 @@ pub async fn find(
     id: &str,
 ) -> Result<Option<SecretInfo>, Error> {
     let pick = |all: &Vec<SecretInfo>| all.iter().find(|secret| secret.id == id).cloned();
-    client.find_shared(ctx, &owner.list_name(), fetch(owner), pick).await
+    client.find_shared(ctx, &owner.list_name(), id, fetch(owner), pick).await
 }
 
 fn fetch(

@@ -163,7 +163,7 @@ pub async fn list(client: &Client, ctx: &Context) -> Result<Arc<Vec<TokenInfo>>,
 /// is told by a list that was asked for after this call.
 pub async fn find(client: &Client, ctx: &Context, id: &str) -> Result<Option<TokenInfo>, Error> {
     let pick = |all: &Vec<TokenInfo>| all.iter().find(|token| token.token_id == id).cloned();
-    client.find_shared(ctx, LIST, fetch, pick).await
+    client.find_shared(ctx, LIST, id, fetch, pick).await
 }
 
 async fn fetch(client: Client, ctx: Context) -> Result<Vec<TokenInfo>, Error> {

@@ -1,7 +1,7 @@
 //! Reads of the same thing that many ask for at the same time, as a refresh of a large stack does, are one request.
 
 use std::any::{Any, TypeId};
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, SystemTime};
@@ -27,6 +27,8 @@ struct SharedRead<T> {
     newest: Mutex<Option<Sent<T>>>,
     /// Held by the request that is under way: there is one at a time.
     turn: tokio::sync::Mutex<()>,
+    /// What was looked for so far. Whoever looks again wants to know whether it still exists.
+    looked_for: Mutex<HashSet<String>>,
 }
 
 /// A request that was sent, and what was true then.
@@ -93,19 +95,26 @@ impl SharedReads {
 
 impl<T> Default for SharedRead<T> {
     fn default() -> Self {
-        SharedRead { next: Mutex::default(), newest: Mutex::default(), turn: tokio::sync::Mutex::default() }
+        SharedRead {
+            next: Mutex::default(),
+            newest: Mutex::default(),
+            turn: tokio::sync::Mutex::default(),
+            looked_for: Mutex::default(),
+        }
     }
 }
 
 impl Client {
-    /// Looks in what `name` stands for.
+    /// Looks for something, by its `id`, in what `name` stands for.
     ///
-    /// That something exists may be told by an answer of a moment ago, or by one that is under way, if this client has
-    /// changed nothing since it was asked for. That it does not exist takes one that was asked for after this call.
+    /// That it exists may be told by an answer of a moment ago, or by one that is under way, if this client has changed
+    /// nothing since it was asked for, and if nobody has looked for it before. That it does not exist takes one that was asked
+    /// for after this call.
     pub(crate) async fn find_shared<T, R, F>(
         &self,
         ctx: &Context,
         name: &str,
+        id: &str,
         fetch: impl FnOnce(Client, Context) -> F + Send + 'static,
         pick: impl Fn(&T) -> Option<R>,
     ) -> Result<Option<R>, Error>
@@ -116,7 +125,8 @@ impl Client {
         let read = self.0.shared_reads.of::<T>(name);
         let sent = read.sent();
         let (now, writes) = (ctx.clock.now(), self.0.shared_reads.writes());
-        if let Some(answer) = read.answer(|sent| sent.is_recent(now, writes))
+        if read.is_new(id)
+            && let Some(answer) = read.answer(|sent| sent.is_recent(now, writes))
             && let Ok(all) = unless_given_up(ctx, name, answer).await?
             && let Some(found) = pick(&all)
         {
@@ -183,6 +193,11 @@ impl<T: Send + Sync + 'static> SharedRead<T> {
 
     fn newest(&self) -> MutexGuard<'_, Option<Sent<T>>> {
         self.newest.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Whether nobody has looked for this before.
+    fn is_new(&self, id: &str) -> bool {
+        self.looked_for.lock().unwrap_or_else(PoisonError::into_inner).insert(id.to_owned())
     }
 
     /// How many requests were sent.

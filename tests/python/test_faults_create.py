@@ -155,7 +155,7 @@ def tls_where_none_is(case):
     host = case.workspace.host.replace("http://", "https://")
     case.provider.configure(**case.config | {"host": host, "retryTimeoutSeconds": 1})
     end = case.create()
-    assert "cannot connect to" in end.text, end
+    assert "does not speak TLS" in end.text and "databricks:host" in end.text, end
     assert not case.workspace.requests(CREATE)
     return case.fate(end)
 

@@ -552,9 +552,10 @@ def test_echoes_of_a_service_principal_secret(plugin, workspace, fake_engine):
     assert any("waits" in text for _, _, text, _ in fake_engine.messages), "nobody was told what it waits for"
     value = outputs["secret"]["value"]
 
+    # A create that is refused lists the secrets, and the next read would be content with that list.
     calls = {
-        "POST": lambda: client.create(inputs, urn=urn),
         "GET": lambda: client.read(secret_id, inputs, outputs, urn=urn),
+        "POST": lambda: client.create(inputs, urn=urn),
         "DELETE": lambda: client.delete(secret_id, inputs, outputs, urn=urn),
     }
     texts = hunt_echoes(workspace, SECRETS, calls, value)

@@ -73,16 +73,20 @@ async fn it_takes_a_few_lists_also_sixteen_tokens_at_a_time() {
 async fn only_what_a_list_has_is_known_without_another_one() {
     let workspace = Local::start().await;
     let client = workspace.client(Arc::new(SystemClock));
-    let first = workspace.mint("first").await;
-    assert!(read(&client, &first).await.0);
-    assert!(read(&client, &first).await.0);
+    let ids = join_all((0..2).map(|_| workspace.mint("first"))).await;
     let lists = async || workspace.requests("/token/list").await.len();
-    assert_eq!(lists().await, 1);
+    for id in &ids {
+        assert!(read(&client, id).await.0);
+        assert_eq!(lists().await, 1);
+    }
+    // Whoever asks again wants to know whether it is still there.
+    assert!(read(&client, &ids[0]).await.0);
+    assert_eq!(lists().await, 2);
     // The list is older than this one.
     let second = workspace.mint("second").await;
     assert!(read(&client, &second).await.0);
-    assert_eq!(lists().await, 2);
-    for number in 3..6 {
+    assert_eq!(lists().await, 3);
+    for number in 4..7 {
         assert!(!read(&client, "none").await.0);
         assert_eq!(lists().await, number);
     }
@@ -113,11 +117,11 @@ async fn what_others_change_is_seen_soon() {
     let clock = Arc::new(Steered::still());
     let client = workspace.client(clock.clone());
     let ctx = context("urn", clock.clone(), Arc::new(Told::default()));
-    let id = workspace.mint("token").await;
+    let ids = join_all((0..5).map(|_| workspace.mint("token"))).await;
     let mut lists = Vec::new();
-    for seconds in [0, 9, 2, 9, 2] {
+    for (id, seconds) in ids.iter().zip([0, 9, 2, 9, 2]) {
         clock.advance(Duration::from_secs(seconds));
-        assert!(token().read(&client, &ctx, &id, Known::Nothing).await.unwrap().is_some());
+        assert!(token().read(&client, &ctx, id, Known::Nothing).await.unwrap().is_some());
         lists.push(workspace.requests("/token/list").await.len());
     }
     assert_eq!(lists, [1, 1, 2, 2, 3]);
@@ -198,7 +202,7 @@ async fn only_a_list_that_started_after_a_reader_asked_says_that_something_is_go
 #[tokio::test]
 async fn the_limit_of_one_reader_is_not_that_of_others() {
     let workspace = Local::start().await;
-    let id = workspace.mint("token").await;
+    let ids = join_all((0..2).map(|_| workspace.mint("token"))).await;
     workspace
         .faults(json!({ "match": { "path": "/token/list" }, "action": { "work": true, "delay_ms": 500 } }))
         .await;
@@ -206,11 +210,11 @@ async fn the_limit_of_one_reader_is_not_that_of_others() {
     let hurried = async {
         let mut ctx = context("urn", Arc::new(SystemClock), Arc::new(Told::default()));
         ctx.deadline = Some(SystemTime::now() + Duration::from_millis(300));
-        token().read(&client, &ctx, &id, Known::Nothing).await.unwrap_err().to_string()
+        token().read(&client, &ctx, &ids[0], Known::Nothing).await.unwrap_err().to_string()
     };
     let patient = async {
         tokio::time::sleep(Duration::from_millis(100)).await;
-        read(&client, &id).await.0
+        read(&client, &ids[1]).await.0
     };
     let (error, found) = tokio::join!(hurried, patient);
     assert!(error.contains("did not finish within the resource's timeout"), "{error}");
