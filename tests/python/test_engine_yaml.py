@@ -580,3 +580,13 @@ def test_an_attached_plugin_serves_one_command_after_another(pulumi, workspace, 
     assert workspace.operations() == ["create", "create", "delete", "delete"]
     assert process.process.poll() is None
     assert not re.search(TOKEN_VALUE, process.stderr)
+
+
+def test_the_time_of_a_resource_is_not_that_of_the_search_for_what_is_lost(pulumi, workspace):
+    """Its time is up when the answer is lost. What the request may have created is named all the same."""
+    workspace.fault("/token/create", {"drop": "after", "delay_ms": 4000})
+    pulumi.token({"comment": "lost"}, {"customTimeouts": {"create": "3s"}})
+    pulumi.init()
+    result = pulumi.up(ok=False)
+    (orphan,) = [token["id"] for token in workspace.tokens() if token["comment"] == "lost"]
+    assert f"token id {orphan}" in result.text, str(result)
