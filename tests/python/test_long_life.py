@@ -2,6 +2,7 @@
 
 import os
 import pathlib
+import signal
 import threading
 import time
 from concurrent import futures
@@ -9,7 +10,7 @@ from concurrent import futures
 import grpc
 import pytest
 from conftest import Provider, secret
-from support_reliability import CREATE, wait_until
+from support_reliability import CREATE, Case, finish, wait_until
 
 STACKS = 1000
 WARM_UP = 200
@@ -119,3 +120,15 @@ def test_cancelled_commands_leave_nothing_behind(plugin, workspace):
     with futures.ThreadPoolExecutor(10) as pool:
         list(pool.map(interrupted, range(40)))
     wait_until(lambda: seen.files <= files, "connections to close")
+
+
+def test_the_end_waits_for_a_request_however_long_it_may_take(tmp_path):
+    """A create that is sent takes a minute and a half and more, as `httpTimeoutSeconds` allows."""
+    with Case(tmp_path, httpTimeoutSeconds=200) as case:
+        case.workspace.fault(CREATE, {"delay_ms": 95_000, "work": True})
+        call = case.start_create(deadline=300)
+        case.asked(CREATE)
+        case.plugin.process.send_signal(signal.SIGTERM)
+        end = finish(call)
+        assert case.plugin.process.wait(timeout=60) == 0
+        assert case.fate(end) == {"state"}
