@@ -41,16 +41,13 @@ impl Client {
                 self.attempt(ctx, signed, request).await
             };
             let outcome = match request.repeat {
-                // A read may be given up at once when the engine asks.
-                Repeat::Always if request.method == Method::GET => tokio::select! {
-                    biased;
-                    outcome = unless_cancelled(ctx, request, sent) => outcome,
-                    () = ctx.time_is_up() => Err(Error::TimedOut { request: request.to_string() }),
-                },
-                // A change is not sent any more then; once it is sent, its answer is waited for, or what the state
-                // says of it would be wrong.
+                // A read may be given up at once when the engine asks. A change is not sent any more then; once it is sent,
+                // its answer is waited for, or what the state says of it would be wrong.
                 Repeat::Always => tokio::select! {
                     biased;
+                    () = ctx.cancel.cancelled(), if request.method == Method::GET => {
+                        Err(Error::Cancelled { request: request.to_string() })
+                    }
                     outcome = sent => outcome,
                     () = ctx.time_is_up() => Err(Error::TimedOut { request: request.to_string() }),
                 },

@@ -108,8 +108,8 @@ impl Client {
     /// Looks for something, by its `id`, in what `name` stands for.
     ///
     /// That it exists may be told by an answer of a moment ago, or by one that is under way, if this client has changed
-    /// nothing since it was asked for, and if nobody has looked for it before. That it does not exist takes one that was asked
-    /// for after this call.
+    /// nothing since it was asked for, and if nobody has looked for it before. That it does not exist takes one that was
+    /// asked for after this call.
     pub(crate) async fn find_shared<T, R, F>(
         &self,
         ctx: &Context,
