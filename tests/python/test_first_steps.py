@@ -101,7 +101,8 @@ def test_a_window_is_told_in_days(pulumi, workspace):
     pulumi.token({"lifetimeSeconds": 90 * DAY})
     pulumi.init()
     pulumi.up()
-    pulumi.token({"lifetimeSeconds": 90 * DAY, "rotateBeforeSeconds": 90 * DAY - 1})
+    workspace.advance(2 * DAY)
+    pulumi.token({"lifetimeSeconds": 90 * DAY, "rotateBeforeSeconds": 89 * DAY})
     assert_says(pulumi.up().text, "in less than rotateBeforeSeconds (89 days)")
 
 
