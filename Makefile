@@ -7,7 +7,7 @@ TARGET := $(if $(CARGO_TARGET_DIR),$(CARGO_TARGET_DIR),target)
 PLUGIN := pulumi-resource-databricks
 
 .DEFAULT_GOAL := help
-.PHONY: help build demo check test engine sdk sdk-check sdk-packages lint fuzz install release have-pulumi bench workspace wheel
+.PHONY: help build demo check test engine sdk sdk-check sdk-packages lint fuzz install release simulate have-pulumi bench workspace wheel
 
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -29,6 +29,9 @@ check: ## Run the checks and tests that take two minutes: Rust, and the plugin o
 
 test: ## Run all tests and checks; STAGES="rust slow" for some of them, `scripts/test.sh --list` names them
 	@scripts/test.sh $(STAGES)
+
+simulate: ## Live through years of rotations whose engine and plugin are killed; SEED=7 SEEDS=0-199 for others
+	@scripts/simulate.sh
 
 engine: ## Build the Pulumi engine that the tests use (target/engine/bin)
 	@scripts/engine.sh

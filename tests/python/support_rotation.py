@@ -281,6 +281,7 @@ class Engine:
                 if crash.who == "plugin":
                     worked(self.workspace, crash)
                     self.plugin.process.kill()
+                    self.plugin.process.wait(timeout=60)
                 else:
                     for channel in self.plugin.channels:
                         channel.close()
@@ -595,10 +596,10 @@ def two_years(engine, watch, chance, days=730, quiet=1.0):
     seen = collections.Counter()
     engine.up()
     watch.look(settled=True)
-    elapsed = 0
-    while elapsed < days * DAY:
-        pause = 7 * DAY + chance.randint(-6 * HOUR, 6 * HOUR)
-        elapsed += pause
+    began = watch.now
+    for week in range(1, days // 7 + 1):
+        # A schedule, whose runs may begin late.
+        pause = (began - watch.now) // 1000 + week * 7 * DAY + chance.randint(0, 6 * HOUR)
         first = chance.randint(1, pause - 1)
         for seconds in (first, pause - first):
             engine.workspace.advance(seconds)

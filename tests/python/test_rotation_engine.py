@@ -21,9 +21,7 @@ from support_rotation import (
     HOUR,
     KINDS,
     LIFETIME,
-    OBO_TOKEN,
     OVERLAP,
-    SECRET,
     TOKEN,
     WINDOW,
     RealEngine,
@@ -213,11 +211,8 @@ class World:
 
 
 STACKS = {
-    "Token": ([TOKEN], 1),
-    "OboToken": ([OBO_TOKEN], 1),
-    "ServicePrincipalSecret": ([SECRET], 1),
-    "twenty tokens": ([TOKEN], 20),
     "all kinds": (KINDS.values(), 2),
+    "twenty tokens": ([TOKEN], 20),
 }
 
 
