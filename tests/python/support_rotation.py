@@ -13,6 +13,7 @@ import datetime
 import json
 import os
 import pathlib
+import shutil
 import signal
 import subprocess
 import threading
@@ -499,7 +500,7 @@ class Judge:
             causes |= {kind.expiry, kind.id}
         if resource.previous and (now >= resource.revoke_time - 1000 or resource.previous not in live or causes):
             causes |= {kind.previous_id, kind.previous_value, "previousRevokeTime"}
-        if state.incomplete:
+        if state.incomplete or "__unproved" in state.outputs:
             causes |= {kind.id, kind.value}
         reported = {path.split(".")[0].split("[")[0] for path in verdict.detailedDiff}
         return reported - causes - (self.OUTCOME if reported & causes else set())
@@ -740,7 +741,13 @@ class RealEngine:
     def _load(self):
         """Reads the state as the engine saved it; values only if there are new ones, since that takes a process."""
         file = self.pulumi.state_dir / ".pulumi/stacks/test/test.json"
-        latest = json.loads(file.read_text(encoding="utf-8"))["checkpoint"].get("latest") or {}
+        try:
+            saved = json.loads(file.read_text(encoding="utf-8"))
+        except ValueError:
+            # The engine was killed as it wrote. People take what it wrote before, which it keeps.
+            shutil.copy(f"{file}.bak", file)
+            saved = json.loads(file.read_text(encoding="utf-8"))
+        latest = saved["checkpoint"].get("latest") or {}
         self._take(latest.get("resources") or [])
         known = [(it.state and (it.current, it.previous)) for it in self.resources]
         if known != self.known:

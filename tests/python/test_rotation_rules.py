@@ -337,6 +337,20 @@ def refuse(it):
         it.workspace.fault("/scim/v2/Me", {"status": 401}, times=0, nth=2 if it.kind is TOKEN else 1)
 
 
+def test_a_replacement_that_is_refused(stack, workspace):
+    """Without an overlap as well, the old one stays until the new one works."""
+    it = stack(TOKEN, overlapSeconds=None, rotateWhenChanged={"asked": "1"})
+    old = it.resource.current
+    it.program(rotateWhenChanged={"asked": "2"})
+    refuse(it)
+    with pytest.raises(Failed) as caught:
+        it.up()
+    new = it.resource.current
+    assert new in str(caught.value) and it.live() == [old, new]
+    workspace.control("/faults", method="DELETE")
+    assert it.up() == "update" and it.live() == [new]
+
+
 @both_tokens
 def test_a_new_one_with_few_rights_works(stack, workspace, kind):
     it = stack(kind, rotateWhenChanged={"asked": "1"})
@@ -464,6 +478,10 @@ def test_scopes_that_were_found(stack, kind, keeps):
     assert "scopes" not in it.outputs
     it.engine.refresh()
     assert it.up() == "same"
+    # One that was given them passes them on.
+    it.rotate()
+    (newer,) = [one for one in it.all() if one["id"] == it.resource.current]
+    assert not keeps or set(newer["scopes"]) == found
 
 
 # --- Dates, warnings, limits ---
