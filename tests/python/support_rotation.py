@@ -303,6 +303,10 @@ class Engine:
         """Runs `pulumi up`; Died or Failed if it came to no good end. What was saved is in the resources' states."""
         return self._run(self._up, crash)
 
+    def preview(self):
+        """What `pulumi up` does before it asks: an error here is the end of it."""
+        return self._run(lambda: self._each(lambda it: self.diff(it, self._check(it))), None)
+
     def refresh(self, crash=None):
         return self._run(lambda: self._each(self._read), crash)
 
@@ -348,15 +352,19 @@ class Engine:
         self._each(self._delete_leaving)
         return done
 
+    def _check(self, resource):
+        old = resource.state
+        checked = self.provider.stub.Check(
+            pb.CheckRequest(urn=resource.urn, news=struct(resource.program), olds=struct(old.inputs if old else {})),
+            timeout=self.provider.TIMEOUT,
+        )
+        assert not checked.failures, checked.failures
+        return plain(checked.inputs)
+
     def _step(self, resource):
         stub, timeout = self.provider.stub, self.provider.TIMEOUT
         old = resource.state
-        checked = stub.Check(
-            pb.CheckRequest(urn=resource.urn, news=struct(resource.program), olds=struct(old.inputs if old else {})),
-            timeout=timeout,
-        )
-        assert not checked.failures, checked.failures
-        news = plain(checked.inputs)
+        news = self._check(resource)
         if old is None:
             self._create(resource, news)
             return "create"

@@ -520,6 +520,16 @@ def test_a_workspace_that_grants_less(stack, workspace):
     assert "30" in str(caught.value) and "maxTokenLifetimeDays" in str(caught.value)
 
 
+def test_a_workspace_that_silently_grants_less(stack, workspace):
+    workspace.control("/settings", {"max_token_lifetime_days": 30})
+    now = workspace.control("/state")["now_ms"]
+    info = {"token_id": "0" * 64, "creation_time": now, "expiry_time": now + 30 * DAY * 1000, "comment": "credential"}
+    workspace.fault("/token/create", {"status": 200, "body": {"token_value": "dapi" + "0" * 32, "token_info": info}})
+    it = stack(TOKEN, overlapSeconds=None)
+    warning = it.said("WARNING")
+    assert f"lives for {30 * DAY} s" in warning and "maxTokenLifetimeDays" in warning
+
+
 # --- Previews ---
 
 
