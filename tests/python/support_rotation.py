@@ -749,12 +749,13 @@ class RealEngine:
     def _load(self):
         """Reads the state as the engine saved it; values only if there are new ones, since that takes a process."""
         file = self.pulumi.state_dir / ".pulumi/stacks/test/test.json"
-        try:
-            saved = json.loads(file.read_text(encoding="utf-8"))
-        except ValueError:
+        if not is_json(file):
             # The engine was killed as it wrote. People take what it wrote before, which it keeps.
             shutil.copy(f"{file}.bak", file)
-            saved = json.loads(file.read_text(encoding="utf-8"))
+        attributes = file.with_name(f"{file.name}.attrs")
+        if attributes.exists() and not is_json(attributes):
+            attributes.unlink()
+        saved = json.loads(file.read_text(encoding="utf-8"))
         latest = saved["checkpoint"].get("latest") or {}
         self._take(latest.get("resources") or [])
         known = [(it.state and (it.current, it.previous)) for it in self.resources]
@@ -787,6 +788,14 @@ class RealEngine:
                         it.leaving.append(state)
                     else:
                         it.state = state
+
+
+def is_json(file):
+    """Whether a file was written to its end."""
+    try:
+        return bool(json.loads(file.read_text(encoding="utf-8")))
+    except ValueError:
+        return False
 
 
 def children(pid):
