@@ -12,7 +12,8 @@ which each call adds a line; the engine's address follows.
     lost        ends in Configure
     broken      a schema that is none
 
-A resource named "crash" ends it in mid-call, "hang" is not answered, "half" is left incomplete, "error" fails.
+A resource named "crash" ends it in mid-call, "hang" is not answered, "half" is left incomplete, "error" fails, and
+"refusing" fails with the token that it was configured with.
 """
 
 import json
@@ -72,6 +73,7 @@ class Plugin(provider_pb2_grpc.ResourceProviderServicer):
             context.abort(grpc.StatusCode.INVALID_ARGUMENT, f"no configuration: {request.args['token']} and {HIDDEN}")
         if MODE == "lost":
             end(9)
+        self.token = json_format.MessageToDict(request.args).get("token")
         return pb.ConfigureResponse(supportsPreview=True)
 
     def GetSchema(self, request, context):
@@ -99,6 +101,8 @@ class Plugin(provider_pb2_grpc.ResourceProviderServicer):
                 time.sleep(600)
             case "error":
                 context.abort(grpc.StatusCode.ALREADY_EXISTS, f"there is one: {HIDDEN}")
+            case "refusing":
+                context.abort(grpc.StatusCode.PERMISSION_DENIED, f"refused: {self.token['value']}")
             case "half":
                 detail = pb.ErrorResourceInitFailed(id="half", properties=properties, reasons=[f"no: {HIDDEN}"])
                 status = status_pb2.Status(code=2, message=f"no: {HIDDEN}")

@@ -175,6 +175,42 @@ def test_a_new_command_is_for_a_new_one(official, plugin, workspace, fake_engine
     it.wait("Cancel")
 
 
+def test_a_lost_connection_is_made_anew_after_many_commands(official, plugin, workspace, fake_engine):
+    """What was configured before and has ended does not count, nor does a schema that somebody asks for."""
+    it = official()
+    process = plugin(engine=fake_engine.address, env=it.env)
+    for number in range(2):
+        client = process.connect()
+        client.handshake(engine_address=fake_engine.address)
+        client.configure(host=workspace.host, token=secret(workspace.token), profile=str(number))
+        if number == 0:
+            client.cancel()
+    process.channels[-1].close()
+    client = process.connect()
+    assert CLUSTER in client.stub.GetSchema(pb.GetSchemaRequest()).schema
+    code, text = status_of(lambda: client.create({"a": "b"}, urn=urn("refusing")))
+    assert (code, text) == (grpc.StatusCode.PERMISSION_DENIED, "refused: ***"), text
+    assert client.create({"a": "b"}, urn=urn("c"))[0] == "id of c"
+    (configure,) = it.calls("Configure")
+    assert configure["request"]["args"]["profile"] == "1"
+    # The command ends on the new connection, and so does what it was configured with.
+    client.cancel()
+    code, text = status_of(lambda: process.connect().create({}, urn=urn("c")))
+    assert code == grpc.StatusCode.FAILED_PRECONDITION and "Configure was not called" in text
+
+
+def test_the_next_of_several_providers_has_to_be_configured(official, plugin, workspace, fake_engine):
+    it = official()
+    process = plugin(engine=fake_engine.address, env=it.env)
+    clients = [process.connect() for _ in range(2)]
+    for number, client in enumerate(clients):
+        client.configure(host=workspace.host, token=secret(workspace.token), profile=str(number))
+    code, text = status_of(lambda: process.connect().check({}, urn=urn("c")))
+    assert code == grpc.StatusCode.FAILED_PRECONDITION
+    assert text.startswith(f"cannot check {CLUSTER}: ") and "serves several providers" in text
+    assert it.calls("Configure") == []
+
+
 def test_a_long_message_passes(connect):
     client, _, _ = connect()
     long = "x" * (20 << 20)
