@@ -11,6 +11,7 @@ Fixtures: `workspace` (a LocalWorkspace as new), `plugin` (starts Plugins), `pro
 Plugin), `pulumi` (an isolated Pulumi with projects of its own). What a test starts is stopped after it.
 """
 
+import collections
 import contextlib
 import dataclasses
 import errno
@@ -879,6 +880,7 @@ def python_program(pulumi, monkeypatch):
 
 def pytest_configure(config):
     config.addinivalue_line("markers", "slow: takes long, though it needs no engine")
+    config.addinivalue_line("markers", "waits: waits for a minute or more; its file begins first, and others run beside it")
     config.addinivalue_line("markers", "quick: needs neither an engine nor a language (set by itself); what `make check` runs")
 
 
@@ -895,6 +897,10 @@ def pytest_collection_modifyitems(items):
         needs = _ENGINE_FIXTURES & set(item.fixturenames) or _ENGINE_NAMES & set(vars(item.module))
         if not needs and not item.get_closest_marker("slow"):
             item.add_marker(pytest.mark.quick)
+    # Files with many tests come before those with few, so that none of the long ones is left for the end.
+    tests = collections.Counter(item.path for item in items)
+    waits = {item.path for item in items if item.get_closest_marker("waits")}
+    items.sort(key=lambda item: (item.path not in waits, -tests[item.path], item.path))
 
 
 def pytest_terminal_summary(terminalreporter):
