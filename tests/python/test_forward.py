@@ -88,13 +88,16 @@ def test_everything_else_goes_to_it(connect, fake_engine):
     assert plain(getattr(answer, "return")) == {"answer": "of databricks:index/getCluster:getCluster", "preview": True}
     client.stub.Call(pb.CallRequest(tok=f"{CLUSTER}/start"))
     assert client.stub.Construct(pb.ConstructRequest(type="databricks:index:Component")).urn == "urn"
-    assert it.methods() == [
-        f"start ['{fake_engine.address}']", "Handshake", "Configure", "Check", "Diff", "Create", "Read", "Update", "Delete",
+    assert it.methods()[1:] == [
+        "Handshake", "Configure", "Check", "Diff", "Create", "Read", "Update", "Delete",
         "List", "Invoke", "Call", "Construct",
     ]
+    # It speaks to the engine through us.
     handshake = it.wait("Handshake")["request"]
+    address = handshake["engineAddress"]
+    assert it.methods()[0] == f"start ['{address}']" and address != fake_engine.address
     assert handshake == {
-        "engineAddress": fake_engine.address,
+        "engineAddress": address,
         "rootDirectory": str(it.path.parent),
         "programDirectory": str(it.path.parent),
     }
@@ -309,6 +312,14 @@ def test_its_words_are_shown_without_credentials(connect, workspace):
     assert code == grpc.StatusCode.INVALID_ARGUMENT
     assert text.startswith(f"cannot check {CLUSTER}: cannot configure the official databricks plugin "), text
     assert "no configuration: " in text and workspace.token not in text and LIKE_A_TOKEN not in text
+
+
+def test_what_it_says_to_the_user_is_shown_without_credentials(connect, fake_engine):
+    client, _, _ = connect()
+    # What the engine does not know it says itself.
+    code, _ = status_of(lambda: client.create({}, urn=urn("talking")))
+    assert code == grpc.StatusCode.UNKNOWN
+    assert fake_engine.messages == [("WARNING", urn("talking"), "it is ***", False)]
 
 
 # --- None, or none that works ---

@@ -7,6 +7,7 @@ mod child;
 mod find;
 mod message;
 mod process;
+mod relay;
 mod schema;
 mod secrets;
 
