@@ -72,17 +72,21 @@ def test_the_list_of_components(tmp_path):
     assert file.read_text() == text
 
 
-@pytest.fixture
-def release(tmp_path):
+@pytest.fixture(scope="module")
+def packed_release(tmp_path_factory):
     """A folder like that of a release, with the plugin under test."""
-    content, folder = tmp_path / "content", tmp_path / "release"
-    content.mkdir()
-    folder.mkdir()
+    content, folder = tmp_path_factory.mktemp("content"), tmp_path_factory.mktemp("release")
     shutil.copy(plugin_bin(), content / NAME)
     packed = pack(content, folder / ARCHIVE)
     (folder / "SHA256SUMS").write_text(f"{hashlib.sha256(packed).hexdigest()}  {ARCHIVE}\n")
     shutil.copy(ROOT / "scripts/install.sh", folder)
     return folder
+
+
+@pytest.fixture
+def release(packed_release, tmp_path):
+    """A copy of it, to be changed."""
+    return shutil.copytree(packed_release, tmp_path / "release")
 
 
 def environment(tmp_path):
