@@ -58,7 +58,6 @@ release: ## Build the archives of a release for Linux and Windows (on a Mac: for
 have-pulumi:
 	@command -v pulumi >/dev/null || { echo "error: pulumi is not on PATH: install Pulumi (https://www.pulumi.com/docs/install)" >&2; exit 1; }
 
-bench: build ## Measure start-up, calls and memory of the release build; ARGS="--against PATH" pairs it with another
+bench: build ## Measure the release build and write docs/performance.md; ARGS="--against PATH" for another plugin beside it
 	@scripts/python.sh
 	target/venv/bin/python benches/plugin.py $(ARGS)
-	@scripts/instructions.sh
