@@ -14,6 +14,7 @@ import re
 import subprocess
 import sys
 import tempfile
+import time
 import tomllib
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -24,6 +25,7 @@ FIGURES = ROOT / "benches/instructions.toml"
 GROWTH = 0.05
 # How many calls of each kind a process serves, and how many more of one kind.
 FEW, MORE = 10, 100
+PAUSE = 0.005
 
 CALLS = {
     "schema": lambda provider, _: provider.schema(),
@@ -58,6 +60,8 @@ def serve(args, more):
         made = provider.create()
         for name, call in CALLS.items():
             for _ in range(FEW + (MORE if name == more else 0)):
+                # What the last call left behind is over, and no part of this one: both together would cost less.
+                time.sleep(PAUSE)
                 call(provider, made)
         provider.cancel()
 

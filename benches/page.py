@@ -83,7 +83,7 @@ def engine_rows(results, who):
             floor = results["figures"]["floor"]
 
             def ratio(key):
-                return f"{statistics.median(a / b for a, b in zip(ours[key], floor[key])):.2f}"
+                return f"{statistics.median(a / b for a, b in zip(ours[key], floor[key], strict=False)):.2f}"
 
             requests = f"{statistics.median(ours[f'engine_{command}_requests/{size}']):.0f}"
             cells = [f"{spread(values, 2)} s" for values in found.values()]
@@ -178,7 +178,12 @@ def over_sizes(results, who, what, unit, title, names=NAMES):
     for name in who:
         for phase, dash in DASHES.items():
             figures = results["figures"][name]
-            points = {size: statistics.median(figures[f"{phase}_{what}/{size}"]) for size in sizes(results, "", f"{phase}_{what}")}
+            counts = sizes(results, "", f"{phase}_{what}")
+            points = {
+                size: statistics.median(figures[f"{phase}_{what}/{size}"])
+                for size in counts
+                if f"{phase}_{what}/{size}" in figures
+            }
             series.append((name, f"{phase}, {names[name].split(':')[0]}", points, dash))
     return lines(results, series, title, unit)
 
@@ -204,7 +209,7 @@ def write(results):
     load = results["load"]
     parts = [
         f"Measured on {results['date']}: {results['machine']}; commit {results['commit']}, {results['rustc']}, "
-        f"engine {results['engine'] or 'not measured'}; {about}. {results['rounds']} rounds; median (lowest–highest). Load of "
+        f"engine {results['engine'] or 'not measured'}; {about}. Median (lowest–highest). Load of "
         f"the machine meanwhile: {load[1]:.1f} ({load[0]:.1f}–{load[2]:.1f}), this measurement included.\n",
         "### One process, one call\n",
         per_call(results, who),

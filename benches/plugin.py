@@ -128,9 +128,19 @@ def measure(args):
     found = {who: {} for who in providers}
     loops = {}
     loads = []
+    about = {
+        "providers": {who: {"bytes": os.path.getsize(path), "version": version(path)} for who, path in providers.items()},
+        "figures": found,
+        "loop": loops,
+        **machine(args),
+    }
 
     def say(text):
+        """Says what comes next, and keeps what there is: a run that is stopped was not for nothing."""
         loads.append(os.getloadavg()[0])
+        about["load"] = [min(loads), statistics.median(loads), max(loads)]
+        RESULTS.parent.mkdir(parents=True, exist_ok=True)
+        RESULTS.write_text(json.dumps(about, indent=1))
         print(f"  {text}", flush=True)
 
     for turn in range(args.rounds):
@@ -155,14 +165,7 @@ def measure(args):
                     add(found[who], {f"engine_{name}/{size}": value for name, value in figures.items()})
     else:
         print(f"NOT MEASURED: the real engine, which is not in {args.engine_bin}: make engine builds it")
-    return {
-        "providers": {who: {"bytes": os.path.getsize(path), "version": version(path)} for who, path in providers.items()},
-        "figures": found,
-        "loop": loops,
-        "rounds": args.rounds,
-        "load": [min(loads), statistics.median(loads), max(loads)],
-        **machine(args),
-    }
+    say("the page")
 
 
 def said(*command):
@@ -202,9 +205,7 @@ def main():
     parser.add_argument("--page", action="store_true", help="write the page from the last results, and measure nothing")
     args = parser.parse_args()
     if not args.page:
-        results = measure(args)
-        RESULTS.parent.mkdir(parents=True, exist_ok=True)
-        RESULTS.write_text(json.dumps(results, indent=1))
+        measure(args)
     page.write(json.loads(RESULTS.read_text()))
 
 

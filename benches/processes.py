@@ -66,8 +66,13 @@ class Provider:
     """The calls that the engine makes, over one connection."""
 
     def __init__(self, port):
-        options = [("grpc.max_receive_message_length", 400 << 20), ("grpc.use_local_subchannel_pool", 1)]
-        self.channel = grpc.insecure_channel(f"127.0.0.1:{port}", options=options)
+        options = {
+            "grpc.max_receive_message_length": 400 << 20,
+            "grpc.use_local_subchannel_pool": 1,
+            # No pings that measure the line: when they are sent is a matter of time.
+            "grpc.http2.bdp_probe": 0,
+        }
+        self.channel = grpc.insecure_channel(f"127.0.0.1:{port}", options=list(options.items()))
         self.stub = provider_pb2_grpc.ResourceProviderStub(self.channel)
 
     def close(self):
