@@ -7,7 +7,7 @@ TARGET := $(if $(CARGO_TARGET_DIR),$(CARGO_TARGET_DIR),target)
 PLUGIN := pulumi-resource-databricks
 
 .DEFAULT_GOAL := help
-.PHONY: help build demo check test engine sdk sdk-check sdk-packages lint fuzz install release have-pulumi bench workspace wheel
+.PHONY: help build demo check test engine sdk sdk-check sdk-packages lint fuzz install release have-pulumi bench workspace wheel bench-inside
 
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -61,3 +61,6 @@ have-pulumi:
 bench: build ## Measure the release build and write docs/performance.md; ARGS="--against PATH" for another plugin beside it
 	@scripts/python.sh
 	target/venv/bin/python benches/plugin.py $(ARGS)
+
+bench-inside: ## Measure single steps inside the plugin with Criterion: decoding, Check, Diff, lists
+	cargo bench --locked --package pulumi-resource-databricks --features bench --bench inside
