@@ -19,10 +19,10 @@ ROWS = [
     ("memory", "Memory at rest", "MiB", 1, "Resident, after the engine has greeted it."),
     ("peak/600", "Most memory, 600 tokens", "MiB", 1, "The highest while 600 tokens are created, refreshed and deleted."),
     ("schema_cpu", "GetSchema", "µs", 0, "The whole schema as it is compiled in; only `pulumi package` and YAML programs ask."),
-    ("check_cpu", "Check", "µs", 0, "Most of it is gRPC, as the floor shows: both decode and encode the same messages."),
+    ("check_cpu", "Check", "µs", 0, "Most of it is gRPC: the floor decodes and encodes the same messages."),
     ("diff_cpu", "Diff", "µs", 0, "One changed property, compared with inputs and outputs of the state."),
     ("create_cpu", "Create", "µs", 0, "With its request to the workspace and the answer."),
-    ("read_cpu", "Read", "µs", 0, "One after the other, each token once, as a refresh does with one call at a time; one list serves many."),
+    ("read_cpu", "Read", "µs", 0, "Each token once, as in a refresh: one list serves them all."),
     ("delete_cpu", "Delete", "µs", 0, "With what proves before it that the token is there, and is ours."),
 ]
 
@@ -137,9 +137,9 @@ def bars(results, who, keys, title):
     return svg(520, y + 8, parts, title)
 
 
-def lines(results, series, title, unit):
+def lines(series, title):
     """Lines over the number of tokens, both axes logarithmic. A series: who, what, its values by size, dash."""
-    left, top, wide, high = 64, 84, 420, 240
+    left, top, wide, high = 64, 52 + 16 * -(-len(series) // 2), 420, 240
     values = [value for _, _, points, _ in series for value in points.values() if value > 0]
     counts = sorted({size for _, _, points, _ in series for size in points})
     low, up = math.floor(math.log10(min(values))), math.ceil(math.log10(max(values)))
@@ -159,7 +159,6 @@ def lines(results, series, title, unit):
         x = place(size, 1)[0]
         parts.append(text(x, top + high + 18, f"{size:,}", "middle"))
     parts.append(text(left + wide / 2, top + high + 36, "tokens", "middle"))
-    parts.append(text(12, top - 14, unit))
     for at, (who, label, points, dash) in enumerate(series):
         path = " L".join("{:.1f},{:.1f}".format(*place(size, value)) for size, value in sorted(points.items()))
         style = f'fill="none" stroke="{COLOURS[who]}" stroke-width="2" stroke-dasharray="{dash}"'
@@ -173,7 +172,7 @@ def lines(results, series, title, unit):
 DASHES = {"create": "none", "refresh": "6 3", "delete": "2 3"}
 
 
-def over_sizes(results, who, what, unit, title, names=NAMES):
+def over_sizes(results, who, what, title):
     series = []
     for name in who:
         for phase, dash in DASHES.items():
@@ -184,8 +183,8 @@ def over_sizes(results, who, what, unit, title, names=NAMES):
                 for size in counts
                 if f"{phase}_{what}/{size}" in figures
             }
-            series.append((name, f"{phase}, {names[name].split(':')[0]}", points, dash))
-    return lines(results, series, title, unit)
+            series.append((name, f"{phase}, {NAMES[name].split(':')[0]}", points, dash))
+    return lines(series, title)
 
 
 def write(results):
@@ -199,8 +198,8 @@ def write(results):
         ),
     }
     if sizes(results, "", "create_ms"):
-        plots["time.svg"] = over_sizes(results, who, "ms", "milliseconds", "Time of all tokens, 16 calls at a time")
-        plots["requests.svg"] = over_sizes(results, ours, "requests", "requests", "Requests to the workspaces")
+        plots["time.svg"] = over_sizes(results, who, "ms", "Time of all tokens in milliseconds, 16 calls at a time")
+        plots["requests.svg"] = over_sizes(results, ours, "requests", "Requests to the workspaces")
     for name, plot in plots.items():
         (PLOTS / name).write_text(plot, encoding="utf-8")
     about = ", ".join(
@@ -230,7 +229,7 @@ def write(results):
         ]
     engine = engine_rows(results, who)
     if engine:
-        parts += ["### The real engine\n", "A program in YAML, state in a folder, limiter off.\n", engine]
+        parts += ["### The real engine\n", "A program in YAML, state in a folder, limiter off. Processor time is that of the engine and of all that it starts.\n", engine]
     page = PAGE.read_text(encoding="utf-8")
     begin, end = "<!-- measured -->\n", "<!-- end of what was measured -->"
     before, rest = page.split(begin)
