@@ -35,7 +35,7 @@ fn message(labels: usize) -> Vec<u8> {
     let fields = [("comment".to_owned(), text("bench")), ("rotateWhenChanged".to_owned(), labels)];
     let news = Struct { fields: fields.into() };
     // The third field of the message, which has a length.
-    [vec![3 << 3 | 2], news.encode_length_delimited_to_vec()].concat()
+    [vec![(3 << 3) | 2], news.encode_length_delimited_to_vec()].concat()
 }
 
 fn list(tokens: usize) -> String {
