@@ -7,7 +7,7 @@ TARGET := $(if $(CARGO_TARGET_DIR),$(CARGO_TARGET_DIR),target)
 PLUGIN := pulumi-resource-databricks
 
 .DEFAULT_GOAL := help
-.PHONY: help build demo check test engine sdk sdk-check sdk-packages lint fuzz install release have-pulumi bench workspace wheel
+.PHONY: help build demo check test engine sdk sdk-check sdk-packages lint fuzz install release have-pulumi bench workspace wheel bench-inside
 
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -58,7 +58,9 @@ release: ## Build the archives of a release for Linux and Windows (on a Mac: for
 have-pulumi:
 	@command -v pulumi >/dev/null || { echo "error: pulumi is not on PATH: install Pulumi (https://www.pulumi.com/docs/install)" >&2; exit 1; }
 
-bench: build ## Measure start-up, calls and memory of the release build; ARGS="--against PATH" pairs it with another
+bench: build ## Measure the release build and write docs/performance.md; ARGS="--against PATH" for another plugin beside it
 	@scripts/python.sh
 	target/venv/bin/python benches/plugin.py $(ARGS)
-	@scripts/instructions.sh
+
+bench-inside: ## Measure single steps inside the plugin with Criterion: decoding, Check, Diff, lists
+	cargo bench --locked --package pulumi-resource-databricks --features bench --bench inside

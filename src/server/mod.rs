@@ -105,3 +105,11 @@ pub async fn serve(
     children.end().await;
     Ok(())
 }
+
+/// Reads the new inputs in a message of Check for a benchmark.
+#[cfg(feature = "bench")]
+#[doc(hidden)]
+pub fn read_inputs(message: &[u8]) -> crate::property::Map {
+    let request = <proto::pulumirpc::CheckRequest as prost::Message>::decode(message).ok();
+    wire::decode(request.and_then(|request| request.news))
+}

@@ -3,6 +3,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
+use prost::bytes::Bytes;
 use tokio_stream::Stream;
 use tokio_util::task::TaskTracker;
 use tonic::{Request, Response, Status};
@@ -241,7 +242,7 @@ impl ResourceProvider for Provider {
         &self,
         _: Request<pb::GetSchemaRequest>,
     ) -> Result<Response<pb::GetSchemaResponse>, Status> {
-        Ok(Response::new(pb::GetSchemaResponse { schema: schema::SCHEMA.to_owned() }))
+        Ok(Response::new(pb::GetSchemaResponse { schema: Bytes::from_static(schema::SCHEMA.as_bytes()) }))
     }
 
     async fn check_config(

@@ -478,7 +478,7 @@ fn asked_version(configure: &Bytes) -> Option<String> {
 fn both_schemas(child: &Child, answer: &[u8]) -> Result<Bytes, Status> {
     let schema = schema::overlay(message::text(answer, 1), crate::schema::SCHEMA)
         .map_err(|error| Status::internal(format!("the schema of {} is no JSON: {error}", child.plugin())))?;
-    Ok(pb::GetSchemaResponse { schema }.encode_to_vec().into())
+    Ok(pb::GetSchemaResponse { schema: schema.into() }.encode_to_vec().into())
 }
 
 /// What was sent with secrets in it, as far as the answer has to have the marks again.
