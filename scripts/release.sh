@@ -102,10 +102,7 @@ build() {
     # Places of this machine would be in the messages of panics, and differ from machine to machine. Of those that fit a
     # path, the last one counts.
     flags="--remap-path-prefix=$cargo_home=/cargo --remap-path-prefix=$2=/source --remap-path-prefix=$3=/build"
-    case $1 in
-    windows-*) flags="$flags -Clink-arg=-Wl,--no-insert-timestamp" ;;
-    darwin-*) verb=build ;;
-    esac
+    case $1 in darwin-*) verb=build ;; esac
     rustup target list --installed | grep -qxF "$target" || run rustup target add "$target"
     [ "$verb" = build ] || PATH=$root/target/tools/release/bin:$PATH
     export PATH

@@ -187,6 +187,13 @@ func (h *host) Link(context.Context, *pulumirpc.LinkRequest) (*pulumirpc.LinkRes
 	return &pulumirpc.LinkResponse{}, nil
 }
 
+// InstallDependencies would fetch what a project needs.
+func (h *host) InstallDependencies(
+	*pulumirpc.InstallDependenciesRequest, grpc.ServerStreamingServer[pulumirpc.InstallDependenciesResponse],
+) error {
+	return nil
+}
+
 func main() {
 	if err := serve(); err != nil {
 		fmt.Fprintln(os.Stderr, err)
