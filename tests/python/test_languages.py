@@ -229,26 +229,6 @@ def test_package_add_go(pulumi):
     command("go", "vet", ".", cwd=project)
 
 
-def test_package_add_python(pulumi, tmp_path):
-    project = package_added(pulumi, "python")
-    # For the packages that an SDK needs.
-    copy_example("python", tmp_path)
-    sdk = project / "sdks/databricks"
-    said = command(VENV_PYTHON, "-c", "import pulumi_databricks as it; print(it.__file__, it.Token, it.OboToken)",
-                   env={"PYTHONPATH": str(sdk)}, cwd=project)
-    assert str(sdk) in said
-
-
-def test_package_add_typescript(pulumi, tmp_path):
-    project = package_added(pulumi, "nodejs")
-    sdk = project / "sdks/databricks"
-    # Those of the example are what an SDK needs.
-    (project / "node_modules").symlink_to(copy_example("typescript", tmp_path) / "node_modules")
-    command("node_modules/.bin/tsc", "--project", sdk, cwd=project)
-    said = command("node", "-e", f"const it = require('{sdk}/bin'); console.log(typeof it.Token, typeof it.OboToken)", cwd=project)
-    assert said.split() == ["function", "function"]
-
-
 def test_go_sdk_in_a_module_of_ones_own(tmp_path):
     """The lines of the SDK's README, in a new module."""
     readme = (ROOT / "sdk/go/README.md").read_text(encoding="utf-8")
