@@ -7,7 +7,7 @@ TARGET := $(if $(CARGO_TARGET_DIR),$(CARGO_TARGET_DIR),target)
 PLUGIN := pulumi-resource-databricks
 
 .DEFAULT_GOAL := help
-.PHONY: help build demo check test engine sdk sdk-check sdk-packages lint fuzz install release have-pulumi bench workspace wheel bench-inside
+.PHONY: help build demo check test engine sdk sdk-check sdk-packages lint fuzz install release have-pulumi bench workspace wheel bench-inside picture
 
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -20,6 +20,10 @@ demo: ## Run `pulumi up` against a local workspace; LANGUAGE=yaml, python, types
 
 workspace: ## Start a local workspace and print what to paste into another shell; ARGS="--port 8765" for options of it
 	@cargo run --locked --quiet --package databricks-local-workspace -- --export $(ARGS)
+
+picture: ## Draw the picture of the README from a run of the demo (docs/images)
+	@scripts/python.sh
+	@target/venv/bin/python scripts/picture.py $(ARGS)
 
 wheel: ## Build the wheel of the local workspace, with its pytest plugin (target/wheels)
 	@scripts/wheel.sh
