@@ -7,7 +7,7 @@ TARGET := $(if $(CARGO_TARGET_DIR),$(CARGO_TARGET_DIR),target)
 PLUGIN := pulumi-resource-databricks
 
 .DEFAULT_GOAL := help
-.PHONY: help build demo check test engine sdk sdk-check sdk-packages lint fuzz install release simulate have-pulumi bench workspace wheel
+.PHONY: help build demo check test engine sdk sdk-check sdk-packages lint fuzz install release have-pulumi bench workspace wheel bench-inside picture simulate
 
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -20,6 +20,10 @@ demo: ## Run `pulumi up` against a local workspace; LANGUAGE=yaml, python, types
 
 workspace: ## Start a local workspace and print what to paste into another shell; ARGS="--port 8765" for options of it
 	@cargo run --locked --quiet --package databricks-local-workspace -- --export $(ARGS)
+
+picture: ## Draw the picture of the README from a run of the demo (docs/images)
+	@scripts/python.sh
+	@target/venv/bin/python scripts/picture.py $(ARGS)
 
 wheel: ## Build the wheel of the local workspace, with its pytest plugin (target/wheels)
 	@scripts/wheel.sh
@@ -61,7 +65,9 @@ release: ## Build the archives of a release for Linux and Windows (on a Mac: for
 have-pulumi:
 	@command -v pulumi >/dev/null || { echo "error: pulumi is not on PATH: install Pulumi (https://www.pulumi.com/docs/install)" >&2; exit 1; }
 
-bench: build ## Measure start-up, calls and memory of the release build; ARGS="--against PATH" pairs it with another
+bench: build ## Measure the release build and write docs/performance.md; ARGS="--against PATH" for another plugin beside it
 	@scripts/python.sh
 	target/venv/bin/python benches/plugin.py $(ARGS)
-	@scripts/instructions.sh
+
+bench-inside: ## Measure single steps inside the plugin with Criterion: decoding, Check, Diff, lists
+	cargo bench --locked --package pulumi-resource-databricks --features bench --bench inside

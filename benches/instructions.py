@@ -3,50 +3,37 @@
     scripts/instructions.sh             # fails where a figure has grown by more than 5 %
     scripts/instructions.sh --update    # writes benches/instructions.toml
 
-A call costs what a process that serves more of them needs beyond one that serves fewer, divided by the calls.
+A call costs what a process that serves more of them needs beyond one that serves a few of everything, divided by the
+calls. What the compiler and the C library contribute is not ours, so figures are compared with those of the same ones.
 """
 
 import argparse
+import os
 import platform
 import re
 import subprocess
 import sys
 import tempfile
+import time
 import tomllib
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
-from google.protobuf import empty_pb2
-from plugin import ROOT, TOKEN, URN, Plugin, start_workspace, struct
-from pulumi.runtime.proto import provider_pb2
+from processes import ENVIRONMENT, ROOT, Plugin, start_workspace
 
 FIGURES = ROOT / "benches/instructions.toml"
 GROWTH = 0.05
-# How many calls the two processes serve.
-FEW, MANY = 20, 120
-INPUTS = struct({"comment": "bench", "lifetimeSeconds": 3600})
+# How many calls of each kind a process serves, and how many more of one kind.
+FEW, MORE = 10, 100
+PAUSE = 0.005
 
-
-def check(plugin, _):
-    plugin.stub.Check(provider_pb2.CheckRequest(urn=URN + "c", type=TOKEN, news=INPUTS, olds=INPUTS))
-
-
-def diff(plugin, made):
-    news = struct({"comment": "other", "lifetimeSeconds": 3600})
-    plugin.stub.Diff(
-        provider_pb2.DiffRequest(id=made.id, urn=URN + "d", type=TOKEN, olds=made.properties, old_inputs=INPUTS, news=news)
-    )
-
-
-def create(plugin, _):
-    return plugin.stub.Create(provider_pb2.CreateRequest(urn=URN + "n", type=TOKEN, properties=INPUTS))
-
-
-def read(plugin, made):
-    request = provider_pb2.ReadRequest(id=made.id, urn=URN + "r", type=TOKEN, properties=made.properties, inputs=INPUTS)
-    assert plugin.stub.Read(request).id == made.id
-
-
-CALLS = {"check": check, "diff": diff, "create": create, "read": read}
+CALLS = {
+    "schema": lambda provider, _: provider.schema(),
+    "check": lambda provider, _: provider.check(),
+    "diff": lambda provider, made: provider.diff(made),
+    "create": lambda provider, _: provider.create(),
+    "read": lambda provider, made: provider.read(made),
+}
 
 
 def instructions(path, work):
@@ -54,55 +41,67 @@ def instructions(path, work):
     with tempfile.TemporaryDirectory() as folder:
         log = Path(folder, "log")
         # One worker thread: how work moves between several is a matter of luck.
-        env = {"PATH": "/usr/bin:/bin", "HOME": folder, "TOKIO_WORKER_THREADS": "1"}
+        env = ENVIRONMENT | {"HOME": folder, "TOKIO_WORKER_THREADS": "1"}
         valgrind = ["valgrind", "--tool=callgrind", "--callgrind-out-file=/dev/null", f"--log-file={log}"]
         with Plugin([*valgrind, path], env) as plugin:
-            work(plugin)
+            work(plugin.provider)
         return int(re.search(r"Collected : (\d+)", log.read_text())[1])
 
 
-def serving(call, count, host, token):
-    def work(plugin):
-        plugin.handshake()
-        plugin.configure(host=host, token=token, rateLimit="100000")
-        made = create(plugin, None)
-        for _ in range(count):
-            call(plugin, made)
-        plugin.stub.Cancel(empty_pb2.Empty())
+def serve(args, more):
+    """Instructions of a process that serves a few calls of each kind, and more of one kind; None: that serves none."""
+    if more is None:
+        return instructions(args.plugin, lambda _: None)
 
-    return work
+    def work(provider):
+        provider.handshake()
+        provider.configure(workspace)
+        # It is the one token but those of the calls, so that lists have the same length in all processes but one.
+        made = provider.create()
+        for name, call in CALLS.items():
+            for _ in range(FEW + (MORE if name == more else 0)):
+                # What the last call left behind is over, and no part of this one: both together would cost less.
+                time.sleep(PAUSE)
+                call(provider, made)
+        provider.cancel()
+
+    with start_workspace(args.workspace) as workspace:
+        return instructions(args.plugin, work)
 
 
 def measure(args):
-    figures = {"start": instructions(args.plugin, lambda plugin: None)}
-    for name, call in CALLS.items():
-        # Each call has a workspace of its own, with as many tokens as it makes.
-        with start_workspace(args.workspace) as (host, token):
-            few, many = (instructions(args.plugin, serving(call, count, host, token)) for count in (FEW, MANY))
-        figures[name] = (many - few) // (MANY - FEW)
-    return figures
+    # What else the machine does changes no count, so all its processors may work.
+    with ThreadPoolExecutor(os.cpu_count()) as pool:
+        start, few, *more = pool.map(lambda more: serve(args, more), [None, "", *CALLS])
+    return {"start": start} | {name: (count - few) // MORE for name, count in zip(CALLS, more)}
+
+
+def circumstances():
+    """What the figures depend on besides the source."""
+    compiler = subprocess.run(["rustc", "--version"], capture_output=True, text=True, check=True).stdout.split()[1]
+    return {"machine": platform.machine(), "rustc": compiler, "libc": "-".join(platform.libc_ver())}
 
 
 def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--plugin", default=ROOT / "target/release/pulumi-resource-databricks")
-    parser.add_argument("--workspace", default=ROOT / "target/release/databricks-local-workspace")
+    parser.add_argument("--workspace", default=ROOT / "target/debug/databricks-local-workspace")
     parser.add_argument("--update", action="store_true", help="write the figures instead of comparing them")
     args = parser.parse_args()
     committed = tomllib.loads(FIGURES.read_text()) if FIGURES.exists() else {}
-    if not args.update and not committed:
-        print("NOT CHECKED: instructions, of which no figures are committed; scripts/instructions.sh --update writes them")
-        return
-    if not args.update and committed["machine"] != platform.machine():
-        print(f"NOT CHECKED: instructions, which are counted on {committed['machine']} and not on {platform.machine()}")
-        return
+    here = circumstances()
+    if not args.update:
+        for name, value in here.items():
+            if committed[name] != value:
+                print(f"NOT CHECKED: instructions, which were counted with {name} {committed[name]} and not with {value}")
+                return
     figures = measure(args)
     if args.update:
-        rows = "".join(f"{name} = {figures[name]}\n" for name in figures)
+        head = "".join(f'{name} = "{value}"\n' for name, value in here.items())
+        rows = "".join(f"{name} = {count}\n" for name, count in figures.items())
         FIGURES.write_text(
             "# Instructions of the release build: from its start to its port and to its end, and for each call.\n"
-            "# scripts/instructions.sh compares them, and writes them with --update.\n"
-            f'machine = "{platform.machine()}"\n\n[instructions]\n{rows}'
+            f"# scripts/instructions.sh compares them, and writes them with --update.\n{head}\n[instructions]\n{rows}"
         )
     before = committed.get("instructions", {})
     grown = []

@@ -1,166 +1,212 @@
-"""Measures the plugin from outside, as the engine sees it: start-up, calls, memory, requests.
+"""Measures the plugin from outside, as the engine sees it, and writes docs/performance.md.
 
-    make bench                                  # the release build
-    make bench ARGS="--against PATH"            # paired with another build of a databricks plugin
+    make bench                                      # the release build, and the floors
+    make bench ARGS="--against PATH"                # and another databricks plugin, such as the official one
+    make bench ARGS="--rounds 1 --engine 100"       # quicker: fewer rounds, fewer stacks for the real engine
+    make bench ARGS="--page"                        # the page alone, from the figures of the last run
 
-Every figure is the median of several rounds. With --against the two plugins take turns within each round, so that a
-machine whose speed drifts does not favour one of them.
+The floors are a provider that answers every call at once with what it was sent, and a bare loop of HTTP requests (see
+benches/floor). Everything takes turns within each round, so that a machine whose speed drifts favours nobody, and every
+figure is the median of the rounds, with the lowest and the highest. Costs of a call are processor time of the plugin's
+own process: whatever calls it has its own.
 """
 
 import argparse
+import json
 import os
 import statistics
 import subprocess
+import tempfile
 import time
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
+from contextlib import ExitStack, closing
 from pathlib import Path
 
-import grpc
-from google.protobuf import empty_pb2, struct_pb2
-from pulumi.runtime.proto import provider_pb2, provider_pb2_grpc
+import page
+from engine import operate
+from processes import INPUTS, ROOT, Plugin, start_workspace
 
-ROOT = Path(__file__).resolve().parent.parent
-TOKEN = "databricks:index/token:Token"
-URN = f"urn:pulumi:bench::bench::{TOKEN}::"
-
-
-class Plugin:
-    """A plugin process, attached, and a connection to it."""
-
-    def __init__(self, command, env):
-        self.process = subprocess.Popen(
-            command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, env=env
-        )
-        port = int(self.process.stdout.readline())
-        options = [("grpc.max_receive_message_length", 400 << 20)]
-        self.channel = grpc.insecure_channel(f"127.0.0.1:{port}", options=options)
-        self.stub = provider_pb2_grpc.ResourceProviderStub(self.channel)
-
-    def handshake(self):
-        self.stub.Handshake(provider_pb2.ProviderHandshakeRequest(engine_address="127.0.0.1:1"))
-
-    def __enter__(self):
-        return self
-
-    def __exit__(self, *_):
-        self.channel.close()
-        self.process.terminate()
-        self.process.wait()
-
-    def configure(self, **args):
-        self.stub.Configure(provider_pb2.ConfigureRequest(args=struct(args), acceptSecrets=True))
-
-    def memory_mib(self):
-        status = Path(f"/proc/{self.process.pid}/status").read_text()
-        return int(status.split("VmRSS:")[1].split()[0]) / 1024
+RESULTS = ROOT / "target/bench/results.json"
+# How many tokens a user may have in a workspace; more go to several workspaces.
+QUOTA = 600
+SIZES = (1, 10, 100, 600, 2000)
+CALLS = 1000
+TOKENS = 100
+# So many calls the engine makes at a time on a machine of four processors.
+AT_A_TIME = 16
 
 
-@contextmanager
-def start_workspace(path):
-    """A local workspace: its host and its first token."""
-    workspace = subprocess.Popen([path, "--quota", "100000"], stdout=subprocess.PIPE, text=True)
+def start_up(path):
+    with Plugin([path]) as plugin:
+        cpu, provider = plugin.cpu(), plugin.provider
+        provider.handshake()
+        figures = {"start": plugin.start * 1e3, "start_cpu": cpu * 1e3, "memory": plugin.memory()}
+        began = plugin.cpu()
+        for _ in range(TOKENS):
+            provider.schema()
+        return figures | {"schema_cpu": (plugin.cpu() - began) / TOKENS * 1e6}
+
+
+def calls(path, workspace):
+    """Processor time of each call, in microseconds, one after the other."""
+    with Plugin([path]) as plugin:
+        provider = plugin.provider
+        provider.handshake()
+        provider.configure(workspace)
+
+        def each(call, items):
+            items = list(items)
+            began = plugin.cpu()
+            answers = [call(item) for item in items]
+            return (plugin.cpu() - began) / len(items) * 1e6, answers
+
+        first = provider.create()
+        provider.read(first)
+        provider.check()
+        provider.diff(first)
+        check, _ = each(lambda _: provider.check(), range(CALLS))
+        diff, _ = each(lambda _: provider.diff(first), range(CALLS))
+        create, made = each(lambda _: provider.create(), range(TOKENS))
+        read, _ = each(provider.read, made)
+        delete, _ = each(provider.delete, made)
+        provider.delete(first)
+        provider.cancel()
+        return {"check_cpu": check, "diff_cpu": diff, "create_cpu": create, "read_cpu": read, "delete_cpu": delete}
+
+
+def stack(path, program, size):
+    """Creates, refreshes and deletes so many tokens in one process, over as many workspaces as they take."""
+    with ExitStack() as started:
+        workspaces = [started.enter_context(start_workspace(program)) for _ in range(-(-size // QUOTA))]
+        plugin = started.enter_context(Plugin([path]))
+        # Each workspace is a provider, which is a connection to the one process.
+        providers = [started.enter_context(closing(plugin.connect())) for _ in workspaces]
+        pool = started.enter_context(ThreadPoolExecutor(AT_A_TIME))
+        figures = {}
+
+        def command(name, call, items):
+            for provider, workspace in zip(providers, workspaces):
+                provider.handshake()
+                provider.configure(workspace)
+                workspace.forget_requests()
+            began, cpu = time.perf_counter(), plugin.cpu()
+            answers = list(pool.map(call, items))
+            figures[f"{name}_ms"] = (time.perf_counter() - began) * 1e3
+            figures[f"{name}_cpu"] = (plugin.cpu() - cpu) * 1e3
+            figures[f"{name}_requests"] = sum(workspace.requests() for workspace in workspaces)
+            for provider in providers:
+                provider.cancel()
+            return answers
+
+        owners = [providers[i % len(providers)] for i in range(size)]
+        made = command("create", lambda at: owners[at].create(str(at)), range(size))
+        command("refresh", lambda at: owners[at].read(made[at]), range(size))
+        command("delete", lambda at: owners[at].delete(made[at]), range(size))
+        return figures | {"peak": plugin.memory("VmHWM")}
+
+
+def loop(program, workspace, method, path, body=None):
+    """Processor time of a bare HTTP request, in microseconds: of many, without those of few."""
+    url, used = workspace.host + path, []
+    for count in (TOKENS, 2 * TOKENS):
+        command = [program, "requests", str(count), method, url, workspace.token, *([body] if body else [])]
+        process = subprocess.Popen(command)
+        _, status, usage = os.wait4(process.pid, 0)
+        process.returncode = os.waitstatus_to_exitcode(status)
+        assert process.returncode == 0, command
+        used.append(usage.ru_utime + usage.ru_stime)
+    return (used[1] - used[0]) / TOKENS * 1e6
+
+
+def add(found, figures):
+    for name, value in figures.items():
+        found.setdefault(name, []).append(value)
+
+
+def measure(args):
+    providers = {"ours": str(args.plugin)} | ({"against": args.against} if args.against else {}) | {"floor": str(args.floor)}
+    found = {who: {} for who in providers}
+    loops = {}
+    loads = []
+    about = {
+        "providers": {who: {"bytes": os.path.getsize(path), "version": version(path)} for who, path in providers.items()},
+        "figures": found,
+        "loop": loops,
+        **machine(args),
+    }
+
+    def say(text):
+        """Says what comes next, and keeps what there is: a run that is stopped was not for nothing."""
+        loads.append(os.getloadavg()[0])
+        about["load"] = [min(loads), statistics.median(loads), max(loads)]
+        RESULTS.parent.mkdir(parents=True, exist_ok=True)
+        RESULTS.write_text(json.dumps(about, indent=1))
+        print(f"  {text}", flush=True)
+
+    for turn in range(args.rounds):
+        with start_workspace(args.workspace) as workspace:
+            for who, path in providers.items():
+                say(f"round {turn + 1}: start and calls, {who}")
+                add(found[who], start_up(path) | calls(path, workspace))
+            add(loops, {
+                "create": loop(args.floor, workspace, "POST", "/api/2.0/token/create", json.dumps({"comment": "bench"})),
+                "list": loop(args.floor, workspace, "GET", "/api/2.0/preview/scim/v2/Me"),
+            })
+        for size in args.sizes:
+            for who, path in providers.items():
+                say(f"round {turn + 1}: {size} tokens, {who}")
+                add(found[who], {f"{name}/{size}": value for name, value in stack(path, args.workspace, size).items()})
+    if args.engine_bin.exists():
+        for size in args.engine:
+            for turn in range(args.rounds if size <= 100 else min(args.rounds, args.large_rounds)):
+                for who, path in providers.items():
+                    say(f"round {turn + 1}: {size} tokens with the real engine, {who}")
+                    figures = operate(args.engine_bin, path, args.workspace, size, -(-size // QUOTA))
+                    add(found[who], {f"engine_{name}/{size}": value for name, value in figures.items()})
+    else:
+        print(f"NOT MEASURED: the real engine, which is not in {args.engine_bin}: make engine builds it")
+    say("the page")
+
+
+def said(*command):
     try:
-        yield tuple(workspace.stdout.readline().strip().split("=", 1)[1] for _ in range(2))
-    finally:
-        workspace.terminate()
-        workspace.wait()
+        return subprocess.run(command, capture_output=True, text=True, timeout=30, check=True).stdout.strip()
+    except (OSError, subprocess.SubprocessError):
+        return ""
 
 
-def struct(values):
-    message = struct_pb2.Struct()
-    message.update(values)
-    return message
+def version(path):
+    return said(path, "--version").removeprefix("v") if "floor" not in Path(path).name else ""
 
 
-def start_up(path, env):
-    began = time.perf_counter()
-    with Plugin([path], env) as plugin:
-        plugin.handshake()
-        ready = time.perf_counter()
-        schema = plugin.stub.GetSchema(provider_pb2.GetSchemaRequest()).schema
-        done = time.perf_counter()
-        return {
-            "start to Handshake (ms)": (ready - began) * 1000,
-            "GetSchema (ms)": (done - ready) * 1000,
-            "schema (kB)": len(schema) / 1000,
-            "memory after GetSchema (MiB)": plugin.memory_mib(),
-        }
-
-
-def calls(path, env, host, token):
-    inputs = struct({"comment": "bench", "lifetimeSeconds": 3600})
-    with Plugin([path], env) as plugin:
-        plugin.handshake()
-        plugin.configure(host=host, token=token, rateLimit="100000")
-        check = provider_pb2.CheckRequest(urn=URN + "c", type=TOKEN, news=inputs, olds=struct({}))
-        plugin.stub.Check(check)
-        began = time.perf_counter()
-        for _ in range(1000):
-            plugin.stub.Check(check)
-        one_by_one = 1000 / (time.perf_counter() - began)
-
-        def create(i):
-            request = provider_pb2.CreateRequest(urn=f"{URN}{i}", type=TOKEN, properties=inputs)
-            return plugin.stub.Create(request)
-
-        with ThreadPoolExecutor(16) as pool:
-            began = time.perf_counter()
-            created = list(pool.map(create, range(300)))
-            creates = 300 / (time.perf_counter() - began)
-
-            def read(reply):
-                request = provider_pb2.ReadRequest(
-                    id=reply.id, urn=URN + "r", type=TOKEN, properties=reply.properties, inputs=inputs
-                )
-                return plugin.stub.Read(request).id
-
-            began = time.perf_counter()
-            assert all(pool.map(read, created))
-            reads = 300 / (time.perf_counter() - began)
-            memory = plugin.memory_mib()
-
-            def delete(reply):
-                plugin.stub.Delete(
-                    provider_pb2.DeleteRequest(id=reply.id, urn=URN + "d", type=TOKEN, properties=reply.properties)
-                )
-
-            list(pool.map(delete, created))
-        plugin.stub.Cancel(empty_pb2.Empty())
-        return {
-            "Check, one by one (calls/s)": one_by_one,
-            "Create, 16 at a time (calls/s)": creates,
-            "Read, 16 at a time, 300 tokens (calls/s)": reads,
-            "memory after 300 creates and reads (MiB)": memory,
-        }
+def machine(args):
+    model = [line.split(":")[1].strip() for line in Path("/proc/cpuinfo").read_text().splitlines() if "model name" in line]
+    system = dict(line.split("=", 1) for line in Path("/etc/os-release").read_text().splitlines() if "=" in line)
+    return {
+        "date": time.strftime("%Y-%m-%d", time.gmtime()),
+        "machine": f"{len(model)} × {model[0] if model else 'unknown'}, {system['PRETTY_NAME'].strip(chr(34))}",
+        "commit": said("git", "-C", str(ROOT), "describe", "--always", "--dirty"),
+        "rustc": said("rustc", "--version").split(" (")[0],
+        "engine": said(str(args.engine_bin / "pulumi"), "version"),
+    }
 
 
 def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--plugin", default=ROOT / "target/release/pulumi-resource-databricks")
-    parser.add_argument("--workspace", default=ROOT / "target/release/databricks-local-workspace")
-    parser.add_argument("--against", help="another databricks plugin to pair with")
-    parser.add_argument("--rounds", type=int, default=7)
+    parser.add_argument("--plugin", type=Path, default=ROOT / "target/release/pulumi-resource-databricks")
+    parser.add_argument("--workspace", type=Path, default=ROOT / "target/release/databricks-local-workspace")
+    parser.add_argument("--floor", type=Path, default=ROOT / "target/release/bench-floor")
+    parser.add_argument("--engine-bin", type=Path, default=ROOT / "target/engine/bin", help="folder of pulumi")
+    parser.add_argument("--against", help="another databricks plugin to measure beside it")
+    parser.add_argument("--rounds", type=int, default=5)
+    parser.add_argument("--large-rounds", type=int, default=3, help="rounds of the engine with more than 100 tokens")
+    parser.add_argument("--sizes", type=int, nargs="*", default=SIZES, help="how many tokens over raw gRPC")
+    parser.add_argument("--engine", type=int, nargs="*", default=(1, 10, 100, 600), help="how many with the engine")
+    parser.add_argument("--page", action="store_true", help="write the page from the last results, and measure nothing")
     args = parser.parse_args()
-    plugins = [str(args.plugin)] + ([args.against] if args.against else [])
-
-    env = {"PATH": os.environ["PATH"], "HOME": "/nonexistent"}
-    with start_workspace(args.workspace) as (host, token):
-        figures = {path: {} for path in plugins}
-        for _ in range(args.rounds):
-            for path in plugins:
-                for name, value in (start_up(path, env) | calls(path, env, host, token)).items():
-                    figures[path].setdefault(name, []).append(value)
-
-    for path in plugins:
-        print(f"\n{path} ({os.path.getsize(path) / 1e6:.1f} MB), {args.rounds} rounds: median (lowest, highest)")
-        for name, values in figures[path].items():
-            print(f"  {name:45} {statistics.median(values):9.1f} ({min(values):.1f}, {max(values):.1f})")
-    if len(plugins) == 2:
-        print("\nfirst / second, pair by pair: median")
-        for name in figures[plugins[0]]:
-            ratios = [a / b for a, b in zip(figures[plugins[0]][name], figures[plugins[1]][name])]
-            print(f"  {name:45} {statistics.median(ratios):9.2f}")
+    if not args.page:
+        measure(args)
+    page.write(json.loads(RESULTS.read_text()))
 
 
 if __name__ == "__main__":

@@ -8,7 +8,8 @@ set -euo pipefail
 
 cd "$root"
 if ! command -v valgrind >/dev/null; then
-    echo "NOT CHECKED: instructions, which take valgrind (https://valgrind.org) to count"
+    printf '%sNOT CHECKED: instructions, which valgrind counts: install it (Debian and Ubuntu: apt-get install valgrind)%s\n' \
+        "$red$bold" "$plain"
     exit
 fi
 if [ ! -f benches/instructions.toml ] && [ "${1:-}" != --update ]; then
@@ -16,7 +17,9 @@ if [ ! -f benches/instructions.toml ] && [ "${1:-}" != --update ]; then
     exit
 fi
 need_rust
-run cargo build --release --locked --workspace
+# The program as `make build` makes it, without the others that it builds: their code may be slow.
+run cargo build --release --locked --workspace --bin pulumi-resource-databricks
+run cargo build --locked --workspace
 scripts/python.sh
 target/venv/bin/python benches/instructions.py --plugin "$cargo_target/release/pulumi-resource-databricks" \
-    --workspace "$cargo_target/release/databricks-local-workspace" "$@"
+    --workspace "$cargo_target/debug/databricks-local-workspace" "$@"

@@ -5,7 +5,8 @@
 # Usage: scripts/release.sh [--check] [--tag TAG] [--out FOLDER] [SYSTEM...]
 #        scripts/release.sh --sums FOLDER
 #   SYSTEM is linux-amd64, linux-arm64 or windows-amd64, and on a Mac darwin-amd64 or darwin-arm64. Without one: all
-#   that can be built here. --check builds everything twice, in two folders, and compares the bytes.
+#   that can be built here. --check builds everything once more, from a copy of the sources in another folder, and
+#   compares the bytes.
 #   --tag refuses to build another version than the tag names. --sums only writes the checksums of the archives in a
 #   folder, anew: those of Linux and macOS come from two machines.
 set -euo pipefail
@@ -94,21 +95,18 @@ tools() {
     stamp "$venv.stamp" scripts/release-requirements.txt
 }
 
-# build SYSTEM FOLDER: builds the program in a folder of cargo's.
+# build SYSTEM SOURCES FOLDER: builds the program from the sources, in a folder of cargo's.
 build() {
     local target flags verb=zigbuild cargo_home=${CARGO_HOME:-$HOME/.cargo}
     target=$(target_of "$1")
     # Places of this machine would be in the messages of panics, and differ from machine to machine. Of those that fit a
     # path, the last one counts.
-    flags="--remap-path-prefix=$cargo_home=/cargo --remap-path-prefix=$root=/source --remap-path-prefix=$2=/build"
-    case $1 in
-    windows-*) flags="$flags -Clink-arg=-Wl,--no-insert-timestamp" ;;
-    darwin-*) verb=build ;;
-    esac
+    flags="--remap-path-prefix=$cargo_home=/cargo --remap-path-prefix=$2=/source --remap-path-prefix=$3=/build"
+    case $1 in darwin-*) verb=build ;; esac
     rustup target list --installed | grep -qxF "$target" || run rustup target add "$target"
     [ "$verb" = build ] || PATH=$root/target/tools/release/bin:$PATH
     export PATH
-    run env RUSTFLAGS="$flags" cargo "$verb" --release --locked --target "$target" --target-dir "$2" --package "$name"
+    (cd "$2" && run env RUSTFLAGS="$flags" cargo "$verb" --release --locked --target "$target" --target-dir "$3" --package "$name")
 }
 
 # pack SYSTEM FOLDER TO: makes the archive of a program that was built in the folder.
@@ -122,7 +120,7 @@ pack() {
 
 # try_it SYSTEM PROGRAM: starts the program, under an emulator where this machine cannot by itself.
 try_it() {
-    local said runner=()
+    local said by runner=()
     case $1-$(uname -s)-$(uname -m) in
     linux-amd64-Linux-x86_64 | linux-arm64-Linux-aarch64 | darwin-amd64-Darwin-x86_64 | darwin-arm64-Darwin-arm64) ;;
     linux-arm64-Linux-*) runner=("$(command -v qemu-aarch64 || command -v qemu-aarch64-static || true)") ;;
@@ -134,29 +132,46 @@ try_it() {
         unchecked "the program for $1 was built and never started: this machine has nothing to run it with (Debian: qemu-user, wine64)"
         return
     fi
-    said=$(WINEDEBUG=-all ${runner[@]+"${runner[@]}"} "$2" --version 2>/dev/null | tr -d '\r') ||
-        die "the program for $1 does not start"
+    by=${runner[0]:-}
+    # Wine keeps its files in a folder of the build, and says on stderr what it lacks.
+    local -x WINEDEBUG=-all WINEPREFIX=$root/target/release-build/wine
+    runner+=("$2")
+    said=$("${runner[@]}" --version 2>/dev/null | tr -d '\r') || die "the program for $1 does not start"
     [ "$said" = "$version" ] || die "the program for $1 says it is version '$said', not $version"
+    said=$("${runner[@]}" --help 2>/dev/null) || die "the program for $1 prints no help"
+    grep -q 'Usage: pulumi-resource-databricks' <<<"$said" || die "the help of the program for $1 is not that: $said"
     # A host that takes no connection is a problem that the doctor reports: the network and the clock work, too.
-    said=$(WINEDEBUG=-all DATABRICKS_HOST=http://127.0.0.1:9 DATABRICKS_TOKEN=none ${runner[@]+"${runner[@]}"} "$2" doctor 2>/dev/null) || true
+    said=$(DATABRICKS_HOST=http://127.0.0.1:9 DATABRICKS_TOKEN=none "${runner[@]}" doctor 2>/dev/null) || true
     grep -q 'cannot connect to http://127.0.0.1:9' <<<"$said" || die "the doctor of the program for $1 does not work: $said"
-    good "the program for $1 starts${runner[0]:+ under $(basename "${runner[0]}")}, and its doctor answers"
+    said=$(target/venv/bin/python scripts/ask.py "${runner[@]}" 2>/dev/null) || die "the program for $1 does not serve"
+    [ "$said" = "$version" ] || die "the program for $1 serves version '$said', not $version"
+    good "the program for $1 starts${by:+ under $(basename "$by")}, its doctor answers, and it serves its schema"
+}
+
+# copy_sources FOLDER: what is built, in another place. Unchanged files keep their times, so that cargo knows them.
+copy_sources() {
+    rm -rf "$1"
+    mkdir -p "$1"
+    tar -cf - --exclude ./target --exclude ./.git --exclude node_modules . | tar -xf - -C "$1"
 }
 
 [ -n "$is_mac" ] || tools
+scripts/python.sh
+first=$root/target/release-build
+# Its names are longer than those of the first: nothing of either may be in the bytes.
+second=$root/target/release-build-once-more
+if [ -n "$check" ]; then copy_sources "$second/copy-of-the-sources"; fi
 for system in "${systems[@]}"; do
     archive=$name-v$version-$system.tar.gz
     step "$system"
-    build "$system" "$root/target/release-build"
-    pack "$system" "$root/target/release-build" "$out"
-    try_it "$system" "$root/target/release-build/$(target_of "$system")/release/$(program_of "$system")"
+    build "$system" "$root" "$first"
+    pack "$system" "$first" "$out"
+    try_it "$system" "$first/$(target_of "$system")/release/$(program_of "$system")"
     if [ -n "$check" ]; then
-        # Another folder, whose name is longer: nothing of either may be in the bytes.
-        build "$system" "$root/target/release-build-once-more"
-        pack "$system" "$root/target/release-build-once-more" "$root/target/release-build-once-more/archives"
-        cmp "$out/$archive" "$root/target/release-build-once-more/archives/$archive" ||
-            die "two builds for $system differ"
-        good "a second build has the same bytes"
+        build "$system" "$second/copy-of-the-sources" "$second/target"
+        pack "$system" "$second/target" "$second/archives"
+        cmp "$out/$archive" "$second/archives/$archive" || die "two builds for $system differ"
+        good "a build from a copy of the sources has the same bytes"
     fi
     python3 scripts/sbom.py "$(target_of "$system")" "$out/$name-v$version-$system.cdx.json"
 done

@@ -79,8 +79,9 @@ passed=0 skipped=0
 started=$SECONDS
 
 # The tests of a file stay in one process and in order: they may share a workspace and what was prepared for them.
+# tests/python/conftest.py says which files come first.
 pytest() {
-    target/venv/bin/python -m pytest --numprocesses "${WORKERS:-3}" --dist loadfile --durations 10 -rs "$@"
+    target/venv/bin/python -m pytest --numprocesses "${WORKERS:-3}" --dist loadfile --no-loadscope-reorder --durations 10 -rs "$@"
 }
 
 stage_lint() {

@@ -187,6 +187,14 @@ pub(super) async fn list_at(
     Ok(tokens)
 }
 
+/// Reads the answer of a list for a benchmark: how many tokens it has.
+#[cfg(feature = "bench")]
+#[doc(hidden)]
+pub fn read_list(body: &[u8]) -> usize {
+    let reply = serde_json::from_slice::<ListReply>(body).ok();
+    reply.and_then(|reply| reply.token_infos).map_or(0, |tokens| tokens.len())
+}
+
 impl TokenInfo {
     /// Whether somebody else asked for it than it acts as.
     pub fn is_on_behalf(&self) -> bool {

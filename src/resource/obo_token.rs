@@ -168,7 +168,8 @@ impl Credential for OboToken {
             )
         };
         // The answer is the state: a look-up that lags behind the create has nothing to lose then.
-        let minted = token_management::create_on_behalf_of(&home.client, ctx, &new).await?;
+        let created = token_management::create_on_behalf_of(&home.client, ctx, &new).await;
+        let minted = token::granted(home, ctx, &new, created).await?;
         Ok(New { id: minted.info.token_id.clone(), minted, incomplete: Vec::new() })
     }
 

@@ -12,9 +12,9 @@ use super::presence::{Gone, Presence, is_new, may_lag};
 use super::rotation::{Life, date};
 use super::{Diff, Error, ObjectType};
 use crate::api::tokens::{self, NewToken, TokenChange, TokenInfo};
-use crate::api::{Minted, leaves_open, token_management};
+use crate::api::{Minted, leaves_open, token_management, workspace_conf};
 use crate::client::{self, Client, User};
-use crate::context::Context;
+use crate::context::{Context, Severity};
 use crate::property::{Changes, Input, Map, Property, Record, Row, Scopes, Text};
 use crate::record;
 
@@ -179,7 +179,8 @@ impl Credential for Token {
     ) -> Result<New<LiveToken>, Error> {
         let new =
             new_token(&inputs.comment, &inputs.lifetime_seconds, &inputs.scopes, &inputs.autoscope_enabled);
-        let Minted { value, mut info, workspace_id } = tokens::create(&home.client, ctx, &new).await?;
+        let created = tokens::create(&home.client, ctx, &new).await;
+        let Minted { value, mut info, workspace_id } = granted(home, ctx, &new, created).await?;
         let id = info.token_id.clone();
         let mut incomplete = Vec::new();
         if info.creation_time.is_none() || info.expiry_time.is_none() {
@@ -439,6 +440,48 @@ pub(super) fn new_token<'a>(
         scopes: scopes.known().map(|scopes| scopes.0.as_slice()),
         autoscope_enabled: autoscope_enabled.known().copied(),
         secrets: secrets(comment),
+    }
+}
+
+/// What came of a create. Where the workspace limits lifetimes, an error or a shorter life may be due to that.
+pub(super) async fn granted(
+    home: &Home,
+    ctx: &Context,
+    new: &NewToken<'_>,
+    created: Result<Minted<TokenInfo>, client::Error>,
+) -> Result<Minted<TokenInfo>, Error> {
+    let Some(asked) = new.lifetime_seconds else { return Ok(created?) };
+    let limit = async || {
+        let days = workspace_conf::max_token_lifetime_days(&home.client, ctx).await.ok().flatten()?;
+        (asked > days.saturating_mul(86_400)).then(|| {
+            format!(
+                "the workspace allows at most {days} days ({} s): its maxTokenLifetimeDays",
+                days * 86_400
+            )
+        })
+    };
+    match created {
+        Err(client::Error::Api(error)) if error.status == 400 => {
+            let error = client::Error::Api(error);
+            Err(match limit().await {
+                Some(limit) => {
+                    Error::Other(format!("{error}. lifetimeSeconds asks for {asked} s, and {limit}"))
+                }
+                None => error.into(),
+            })
+        }
+        Err(error) => Err(error.into()),
+        Ok(minted) => {
+            let life = Life { created: minted.info.creation_time, expires: minted.info.expiry_time };
+            if let Some(given) = life.seconds().filter(|given| given + 60 < asked) {
+                let reason = limit().await.map(|limit| format!("; {limit}")).unwrap_or_default();
+                let warning = format!(
+                    "the token lives for {given} s, though lifetimeSeconds asks for {asked} s{reason}"
+                );
+                ctx.report(Severity::Warning, &warning).await;
+            }
+            Ok(minted)
+        }
     }
 }
 

@@ -38,6 +38,7 @@ pub(super) struct Instance {
 
 impl Instance {
     pub(super) fn configure(&self, client: Client) {
+        self.official.hide_credentials_of(client.clone());
         *self.client.lock().unwrap_or_else(PoisonError::into_inner) = Some(client);
     }
 

@@ -1,6 +1,7 @@
 //! The gRPC server: Pulumi's ResourceProvider protocol. Each rpc turns the wire's structs into property values, calls
 //! the resource, and turns the answer back. Nothing here knows a resource.
 
+mod configurations;
 mod connection;
 mod delivery;
 mod engine;
@@ -65,13 +66,14 @@ pub async fn serve(
 ) -> Result<(), tonic::transport::Error> {
     let provider = Provider::new(env.clone(), Arc::clone(&clock), engine.clone());
     let in_flight = provider.in_flight();
+    let configurations = provider.configurations();
     let longest_request = provider.longest_request();
     let last_work = move || LAST_WORK + 2 * longest_request.get();
     let service = ResourceProviderServer::new(provider)
         .max_decoding_message_size(LONGEST_MESSAGE)
         .max_encoding_message_size(LONGEST_MESSAGE);
     let process = CancellationToken::new();
-    let (service, children) = Forwarding::new(service, env, clock, engine, process.clone());
+    let (service, children) = Forwarding::new(service, env, clock, engine, configurations, process.clone());
     let connections =
         TcpListenerStream::new(listener).map(|stream| Ok::<_, io::Error>(Connection::new(stream?, &process)));
     let (stopping, stopped) = tokio::sync::oneshot::channel::<()>();
@@ -102,4 +104,12 @@ pub async fn serve(
     let _ = tokio::time::timeout(last_work(), in_flight.wait()).await;
     children.end().await;
     Ok(())
+}
+
+/// Reads the new inputs in a message of Check for a benchmark.
+#[cfg(feature = "bench")]
+#[doc(hidden)]
+pub fn read_inputs(message: &[u8]) -> crate::property::Map {
+    let request = <proto::pulumirpc::CheckRequest as prost::Message>::decode(message).ok();
+    wire::decode(request.and_then(|request| request.news))
 }

@@ -1,12 +1,14 @@
 use std::pin::Pin;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use std::time::Duration;
 
+use prost::bytes::Bytes;
 use tokio_stream::Stream;
 use tokio_util::task::TaskTracker;
 use tonic::{Request, Response, Status};
 
+use super::configurations::Configurations;
 use super::connection::Instance;
 use super::delivery::{Unclaimed, Undo, Watch};
 use super::proto::pulumirpc as pb;
@@ -28,20 +30,9 @@ pub(super) struct Provider {
     engine: Option<String>,
     /// Operations under way. Creates outlive the calls that asked for them.
     in_flight: TaskTracker,
-    /// Configurations in use, for an engine that has lost its connection and made a new one.
-    configured: Mutex<Vec<Configured>>,
+    configurations: Arc<Configurations>,
     longest_request: Arc<LongestRequest>,
 }
-
-/// A configuration, and which instances it was given to.
-struct Configured {
-    arguments: Option<prost_types::Struct>,
-    client: Client,
-    instances: Vec<Weak<Instance>>,
-}
-
-/// So many configurations are kept of engines that have gone without a word.
-const MOST_CONFIGURED: usize = 16;
 
 /// How long a request to Databricks may take, in seconds, of all that were configured so far.
 #[derive(Default)]
@@ -67,13 +58,17 @@ impl Provider {
             clock,
             engine,
             in_flight: TaskTracker::new(),
-            configured: Mutex::default(),
+            configurations: Arc::default(),
             longest_request: Arc::default(),
         }
     }
 
     pub(super) fn longest_request(&self) -> Arc<LongestRequest> {
         Arc::clone(&self.longest_request)
+    }
+
+    pub(super) fn configurations(&self) -> Arc<Configurations> {
+        Arc::clone(&self.configurations)
     }
 
     pub(super) fn in_flight(&self) -> TaskTracker {
@@ -90,7 +85,7 @@ impl Provider {
     ) -> Result<Operation, Status> {
         let resource = find(token, urn)?;
         let instance = instance(request)?;
-        let client = self.client(&instance)?;
+        let client = self.configurations.client(&instance)?;
         // The engine does not enforce the resource's timeout, and sends 0 for none.
         let limit = Duration::try_from_secs_f64(timeout_seconds).ok().filter(|limit| !limit.is_zero());
         let ctx = Context {
@@ -102,54 +97,6 @@ impl Provider {
             deadline: limit.and_then(|limit| self.clock.now().checked_add(limit)),
         };
         Ok(Operation { resource, client, ctx })
-    }
-
-    fn client(&self, instance: &Instance) -> Result<Client, Status> {
-        if let Some(client) = instance.client() {
-            return Ok(client);
-        }
-        match self.configured().as_slice() {
-            [one] => Ok(one.client.clone()),
-            [] => Err(Status::failed_precondition(
-                "the provider has not been configured: Configure was not called",
-            )),
-            _ => Err(Status::failed_precondition(
-                "this connection has not been configured, and the process serves several providers: run the command again",
-            )),
-        }
-    }
-
-    fn configured(&self) -> MutexGuard<'_, Vec<Configured>> {
-        self.configured.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    /// An instance has been configured.
-    fn remember(&self, instance: &Arc<Instance>, arguments: Option<prost_types::Struct>, client: Client) {
-        self.forget(instance);
-        let mut configured = self.configured();
-        if configured.len() >= MOST_CONFIGURED {
-            configured.retain(|entry| entry.instances.iter().any(|known| known.strong_count() > 0));
-        }
-        match configured.iter_mut().find(|entry| entry.arguments == arguments) {
-            Some(entry) => {
-                entry.client = client;
-                entry.instances.retain(|known| known.strong_count() > 0);
-                entry.instances.push(Arc::downgrade(instance));
-            }
-            None => {
-                let instances = vec![Arc::downgrade(instance)];
-                configured.push(Configured { arguments, client, instances });
-            }
-        }
-    }
-
-    /// The command of an instance has ended: nobody goes on with it over another connection.
-    fn forget(&self, instance: &Arc<Instance>) {
-        let mut configured = self.configured();
-        for entry in configured.iter_mut() {
-            entry.instances.retain(|known| !std::ptr::eq(known.as_ptr(), Arc::as_ptr(instance)));
-        }
-        configured.retain(|entry| !entry.instances.is_empty());
     }
 }
 
@@ -295,7 +242,7 @@ impl ResourceProvider for Provider {
         &self,
         _: Request<pb::GetSchemaRequest>,
     ) -> Result<Response<pb::GetSchemaResponse>, Status> {
-        Ok(Response::new(pb::GetSchemaResponse { schema: schema::SCHEMA.to_owned() }))
+        Ok(Response::new(pb::GetSchemaResponse { schema: Bytes::from_static(schema::SCHEMA.as_bytes()) }))
     }
 
     async fn check_config(
@@ -337,8 +284,7 @@ impl ResourceProvider for Provider {
         }
         let client = Client::new(config, self.env.clone(), Arc::clone(&self.clock));
         self.longest_request.0.fetch_max(client.longest_silence().as_secs(), Ordering::Relaxed);
-        instance.configure(client.clone());
-        self.remember(&instance, arguments, client);
+        self.configurations.remember(&instance, arguments, client);
         Ok(Response::new(pb::ConfigureResponse {
             accept_secrets: true,
             supports_preview: true,
@@ -534,7 +480,7 @@ impl ResourceProvider for Provider {
     async fn cancel(&self, request: Request<()>) -> Result<Response<()>, Status> {
         // Waits end and nothing new is sent; what is in flight finishes. The process ends when it is told to.
         let instance = instance(&request)?;
-        self.forget(&instance);
+        self.configurations.forget(&instance);
         instance.cancellation().cancel();
         Ok(Response::new(()))
     }

@@ -8,6 +8,7 @@ const automation = require("@pulumi/pulumi/automation");
 
 const answers = 1;
 const sdk = require.resolve("@pulumi/databricks");
+let command;
 // Programs and the SDK may print; only answers go to the test.
 console.log = console.info = console.error;
 
@@ -15,7 +16,11 @@ async function run(request) {
     const program = require(request.program);
     const stack = await automation.LocalWorkspace.createOrSelectStack(
         { stackName: request.stack, projectName: request.project, program: async () => program(request.arguments) },
-        { workDir: request.work_dir, envVars: request.env },
+        {
+            workDir: request.work_dir, envVars: request.env, secretsProvider: request.secrets_provider,
+            // It asks the engine for its version, once.
+            pulumiCommand: await (command ??= automation.PulumiCommand.get()),
+        },
     );
     const output = [], steps = {}, diagnostics = [];
     const onEvent = event => {

@@ -15,6 +15,10 @@ import pulumi_databricks  # The import is what takes long, so it happens before 
 from pulumi import automation
 
 
+# It asks the engine for its version, once.
+COMMAND = automation.PulumiCommand()
+
+
 def run(request):
     def program():
         builtins.arguments = request["arguments"]
@@ -24,7 +28,12 @@ def run(request):
         stack_name=request["stack"],
         project_name=request["project"],
         program=program,
-        opts=automation.LocalWorkspaceOptions(work_dir=request["work_dir"], env_vars=request["env"]),
+        opts=automation.LocalWorkspaceOptions(
+            work_dir=request["work_dir"],
+            env_vars=request["env"],
+            secrets_provider=request["secrets_provider"],
+            pulumi_command=COMMAND,
+        ),
     )
     output, steps, diagnostics = [], {}, []
 

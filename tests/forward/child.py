@@ -12,7 +12,8 @@ which each call adds a line; the engine's address follows.
     lost        ends in Configure
     broken      a schema that is none
 
-A resource named "crash" ends it in mid-call, "hang" is not answered, "half" is left incomplete, "error" fails.
+A resource named "crash" ends it in mid-call, "hang" is not answered, "half" is left incomplete, "error" fails, "refusing" fails with
+the token that it was configured with, and "talking" shows that to the user.
 """
 
 import json
@@ -26,7 +27,7 @@ from concurrent import futures
 import grpc
 from google.protobuf import empty_pb2, json_format, struct_pb2
 from google.rpc import status_pb2
-from pulumi.runtime.proto import plugin_pb2, provider_pb2 as pb, provider_pb2_grpc
+from pulumi.runtime.proto import engine_pb2, engine_pb2_grpc, plugin_pb2, provider_pb2 as pb, provider_pb2_grpc
 
 MODE, LOG = sys.argv[1:3]
 HIDDEN = "dapi" + "0123456789abcdef" * 2
@@ -72,6 +73,7 @@ class Plugin(provider_pb2_grpc.ResourceProviderServicer):
             context.abort(grpc.StatusCode.INVALID_ARGUMENT, f"no configuration: {request.args['token']} and {HIDDEN}")
         if MODE == "lost":
             end(9)
+        self.token = json_format.MessageToDict(request.args).get("token")
         return pb.ConfigureResponse(supportsPreview=True)
 
     def GetSchema(self, request, context):
@@ -99,6 +101,14 @@ class Plugin(provider_pb2_grpc.ResourceProviderServicer):
                 time.sleep(600)
             case "error":
                 context.abort(grpc.StatusCode.ALREADY_EXISTS, f"there is one: {HIDDEN}")
+            case "refusing":
+                context.abort(grpc.StatusCode.PERMISSION_DENIED, f"refused: {self.token['value']}")
+            case "talking":
+                with grpc.insecure_channel(sys.argv[3]) as channel:
+                    log = engine_pb2.LogRequest(urn=request.urn, message=f"it is {self.token['value']}", severity="WARNING")
+                    engine_pb2_grpc.EngineStub(channel).Log(log, timeout=60)
+                    other = channel.unary_unary("/pulumirpc.Engine/Unheard")
+                    other(b"", timeout=60)
             case "half":
                 detail = pb.ErrorResourceInitFailed(id="half", properties=properties, reasons=[f"no: {HIDDEN}"])
                 status = status_pb2.Status(code=2, message=f"no: {HIDDEN}")

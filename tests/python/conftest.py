@@ -11,16 +11,20 @@ Fixtures: `workspace` (a LocalWorkspace as new), `plugin` (starts Plugins), `pro
 Plugin), `pulumi` (an isolated Pulumi with projects of its own). What a test starts is stopped after it.
 """
 
+import collections
 import contextlib
 import dataclasses
 import errno
+import functools
 import hashlib
+import http.server
 import json
 import os
 import pathlib
 import queue
 import re
 import shlex
+import shutil
 import signal
 import subprocess
 import threading
@@ -516,6 +520,55 @@ def provider(plugin, workspace, fake_engine):
 # --- The real engine ---
 
 
+class _Vault(http.server.BaseHTTPRequestHandler):
+    """As much of Vault as keeps the key of a stack, and hands it out as it came."""
+
+    def do_PUT(self):
+        sent = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
+        way = {"encrypt": ("plaintext", "ciphertext"), "decrypt": ("ciphertext", "plaintext")}
+        given, wanted = way[self.path.split("/")[3]]
+        answer = json.dumps({"data": {wanted: sent[given]}}).encode()
+        self.send_response(200)
+        self.send_header("Content-Length", str(len(answer)))
+        self.end_headers()
+        self.wfile.write(answer)
+
+    def log_message(self, *_):
+        """Nobody reads it."""
+
+
+@functools.cache
+def _vault():
+    server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), _Vault)
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+    return f"http://127.0.0.1:{server.server_port}"
+
+
+# Who encrypts the secrets of a state. With a passphrase, every command takes a quarter of a second to make a key of it.
+SECRETS_PROVIDER = "hashivault://tests"
+
+
+def engine_environment():
+    """What every engine of the tests is told: to use nothing but what it is given, and to be quick about it."""
+    return {
+        "PULUMI_CONFIG_PASSPHRASE": "passphrase",
+        "VAULT_SERVER_URL": _vault(),
+        "PULUMI_SKIP_UPDATE_CHECK": "true",
+        "PULUMI_DISABLE_AUTOMATIC_PLUGIN_ACQUISITION": "true",
+        # A command ends before collecting garbage would pay.
+        "GOGC": "off",
+        "GOMEMLIMIT": "1GiB",
+    }
+
+
+def state_of(state_dir, project_dir, stack):
+    """The deployment in the file of a stack."""
+    project = yaml.safe_load((project_dir / "Pulumi.yaml").read_text(encoding="utf-8"))["name"]
+    file = state_dir / ".pulumi" / "stacks" / project / f"{stack}.json"
+    kept = json.loads(file.read_text(encoding="utf-8"))
+    return {"version": kept["version"], "deployment": kept["checkpoint"]["latest"] or {}}
+
+
 @dataclasses.dataclass
 class Result:
     """What a `pulumi` command did."""
@@ -585,13 +638,13 @@ class Pulumi:
             "PATH": f"{engine_bin_dir()}:/usr/bin:/bin",
             "PULUMI_HOME": str(scratch / "pulumi-home"),
             "PULUMI_BACKEND_URL": f"file://{self.state_dir}",
-            "PULUMI_CONFIG_PASSPHRASE": "passphrase",
-            "PULUMI_SKIP_UPDATE_CHECK": "true",
-            # Only the plugin under test may answer: none from PATH, and none from the network.
+            # Only the plugin under test may answer, and none from PATH.
             "PULUMI_IGNORE_AMBIENT_PLUGINS": "true",
-            "PULUMI_DISABLE_AUTOMATIC_PLUGIN_ACQUISITION": "true",
             # Makes --event-log known.
             "PULUMI_DEBUG_COMMANDS": "true",
+            # The stack of commands that are not told one.
+            "PULUMI_STACK": "test",
+            **engine_environment(),
             **env,
         }
 
@@ -625,8 +678,23 @@ class Pulumi:
         value = "secret" if type == SECRET_TYPE else "tokenValue"
         self.write({"t": resource}, {"id": "${t.id}", "value": f"${{t.{value}}}"}, **write)
 
+    # What `stack init` makes of a project named `test`, for the next one: it is the same each time.
+    _made = None
+
     def init(self):
-        self.run("stack", "init", "test")
+        """Makes the stack."""
+        settings, state = self.project_dir / "Pulumi.test.yaml", self.state_dir / ".pulumi"
+        named_test = yaml.safe_load((self.project_dir / "Pulumi.yaml").read_text(encoding="utf-8"))["name"] == "test"
+        if not named_test or not Pulumi._made:
+            self.run("stack", "init", "test", "--secrets-provider", SECRETS_PROVIDER)
+            if named_test:
+                files = [settings, *(path for path in state.rglob("*") if path.is_file())]
+                Pulumi._made = [(path.relative_to(self.project_dir.parent), path.read_bytes()) for path in files]
+            return
+        for path, content in Pulumi._made:
+            path = self.project_dir.parent / path
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.write_bytes(content)
 
     def run(self, *arguments, ok=True, env=None, timeout=120):
         """Runs a command. `ok` says whether it must succeed (True), must fail (False), or may do either (None)."""
@@ -687,10 +755,11 @@ class Pulumi:
         return json.loads(self.results.pop().stdout)
 
     def export(self, show_secrets=False):
-        """The deployment of the stack."""
-        self.run("stack", "export", "--stack", "test", *(["--show-secrets"] if show_secrets else []))
-        exported = self.results.pop() if show_secrets else self.results[-1]
-        return json.loads(exported.stdout)
+        """The deployment of the stack, as `stack export` prints it. Without its secrets it lies on the disk like that."""
+        if show_secrets:
+            self.run("stack", "export", "--stack", "test", "--show-secrets")
+            return json.loads(self.results.pop().stdout)
+        return state_of(self.state_dir, self.project_dir, "test")
 
     def resource(self, show_secrets=False):
         """The one credential in the state, or None."""
@@ -729,6 +798,12 @@ class Pulumi:
         return found
 
 
+@functools.cache
+def _pulumi_command():
+    """It asks the engine for its version, once."""
+    return automation.PulumiCommand(root=str(engine_bin_dir().parent))
+
+
 class PythonProgram:
     """An inline program of the Automation API on the project of a Pulumi. The results of its operations have
     `summary.resource_changes`, as the SDK gives them; all output is kept in `output`."""
@@ -744,7 +819,8 @@ class PythonProgram:
             opts=automation.LocalWorkspaceOptions(
                 work_dir=str(pulumi.project_dir),
                 pulumi_home=pulumi.env["PULUMI_HOME"],
-                pulumi_command=automation.PulumiCommand(root=str(engine_bin_dir().parent)),
+                pulumi_command=_pulumi_command(),
+                secrets_provider=SECRETS_PROVIDER,
             ),
         )
 
@@ -804,6 +880,7 @@ def python_program(pulumi, monkeypatch):
 
 def pytest_configure(config):
     config.addinivalue_line("markers", "slow: takes long, though it needs no engine")
+    config.addinivalue_line("markers", "waits: waits for a minute or more; its file begins first, and others run beside it")
     config.addinivalue_line("markers", "quick: needs neither an engine nor a language (set by itself); what `make check` runs")
 
 
@@ -820,6 +897,10 @@ def pytest_collection_modifyitems(items):
         needs = _ENGINE_FIXTURES & set(item.fixturenames) or _ENGINE_NAMES & set(vars(item.module))
         if not needs and not item.get_closest_marker("slow"):
             item.add_marker(pytest.mark.quick)
+    # Files with many tests come before those with few, so that none of the long ones is left for the end.
+    tests = collections.Counter(item.path for item in items)
+    waits = {item.path for item in items if item.get_closest_marker("waits")}
+    items.sort(key=lambda item: (item.path not in waits, -tests[item.path], item.path))
 
 
 def pytest_terminal_summary(terminalreporter):

@@ -14,15 +14,14 @@ import threading
 
 import yaml
 from conftest import (
-    ROOT, SIGNATURE, LocalWorkspace, Plugin, Provider, clean_environment, engine_bin_dir, is_secret, plain, plugin_bin,
-    struct,
+    ROOT, SECRETS_PROVIDER, SIGNATURE, LocalWorkspace, Plugin, Provider, clean_environment, engine_bin_dir,
+    engine_environment, is_secret, plain, plugin_bin, state_of, struct,
 )
 from pulumi.runtime.proto import provider_pb2 as pb
 
 DATA = ROOT / "tests" / "dropin"
 BUILT = ROOT / "target" / "dropin"
 TOKEN = "databricks:index/token:Token"
-PASSPHRASE = "dropin"
 
 
 class Workspace(LocalWorkspace):
@@ -63,10 +62,7 @@ def base_environment(folder, *programs):
         "PATH": str(link(folder / "bin", engine_bin_dir() / "pulumi", *programs)),
         "PULUMI_HOME": str(home / ".pulumi"),
         "PULUMI_BACKEND_URL": f"file://{state}",
-        "PULUMI_CONFIG_PASSPHRASE": PASSPHRASE,
-        "PULUMI_SKIP_UPDATE_CHECK": "true",
-        # The official plugin must not be fetched behind our back.
-        "PULUMI_DISABLE_AUTOMATIC_PLUGIN_ACQUISITION": "true",
+        **engine_environment(),
     }
 
 
@@ -285,6 +281,7 @@ class Stack:
         request = {
             "operation": operation, "options": options, "program": self.program, "arguments": self.arguments,
             "project": self.project, "stack": self.name, "work_dir": str(self.folder), "env": self.environment,
+            "secrets_provider": SECRETS_PROVIDER,
         }
         return Result(self.worker.run(request))
 
@@ -316,7 +313,8 @@ class Stack:
 
     def init(self):
         outcome = subprocess.run(
-            [engine_bin_dir() / "pulumi", "stack", "init", self.name, "--non-interactive"],
+            [engine_bin_dir() / "pulumi", "stack", "init", self.name, "--secrets-provider", SECRETS_PROVIDER,
+             "--non-interactive"],
             cwd=self.folder, env=self.environment, capture_output=True, text=True, timeout=120,
         )
         assert outcome.returncode == 0, outcome.stderr
@@ -327,13 +325,16 @@ class Stack:
             self.pulumi("config", "set", f"databricks:{name}", value)
 
     def export(self, secrets=False):
-        return json.loads(self.pulumi("stack", "export", *(["--show-secrets"] if secrets else [])).stdout)
+        if secrets:
+            return json.loads(self.pulumi("stack", "export", "--show-secrets").stdout)
+        state_dir = pathlib.Path(self.environment["PULUMI_BACKEND_URL"].removeprefix("file://"))
+        return state_of(state_dir, self.folder, self.name)
 
     def load(self, deployment):
         """Imports a state; its secrets may be in the clear."""
         settings = yaml.safe_load((self.folder / f"Pulumi.{self.name}.yaml").read_text())
-        salt = {"salt": settings["encryptionsalt"]}
-        deployment["deployment"]["secrets_providers"] = {"type": "passphrase", "state": salt}
+        state = {"url": settings["secretsprovider"], "encryptedkey": settings["encryptedkey"]}
+        deployment["deployment"]["secrets_providers"] = {"type": "cloud", "state": state}
         file = self.folder / "import.json"
         file.write_text(json.dumps(deployment))
         self.pulumi("stack", "import", "--file", str(file))

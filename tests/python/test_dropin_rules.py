@@ -517,7 +517,7 @@ def test_a_create_that_is_refused(plugin, local):
 
 def test_create_preview(plugin, local):
     _, outputs = plugin.create({"comment": "c", "lifetimeSeconds": UNKNOWN}, preview=True)
-    unknown = ("creationTime", "expiryTime", "tokenId", "lifetimeSeconds", "providerConfig")
+    unknown = ("creationTime", "expiryTime", "expiresAt", "tokenId", "lifetimeSeconds", "providerConfig")
     assert outputs == {name: UNKNOWN for name in unknown} | {"comment": "c", "tokenValue": secret(UNKNOWN)}
     assert local.by_id() == {}
 

@@ -51,7 +51,7 @@ def test_the_other_credentials(module, name, key):
     compare(ours["properties"], official["outputs"], ours["required"])
     # What we add is optional.
     assert set(ours["requiredInputs"]) <= set(official["inputs"])
-    assert set(ours["required"]) <= set(official["outputs"]) | {"creationTime", "expiryTime"}
+    assert set(ours["required"]) <= set(official["outputs"]) | {"creationTime", "expiryTime", "tokenId"}
     optional = {property: {**it, "required": False} for property, it in official["outputs"].items()}
     compare(ours["stateInputs"]["properties"], optional, [])
     config = SCHEMA["types"][f"databricks:index/{name}ProviderConfig:{name}ProviderConfig"]

@@ -88,13 +88,16 @@ def test_everything_else_goes_to_it(connect, fake_engine):
     assert plain(getattr(answer, "return")) == {"answer": "of databricks:index/getCluster:getCluster", "preview": True}
     client.stub.Call(pb.CallRequest(tok=f"{CLUSTER}/start"))
     assert client.stub.Construct(pb.ConstructRequest(type="databricks:index:Component")).urn == "urn"
-    assert it.methods() == [
-        f"start ['{fake_engine.address}']", "Handshake", "Configure", "Check", "Diff", "Create", "Read", "Update", "Delete",
+    assert it.methods()[1:] == [
+        "Handshake", "Configure", "Check", "Diff", "Create", "Read", "Update", "Delete",
         "List", "Invoke", "Call", "Construct",
     ]
+    # It speaks to the engine through us.
     handshake = it.wait("Handshake")["request"]
+    address = handshake["engineAddress"]
+    assert it.methods()[0] == f"start ['{address}']" and address != fake_engine.address
     assert handshake == {
-        "engineAddress": fake_engine.address,
+        "engineAddress": address,
         "rootDirectory": str(it.path.parent),
         "programDirectory": str(it.path.parent),
     }
@@ -173,6 +176,42 @@ def test_a_new_command_is_for_a_new_one(official, plugin, workspace, fake_engine
     assert len(it.calls("Attach")) == 2
     wait_for(lambda: not alive(it.pids()[0]), what="the end of the first one")
     it.wait("Cancel")
+
+
+def test_a_lost_connection_is_made_anew_after_many_commands(official, plugin, workspace, fake_engine):
+    """What was configured before and has ended does not count, nor does a schema that somebody asks for."""
+    it = official()
+    process = plugin(engine=fake_engine.address, env=it.env)
+    for number in range(2):
+        client = process.connect()
+        client.handshake(engine_address=fake_engine.address)
+        client.configure(host=workspace.host, token=secret(workspace.token), profile=str(number))
+        if number == 0:
+            client.cancel()
+    process.channels[-1].close()
+    client = process.connect()
+    assert CLUSTER in client.stub.GetSchema(pb.GetSchemaRequest()).schema
+    code, text = status_of(lambda: client.create({"a": "b"}, urn=urn("refusing")))
+    assert (code, text) == (grpc.StatusCode.PERMISSION_DENIED, "refused: ***"), text
+    assert client.create({"a": "b"}, urn=urn("c"))[0] == "id of c"
+    (configure,) = it.calls("Configure")
+    assert configure["request"]["args"]["profile"] == "1"
+    # The command ends on the new connection, and so does what it was configured with.
+    client.cancel()
+    code, text = status_of(lambda: process.connect().create({}, urn=urn("c")))
+    assert code == grpc.StatusCode.FAILED_PRECONDITION and "Configure was not called" in text
+
+
+def test_the_next_of_several_providers_has_to_be_configured(official, plugin, workspace, fake_engine):
+    it = official()
+    process = plugin(engine=fake_engine.address, env=it.env)
+    clients = [process.connect() for _ in range(2)]
+    for number, client in enumerate(clients):
+        client.configure(host=workspace.host, token=secret(workspace.token), profile=str(number))
+    code, text = status_of(lambda: process.connect().check({}, urn=urn("c")))
+    assert code == grpc.StatusCode.FAILED_PRECONDITION
+    assert text.startswith(f"cannot check {CLUSTER}: ") and "serves several providers" in text
+    assert it.calls("Configure") == []
 
 
 def test_a_long_message_passes(connect):
@@ -273,6 +312,14 @@ def test_its_words_are_shown_without_credentials(connect, workspace):
     assert code == grpc.StatusCode.INVALID_ARGUMENT
     assert text.startswith(f"cannot check {CLUSTER}: cannot configure the official databricks plugin "), text
     assert "no configuration: " in text and workspace.token not in text and LIKE_A_TOKEN not in text
+
+
+def test_what_it_says_to_the_user_is_shown_without_credentials(connect, fake_engine):
+    client, _, _ = connect()
+    # What the engine does not know it says itself.
+    code, _ = status_of(lambda: client.create({}, urn=urn("talking")))
+    assert code == grpc.StatusCode.UNKNOWN
+    assert fake_engine.messages == [("WARNING", urn("talking"), "it is ***", False)]
 
 
 # --- None, or none that works ---
@@ -379,15 +426,16 @@ def test_one_that_does_not_start(connect, mode, says):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("mode", ["silent", "deaf"])
-def test_one_that_never_answers(connect, mode):
-    """It is given a minute, which this test waits for."""
-    client, it, _ = connect(mode)
-    client.TIMEOUT = 120
-    code, text = status_of(lambda: client.check({}, urn=urn("c")))
-    assert code == grpc.StatusCode.UNAVAILABLE
-    assert "it did not answer within 60 s, and was ended" in text
-    it.gone()
+@pytest.mark.waits
+def test_one_that_never_answers(connect):
+    """It is given a minute, which this test waits for, once for both ways."""
+    started = [connect(mode) for mode in ("silent", "deaf")]
+    checks = [client.stub.Check.future(pb.CheckRequest(urn=urn("c"), news=struct({}))) for client, _, _ in started]
+    for check, (_, it, _) in zip(checks, started, strict=True):
+        error = check.exception(timeout=120)
+        assert error.code() == grpc.StatusCode.UNAVAILABLE
+        assert "it did not answer within 60 s, and was ended" in error.details()
+        it.gone()
 
 
 @pytest.mark.parametrize("mode", ["silent", "deaf", "stuck"])

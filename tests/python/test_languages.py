@@ -204,6 +204,31 @@ def test_package_add_java(example, workspace):
     assert workspace.live() == []
 
 
+def package_added(pulumi, runtime):
+    """A new project with the SDK that `pulumi package add` writes for it."""
+    project = pulumi.project_dir / "Pulumi.yaml"
+    project.write_text(f"name: test\nruntime: {runtime}\n", encoding="utf-8")
+    pulumi.run("package", "add", plugin_bin(), env=codegen_variables())
+    assert "databricks" in yaml.safe_load(project.read_text(encoding="utf-8"))["packages"]
+    return pulumi.project_dir
+
+
+def test_package_add_go(pulumi):
+    """The host of Go programs takes the module's path from the schema as the generator does; then the import is found."""
+    project = package_added(pulumi, "go")
+    (project / "main.go").write_text(token_page()["go"], encoding="utf-8")
+    command("go", "mod", "init", "own", cwd=project)
+    (module,) = re.findall(r"^module (\S+)$", (project / "sdks/databricks/go.mod").read_text(encoding="utf-8"), re.M)
+    assert module == "github.com/pulumi/pulumi-databricks/sdk/go"
+    command("go", "mod", "edit", f"-replace={module}=./sdks/databricks", cwd=project)
+    # With the versions that the other programs in Go are built with.
+    pinned = (EXAMPLES / "go/go.mod").read_text(encoding="utf-8")
+    (version,) = re.findall(r"github.com/pulumi/pulumi/sdk/v3 (v\S+)", pinned)
+    command("go", "mod", "edit", f"-require=github.com/pulumi/pulumi/sdk/v3@{version}", cwd=project)
+    command("go", "mod", "tidy", cwd=project)
+    command("go", "vet", ".", cwd=project)
+
+
 def test_go_sdk_in_a_module_of_ones_own(tmp_path):
     """The lines of the SDK's README, in a new module."""
     readme = (ROOT / "sdk/go/README.md").read_text(encoding="utf-8")

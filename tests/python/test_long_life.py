@@ -1,4 +1,4 @@
-"""A long life: one attached process serves the operations of a thousand stacks, and is no bigger after them."""
+"""A long life: one attached process serves the operations of hundreds of stacks, and is no bigger after them."""
 
 import os
 import pathlib
@@ -12,13 +12,13 @@ import pytest
 from conftest import Provider, secret
 from support_reliability import CREATE, Case, finish, wait_until
 
-STACKS = 1000
-WARM_UP = 200
+STACKS = 300
+WARM_UP = 100
 AT_ONCE = 8
 
-# Growth that is allowed, in MiB. A leak of a connection, a client or a stack's properties would be several kB each
-# time, and 800 stacks of them more than this.
-GROWTH = 8
+# Growth that is allowed, in MiB. A client that stays behind would be some 20 kB each time with all that it knows, and
+# 200 of them more than this. Connections and threads are counted one by one.
+GROWTH = 3
 
 
 class Process:
@@ -75,7 +75,7 @@ def one_stack(process, workspace, number):
 @pytest.mark.slow
 @pytest.mark.timeout(900)
 @pytest.mark.skipif(not pathlib.Path("/proc/self/status").exists(), reason="needs Linux to look at a process")
-def test_a_thousand_stacks(plugin, workspace, capsys):
+def test_hundreds_of_stacks(plugin, workspace, capsys):
     process = plugin()
     seen = Process(process.process.pid)
     fresh = str(seen)
@@ -122,6 +122,8 @@ def test_cancelled_commands_leave_nothing_behind(plugin, workspace):
     wait_until(lambda: seen.files <= files, "connections to close")
 
 
+@pytest.mark.slow
+@pytest.mark.waits
 def test_the_end_waits_for_a_request_however_long_it_may_take(tmp_path):
     """A create that is sent takes a minute and a half and more, as `httpTimeoutSeconds` allows."""
     with Case(tmp_path, httpTimeoutSeconds=200) as case:

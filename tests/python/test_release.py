@@ -49,6 +49,19 @@ def test_an_archive_depends_on_nothing_but_its_files(tmp_path):
         assert {(entry.mtime, entry.uid, entry.uname) for entry in tar} == {(1700000000, 0, "")}
 
 
+def test_the_time_at_which_a_program_for_windows_was_linked_is_not_in_an_archive(tmp_path):
+    packed = []
+    for linked in (1, 2):
+        content = tmp_path / str(linked)
+        content.mkdir()
+        header = b"PE\0\0" + bytes(4) + linked.to_bytes(4, "little") + b"rest"
+        (content / f"{NAME}.exe").write_bytes(b"MZ".ljust(0x3C, b"\0") + (0x40).to_bytes(4, "little") + header)
+        packed.append(pack(content, tmp_path / f"{linked}.tar.gz"))
+    assert packed[0] == packed[1]
+    with tarfile.open(fileobj=io.BytesIO(gzip.decompress(packed[0]))) as tar:
+        assert tar.extractfile(f"{NAME}.exe").read().endswith((1700000000).to_bytes(4, "little") + b"rest")
+
+
 def test_the_list_of_components(tmp_path):
     """Valid for others who read it, and true: what is linked, and no more."""
     from cyclonedx.schema import SchemaVersion
@@ -72,17 +85,21 @@ def test_the_list_of_components(tmp_path):
     assert file.read_text() == text
 
 
-@pytest.fixture
-def release(tmp_path):
+@pytest.fixture(scope="module")
+def packed_release(tmp_path_factory):
     """A folder like that of a release, with the plugin under test."""
-    content, folder = tmp_path / "content", tmp_path / "release"
-    content.mkdir()
-    folder.mkdir()
+    content, folder = tmp_path_factory.mktemp("content"), tmp_path_factory.mktemp("release")
     shutil.copy(plugin_bin(), content / NAME)
     packed = pack(content, folder / ARCHIVE)
     (folder / "SHA256SUMS").write_text(f"{hashlib.sha256(packed).hexdigest()}  {ARCHIVE}\n")
     shutil.copy(ROOT / "scripts/install.sh", folder)
     return folder
+
+
+@pytest.fixture
+def release(packed_release, tmp_path):
+    """A copy of it, to be changed."""
+    return shutil.copytree(packed_release, tmp_path / "release")
 
 
 def environment(tmp_path):

@@ -1,8 +1,8 @@
-// Command codegen-host is a language host that writes programs and runs none.
+// Command codegen-host is a language host that writes programs and SDKs, and runs none.
 //
-// `pulumi convert` and `pulumi import` ask the host of a language for program text. The hosts of Python, Node.js and Go
-// cannot be had as Go modules, but the generators inside them can: this program serves just these. Its own file name,
-// pulumi-language-python for example, says which one.
+// `pulumi convert` and `pulumi import` ask the host of a language for program text, `pulumi package add` for an SDK. The
+// hosts of Python, Node.js and Go cannot be had as Go modules, but the generators inside them can: this program serves
+// just these. Its own file name, pulumi-language-python for example, says which one.
 package main
 
 import (
@@ -30,10 +30,14 @@ import (
 	"google.golang.org/protobuf/types/known/emptypb"
 )
 
-// generator writes the text of one program, or the folder of a whole project.
+// The name in the first line of generated files.
+const tool = "pulumi-language-host"
+
+// generator writes the text of one program, the folder of a whole project, or an SDK.
 type generator struct {
 	program func(*pcl.Program) (map[string][]byte, hcl.Diagnostics, error)
 	project func(folder string, project workspace.Project, program *pcl.Program, dependencies map[string]string) error
+	sdk     func(pkg *schema.Package, loader schema.ReferenceLoader) (map[string][]byte, error)
 }
 
 var generators = map[string]generator{
@@ -42,14 +46,26 @@ var generators = map[string]generator{
 		project: func(folder string, project workspace.Project, program *pcl.Program, dependencies map[string]string) error {
 			return pythongen.GenerateProject(folder, project, program, dependencies, "", "")
 		},
+		sdk: func(pkg *schema.Package, loader schema.ReferenceLoader) (map[string][]byte, error) {
+			return pythongen.GeneratePackage(tool, pkg, nil, loader)
+		},
 	},
 	"nodejs": {
 		program: nodegen.GenerateProgram,
 		project: func(folder string, project workspace.Project, program *pcl.Program, dependencies map[string]string) error {
 			return nodegen.GenerateProject(folder, project, program, dependencies, false, "nodejs")
 		},
+		sdk: func(pkg *schema.Package, loader schema.ReferenceLoader) (map[string][]byte, error) {
+			return nodegen.GeneratePackage(tool, pkg, nil, nil, true, loader)
+		},
 	},
-	"go": {program: gogen.GenerateProgram, project: gogen.GenerateProject},
+	"go": {
+		program: gogen.GenerateProgram,
+		project: gogen.GenerateProject,
+		sdk: func(pkg *schema.Package, _ schema.ReferenceLoader) (map[string][]byte, error) {
+			return gogen.GeneratePackage(tool, pkg, nil)
+		},
+	},
 }
 
 type host struct {
@@ -131,9 +147,51 @@ func (h *host) GenerateProject(
 	return &pulumirpc.GenerateProjectResponse{Diagnostics: plugin.HclDiagnosticsToRPCDiagnostics(problems)}, nil
 }
 
-// Link would connect a project with generated SDKs; those of sdk/ need nothing.
+// GeneratePackage serves `pulumi package add`.
+func (h *host) GeneratePackage(
+	_ context.Context, request *pulumirpc.GeneratePackageRequest,
+) (*pulumirpc.GeneratePackageResponse, error) {
+	loader, err := schema.NewLoaderClient(request.LoaderTarget)
+	if err != nil {
+		return nil, err
+	}
+	var spec schema.PackageSpec
+	if err := json.Unmarshal([]byte(request.Schema), &spec); err != nil {
+		return nil, fmt.Errorf("the schema: %w", err)
+	}
+	cached := schema.NewCachedLoader(loader)
+	pkg, problems, err := schema.BindSpec(spec, cached, schema.ValidationOptions{AllowDanglingReferences: true})
+	if err != nil {
+		return nil, err
+	}
+	if !problems.HasErrors() {
+		files, err := h.sdk(pkg, cached)
+		if err != nil {
+			return nil, err
+		}
+		for name, content := range files {
+			path := filepath.Join(request.Directory, name)
+			if err := os.MkdirAll(filepath.Dir(path), 0o755); err != nil {
+				return nil, err
+			}
+			if err := os.WriteFile(path, content, 0o644); err != nil {
+				return nil, err
+			}
+		}
+	}
+	return &pulumirpc.GeneratePackageResponse{Diagnostics: plugin.HclDiagnosticsToRPCDiagnostics(problems)}, nil
+}
+
+// Link would connect a project with generated SDKs; those of sdk/ need nothing, and tests connect the others themselves.
 func (h *host) Link(context.Context, *pulumirpc.LinkRequest) (*pulumirpc.LinkResponse, error) {
 	return &pulumirpc.LinkResponse{}, nil
+}
+
+// InstallDependencies would fetch what a project needs.
+func (h *host) InstallDependencies(
+	*pulumirpc.InstallDependenciesRequest, grpc.ServerStreamingServer[pulumirpc.InstallDependenciesResponse],
+) error {
+	return nil
 }
 
 func main() {

@@ -22,7 +22,7 @@ use tonic::{Code, Request, Response, Status, Streaming};
 use super::body::Raw;
 use super::find::{Plugin, VARIABLE};
 use super::secrets::Accepts;
-use super::{Mask, Settings, message, process};
+use super::{Mask, Settings, message, process, relay};
 use crate::context::Clock;
 use crate::server::LONGEST_MESSAGE;
 use crate::server::proto::pulumirpc as pb;
@@ -100,6 +100,14 @@ impl Child {
     ) -> Result<Child, Status> {
         let fate = Arc::new(Fate::default());
         let failed = |why: String| Status::unavailable(format!("cannot start {plugin}: {why}"));
+        let engine = match engine {
+            Some(engine) => {
+                let relay = relay::serve(engine, mask, &fate.gone).await;
+                Some(relay.map_err(|error| failed(error.to_string()))?)
+            }
+            None => None,
+        };
+        let engine = engine.as_deref();
         // Linux ends it with the thread that started it, and those of the runtime last as long as the process.
         let mut process = std::env::current_exe()
             .and_then(|own| {
@@ -116,7 +124,10 @@ impl Child {
                     .kill_on_drop(true)
                     .spawn()
             })
-            .map_err(|error| failed(error.to_string()))?;
+            .map_err(|error| {
+                fate.gone.cancel();
+                failed(error.to_string())
+            })?;
         let (Some(stdout), Some(stderr)) = (process.stdout.take(), process.stderr.take()) else {
             return Err(failed("it has no output".into()));
         };
@@ -131,8 +142,9 @@ impl Child {
         let greet = async {
             let port = read_port(&mut stdout, mask).await?;
             let channel = connect(port).await;
-            let handshake =
-                greet(&channel, &plugin, settings).await.map_err(|status| status.message().to_owned());
+            let handshake = greet(&channel, &plugin, engine, settings)
+                .await
+                .map_err(|status| status.message().to_owned());
             Ok::<_, Option<String>>((channel, handshake.map_err(|text| Some(mask.hide(&text)))?))
         };
         let (channel, handshake) = tokio::select! {
@@ -347,13 +359,21 @@ async fn connect(port: u16) -> Channel {
 const WINDOW: u32 = 4 << 20;
 
 /// Says to it what the engine said to this plugin. Its answer is what it takes; older ones know no Handshake.
-async fn greet(channel: &Channel, plugin: &Plugin, settings: &Settings) -> Result<Option<Accepts>, Status> {
+async fn greet(
+    channel: &Channel,
+    plugin: &Plugin,
+    engine: Option<&str>,
+    settings: &Settings,
+) -> Result<Option<Accepts>, Status> {
+    let engine = || Some(engine?.as_bytes().to_vec());
     let mut accepts = None;
     if let Some(handshake) = &settings.handshake {
         // Root and program are the folder of the plugin itself.
         let folder = plugin.path.parent().and_then(|folder| folder.to_str());
-        let handshake = message::replace(handshake, |number, _| {
-            folder.filter(|_| number == 2 || number == 3).map(|folder| folder.as_bytes().to_vec())
+        let handshake = message::replace(handshake, |number, _| match number {
+            1 => engine(),
+            2 | 3 => Some(folder?.as_bytes().to_vec()),
+            _ => None,
         });
         accepts = match call(channel, "Handshake", MetadataMap::new(), handshake.into()).await {
             Ok(answer) => {
@@ -370,7 +390,8 @@ async fn greet(channel: &Channel, plugin: &Plugin, settings: &Settings) -> Resul
         };
     }
     if let Some(attach) = &settings.attach {
-        call(channel, "Attach", MetadataMap::new(), attach.clone()).await?;
+        let attach = message::replace(attach, |number, _| if number == 1 { engine() } else { None });
+        call(channel, "Attach", MetadataMap::new(), attach.into()).await?;
     }
     Ok(accepts)
 }
@@ -389,7 +410,7 @@ async fn call(
     grpc.unary(request(metadata, message), path(method)?, Raw).await.map(Response::into_inner)
 }
 
-async fn ready(channel: &Channel) -> Result<Grpc<Channel>, Status> {
+pub(super) async fn ready(channel: &Channel) -> Result<Grpc<Channel>, Status> {
     let mut grpc = Grpc::new(channel.clone())
         .max_decoding_message_size(LONGEST_MESSAGE)
         .max_encoding_message_size(LONGEST_MESSAGE);
@@ -397,7 +418,7 @@ async fn ready(channel: &Channel) -> Result<Grpc<Channel>, Status> {
     Ok(grpc)
 }
 
-fn request(metadata: MetadataMap, message: Bytes) -> Request<Bytes> {
+pub(super) fn request(metadata: MetadataMap, message: Bytes) -> Request<Bytes> {
     let mut request = Request::new(message);
     *request.metadata_mut() = metadata;
     request

@@ -7,6 +7,7 @@ mod child;
 mod find;
 mod message;
 mod process;
+mod relay;
 mod schema;
 mod secrets;
 
@@ -26,6 +27,7 @@ use tonic::metadata::MetadataMap;
 use tonic::server::NamedService;
 use tonic::{Code, Status};
 
+use super::configurations::Configurations;
 use super::connection::Instance;
 use super::proto::google::rpc;
 use super::proto::pulumirpc as pb;
@@ -132,10 +134,6 @@ pub(super) struct Settings {
 pub(super) struct Mask(Arc<Mutex<Option<Client>>>);
 
 impl Mask {
-    fn set(&self, client: Option<Client>) {
-        *self.0.lock().unwrap_or_else(PoisonError::into_inner) = client;
-    }
-
     fn hide(&self, text: &str) -> String {
         self.hide_also(text, &[])
     }
@@ -157,8 +155,18 @@ pub(super) struct Session {
 }
 
 impl Session {
-    fn settings(&self) -> Settings {
+    pub(super) fn settings(&self) -> Settings {
         self.settings.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// Tells the child what the engine has said on a connection that it lost.
+    pub(super) fn go_on_with(&self, settings: &Settings) {
+        self.settings.lock().unwrap_or_else(PoisonError::into_inner).clone_from(settings);
+    }
+
+    /// Our own part is configured, and knows the credentials.
+    pub(super) fn hide_credentials_of(&self, client: Client) {
+        *self.mask.0.lock().unwrap_or_else(PoisonError::into_inner) = Some(client);
     }
 }
 
@@ -174,9 +182,7 @@ struct Shared {
     /// Address of the engine that started this process.
     engine: Option<String>,
     household: Household,
-    /// The settings of the instance that was configured last, and how many were: for an engine that has lost its
-    /// connection and made a new one.
-    configured: Mutex<Option<(Settings, Mask, usize)>>,
+    configurations: Arc<Configurations>,
 }
 
 /// Why there is no child.
@@ -208,11 +214,12 @@ impl<S> Forwarding<S> {
         env: Env,
         clock: Arc<dyn Clock>,
         engine: Option<String>,
+        configurations: Arc<Configurations>,
         stop: CancellationToken,
     ) -> (Self, Children) {
         let (children, end) = (TaskTracker::new(), CancellationToken::new());
         let household = Household { clock, children: children.clone(), stop, end: end.clone() };
-        let shared = Shared { env, engine, household, configured: Mutex::default() };
+        let shared = Shared { env, engine, household, configurations };
         (Forwarding { ours, shared: Arc::new(shared) }, Children { children, end })
     }
 }
@@ -274,11 +281,7 @@ where
             let Some(message) = message else { return ours().await };
             if let Some(told) = told {
                 shared.hear(&instance, told, message).await;
-                let answer = ours().await;
-                if told == "Configure" {
-                    shared.configured(&instance);
-                }
-                return answer;
+                return ours().await;
             }
             if let Some(beside) = beside {
                 return match shared.beside(&instance, beside, metadata, message).await {
@@ -325,28 +328,6 @@ impl Shared {
         session.child.lock().await.take();
     }
 
-    /// Our own part is configured, and knows the credentials.
-    fn configured(&self, instance: &Instance) {
-        let session = &instance.official;
-        session.mask.set(instance.client());
-        let mut configured = self.configured.lock().unwrap_or_else(PoisonError::into_inner);
-        let count = configured.as_ref().map_or(0, |(_, _, count)| *count) + 1;
-        *configured = Some((session.settings(), session.mask.clone(), count));
-    }
-
-    /// What to tell a child, and what to hide of what it says.
-    fn settings(&self, instance: &Instance) -> (Settings, Mask) {
-        let session = &instance.official;
-        let settings = session.settings();
-        if settings.configure.is_none()
-            && let Some((settings, mask, 1)) =
-                &*self.configured.lock().unwrap_or_else(PoisonError::into_inner)
-        {
-            return (settings.clone(), mask.clone());
-        }
-        (settings, session.mask.clone())
-    }
-
     /// The child of this connection, which is started if there is none.
     async fn child(
         &self,
@@ -376,13 +357,15 @@ impl Shared {
     /// Answers for both plugins; None where ours is the whole answer.
     async fn beside(
         &self,
-        instance: &Instance,
+        instance: &Arc<Instance>,
         method: &str,
         metadata: MetadataMap,
         message: Bytes,
     ) -> Option<Answer> {
-        let (settings, mask) = self.settings(instance);
-        let child = match self.child(instance, &settings, &mask).await {
+        // It needs no configuration, but the child that it starts may be asked for more on the same connection.
+        let _ = self.configurations.client(instance);
+        let Session { mask, .. } = &instance.official;
+        let child = match self.child(instance, &instance.official.settings(), mask).await {
             Ok(child) => child,
             Err(Absent::Failed(status)) => {
                 let warning = format!("only credentials are known to {method}: {}", status.message());
@@ -409,15 +392,17 @@ impl Shared {
     /// Passes a call on to the child.
     async fn forward(
         &self,
-        instance: &Instance,
+        instance: &Arc<Instance>,
         method: &'static Method,
         metadata: MetadataMap,
         message: Bytes,
     ) -> Result<Answer, Absent> {
-        let (settings, mask) = self.settings(instance);
+        let configured = self.configurations.client(instance);
+        let (settings, mask) = (instance.official.settings(), instance.official.mask.clone());
         let cancelled = instance.cancellation();
         let ready = async {
             let child = self.child(instance, &settings, &mask).await?;
+            configured.map_err(Absent::Failed)?;
             let accepts = child.configure(&settings, &mask).await.map_err(Absent::Failed)?;
             Ok((child, accepts))
         };
@@ -493,7 +478,7 @@ fn asked_version(configure: &Bytes) -> Option<String> {
 fn both_schemas(child: &Child, answer: &[u8]) -> Result<Bytes, Status> {
     let schema = schema::overlay(message::text(answer, 1), crate::schema::SCHEMA)
         .map_err(|error| Status::internal(format!("the schema of {} is no JSON: {error}", child.plugin())))?;
-    Ok(pb::GetSchemaResponse { schema }.encode_to_vec().into())
+    Ok(pb::GetSchemaResponse { schema: schema.into() }.encode_to_vec().into())
 }
 
 /// What was sent with secrets in it, as far as the answer has to have the marks again.
