@@ -58,12 +58,12 @@ def live_through(home, workspace, kinds, count, seed, **terms):
     watch = Watch(workspace, all_of_them)
     with Engine(home, workspace, all_of_them, at_once=min(count * len(kinds), 4), judge=Judge()) as engine:
         seen = two_years(engine, watch, random.Random(seed), **terms)
-    print(f"seed {seed}, {count} of {[kind.name for kind in kinds]}: {dict(seen)}, {watch.orphans_seen} orphans seen, at most {watch.most} alive")
+    print(f"seed {seed}, {count} of {[kind.name for kind in kinds]}: {dict(seen)}, {watch}")
     assert seen["rotations"] and seen["settled"]
     assert watch.most == 2
 
 
-@pytest.mark.parametrize("seed", seeds(4))
+@pytest.mark.parametrize("seed", seeds(2))
 @pytest.mark.parametrize("kind", KINDS.values(), ids=KINDS)
 def test_two_years_of_one_credential(tmp_path, own_workspace, kind, seed):
     live_through(tmp_path, own_workspace, [kind], 1, seed, quiet=0.2)
@@ -154,7 +154,8 @@ class Walk:
     def revoke(self):
         """Somebody revokes one by hand. One that is new would be looked for a while, since lists lag behind."""
         self.workspace.advance(60)
-        known = [it["id"] for it in every(self.workspace.control("/state"), self.resource) if it["live"] and it["id"] in self.resource.known()]
+        all_of_them = every(self.workspace.control("/state"), self.resource)
+        known = [it["id"] for it in all_of_them if it["live"] and it["id"] in self.resource.known()]
         if known:
             gone = self.chance.choice(known)
             where = "secrets" if self.resource.kind is SECRET else "tokens"
@@ -166,7 +167,7 @@ class Walk:
         assert len(live & self.resource.known()) <= 2
 
 
-@pytest.mark.parametrize("seed", seeds(12))
+@pytest.mark.parametrize("seed", seeds(8))
 @pytest.mark.parametrize("kind", KINDS.values(), ids=KINDS)
 def test_programs_that_change(tmp_path, own_workspace, kind, seed):
     """Judge looks at every Diff on the way."""
