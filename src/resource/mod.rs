@@ -5,6 +5,7 @@
 mod fuzz;
 
 mod credential;
+mod filter;
 mod lost;
 mod obo_token;
 mod placement;

@@ -6,6 +6,7 @@ use async_trait::async_trait;
 use secrecy::SecretString;
 
 use super::credential::{Credential, Findings, Home, New, Terms, is_imported};
+use super::filter::{self, TokenQuery};
 use super::lost::{Candidate, Trace};
 use super::placement::{self, HasProviderConfig, ProviderConfig};
 use super::presence::{Gone, Presence};
@@ -80,6 +81,7 @@ impl Credential for OboToken {
     type Live = TokenInfo;
     type Owner = ();
     type Before = ();
+    type Query = TokenQuery;
 
     const TYPE_TOKEN: &'static str = "databricks:index/oboToken:OboToken";
     const NOUN: &'static str = "obo token";
@@ -151,7 +153,7 @@ impl Credential for OboToken {
         (): &(),
     ) -> Result<Vec<Candidate>, Error> {
         // The list has everybody's tokens, and most of them are their owners' own.
-        let mut all = token_management::list(&home.client, ctx).await?;
+        let mut all = token_management::list(&home.client, ctx, None).await?;
         all.retain(TokenInfo::is_on_behalf);
         Ok(token::alike(&inputs.comment, &all))
     }
@@ -199,9 +201,12 @@ impl Credential for OboToken {
         Ok(token_management::delete(&home.client, ctx, id).await?)
     }
 
-    async fn list(client: &Client, ctx: &Context, _: &Map) -> Result<Vec<(String, String)>, Error> {
-        let all = token_management::list(client, ctx).await?;
-        Ok(all.iter().filter(|token| token.is_on_behalf()).map(token::named).collect())
+    async fn list(
+        client: &Client,
+        ctx: &Context,
+        query: &TokenQuery,
+    ) -> Result<Vec<(String, String)>, Error> {
+        filter::list(client, ctx, query, true).await
     }
 
     fn computed(info: &TokenInfo, _: &Map) -> Map {

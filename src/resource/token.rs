@@ -6,6 +6,7 @@ use async_trait::async_trait;
 use secrecy::SecretString;
 
 use super::credential::{Credential, Findings, Home, New, Terms, is_imported};
+use super::filter::{self, TokenQuery};
 use super::lost::{Candidate, Trace};
 use super::placement::{self, HasProviderConfig, ProviderConfig};
 use super::presence::{Gone, Presence, is_new, may_lag};
@@ -106,6 +107,7 @@ impl Credential for Token {
     type Live = LiveToken;
     type Owner = Origin;
     type Before = ();
+    type Query = TokenQuery;
 
     const TYPE_TOKEN: &'static str = "databricks:index/token:Token";
     const NOUN: &'static str = "token";
@@ -248,8 +250,12 @@ impl Credential for Token {
         token.is_anothers
     }
 
-    async fn list(client: &Client, ctx: &Context, _: &Map) -> Result<Vec<(String, String)>, Error> {
-        Ok(tokens::list(client, ctx).await?.iter().map(named).collect())
+    async fn list(
+        client: &Client,
+        ctx: &Context,
+        query: &TokenQuery,
+    ) -> Result<Vec<(String, String)>, Error> {
+        filter::list(client, ctx, query, false).await
     }
 
     fn computed(token: &LiveToken, _: &Map) -> Map {

@@ -16,7 +16,7 @@ use crate::client::Client;
 use crate::config;
 use crate::context::{Clock, Context, Severity};
 use crate::env::Env;
-use crate::property::{Change, Changes, Failure, Kind, Map, Row, is_internal, stated};
+use crate::property::{Change, Changes, Failure, Kind, Map, Row, Value, is_internal, stated};
 use crate::resource::{self, Created, Found, Known, Resource, State, Verdict, date};
 use crate::schema;
 
@@ -458,6 +458,11 @@ impl ResourceProvider for Provider {
         let limit = usize::try_from(it.limit).ok().filter(|limit| *limit > 0).unwrap_or(usize::MAX);
         let Operation { resource, client, ctx } = self.operation(&request, "", &it.token, 0.0)?;
         let query = wire::decode(request.into_inner().query);
+        if query.values().any(Value::has_unknown) {
+            use pb::list_response::{Computed, Response as Reply};
+            let unknown = pb::ListResponse { response: Some(Reply::Computed(Computed {})) };
+            return Ok(Response::new(Box::pin(tokio_stream::once(Ok(unknown)))));
+        }
         let all = self
             .under_way(resource.list(&client, &ctx, &query))
             .await
