@@ -28,6 +28,16 @@ pub trait Reporter: Send + Sync + 'static {
     fn report<'a>(&'a self, severity: Severity, urn: &'a str, message: &'a str) -> BoxFuture<'a, ()>;
 }
 
+/// Tells nobody anything, where there is no engine.
+#[derive(Clone, Copy, Debug)]
+pub struct Silent;
+
+impl Reporter for Silent {
+    fn report<'a>(&'a self, _: Severity, _: &'a str, _: &'a str) -> BoxFuture<'a, ()> {
+        Box::pin(async {})
+    }
+}
+
 /// One operation: what it is for, and when to stop waiting.
 #[derive(Clone)]
 pub struct Context {

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use async_trait::async_trait;
 use secrecy::SecretString;
 
-use super::credential::{Credential, Findings, Home, New, Terms, is_imported};
+use super::credential::{Credential, Findings, Home, New, Terms};
 use super::filter::{self, TokenQuery};
 use super::lost::{Candidate, Trace};
 use super::placement::{self, HasProviderConfig, ProviderConfig};
@@ -16,7 +16,7 @@ use crate::api::token_management;
 use crate::api::tokens::{NewToken, TokenInfo};
 use crate::client::Client;
 use crate::context::Context;
-use crate::property::{Change, Changes, Input, Kind, Map, Needed, Record, Row, Scopes, Text};
+use crate::property::{Change, Changes, Input, Kind, Map, Needed, Record, Row, Scopes, Text, stated};
 use crate::record;
 
 /// The resource.
@@ -234,7 +234,7 @@ impl Credential for OboToken {
     ) -> Result<(), Error> {
         token::settle_lifetime(&news.lifetime_seconds, request.outputs, changes);
         // Databricks does not tell whose token was imported, so what the program states is taken for it.
-        if is_imported(request.outputs, Self::VALUE)
+        if stated(request.outputs, "applicationId").is_none()
             && let Some(change @ (Kind::Added, _)) = changes.get_mut("applicationId")
         {
             change.1 = Change::Update;

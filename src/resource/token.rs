@@ -16,7 +16,7 @@ use crate::api::tokens::{self, NewToken, TokenChange, TokenInfo};
 use crate::api::{Minted, leaves_open, token_management};
 use crate::client::{self, Client, User};
 use crate::context::Context;
-use crate::property::{Changes, Input, Map, Property, Record, Row, Scopes, Text};
+use crate::property::{Changes, Input, Kind, Map, Property, Record, Row, Scopes, Text};
 use crate::record;
 
 /// The resource.
@@ -497,9 +497,10 @@ pub(super) fn life(outputs: &Map) -> Life {
     Life { created: number("creationTime"), expires: number("expiryTime") }
 }
 
-/// After an import, a stated lifetime that is the real one is no change.
+/// A lifetime that is stated for the first time, or after an import, and is the real one is no change.
 pub(super) fn settle_lifetime(stated: &Input<i64>, outputs: &Map, changes: &mut Changes) {
-    if is_imported(outputs, Token::VALUE)
+    let is_added = matches!(changes.get("lifetimeSeconds"), Some((Kind::Added, _)));
+    if (is_added || is_imported(outputs, Token::VALUE))
         && let Some(real) = life(outputs).seconds()
         && stated.known() == Some(&real)
     {
