@@ -13,6 +13,7 @@ pub mod client;
 pub mod config;
 pub mod context;
 pub mod doctor;
+pub mod function;
 pub mod property;
 pub mod resource;
 pub mod schema;

@@ -8,7 +8,7 @@ mod credential;
 mod filter;
 mod lost;
 mod obo_token;
-mod placement;
+pub(crate) mod placement;
 mod presence;
 mod rotation;
 mod service_principal_secret;

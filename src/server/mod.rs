@@ -7,6 +7,7 @@ mod engine;
 mod forward;
 #[cfg(test)]
 mod fuzz;
+mod mapping;
 mod provider;
 mod status;
 mod wire;
