@@ -8,6 +8,9 @@ use std::time::SystemTime;
 pub use databricks_auth::clock::{BoxFuture, Clock, SystemClock};
 use tokio_util::sync::CancellationToken;
 
+/// The target of `tracing` spans that are for the engine's traces, and in no log.
+pub const SPANS: &str = "traces";
+
 /// How a message to the user is shown.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Severity {

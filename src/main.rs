@@ -8,10 +8,11 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use lexopt::{Arg, ValueExt as _};
-use pulumi_resource_databricks::context::SystemClock;
+use pulumi_resource_databricks::context::{self, SystemClock};
 use pulumi_resource_databricks::env::Env;
 use pulumi_resource_databricks::{adopt, doctor, server};
 use tokio::net::TcpListener;
+use tokio_util::sync::CancellationToken;
 use tracing_subscriber::Layer as _;
 use tracing_subscriber::layer::SubscriberExt as _;
 use tracing_subscriber::util::SubscriberInitExt as _;
@@ -87,8 +88,9 @@ fn main() -> ExitCode {
             return misused(command, &format!("{reason}; see {command} --help"));
         }
     };
-    log_to_stderr(verbosity);
-    match serve(engine) {
+    let (collector, traces) = server::traces(&Env::of_process()).unzip();
+    log_to_stderr(verbosity, collector);
+    match serve(engine, traces) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             let _ = writeln!(std::io::stderr(), "pulumi-resource-databricks: {error}");
@@ -277,7 +279,7 @@ fn read_stdin(option: &str, command: &str) -> Result<Zeroizing<String>, String> 
 }
 
 /// Logs go to stderr, where the engine collects them: stdout is for the port alone.
-fn log_to_stderr(verbosity: u32) {
+fn log_to_stderr(verbosity: u32, collector: Option<server::Collector>) {
     let level = match verbosity {
         0 => tracing::Level::WARN,
         1 | 2 => tracing::Level::INFO,
@@ -286,7 +288,9 @@ fn log_to_stderr(verbosity: u32) {
     // Our own events only: what the HTTP libraries log is not known to be free of credentials.
     let own = tracing_subscriber::filter::Targets::new().with_target("pulumi_resource_databricks", level);
     let format = tracing_subscriber::fmt::layer().with_writer(std::io::stderr).with_ansi(false);
-    tracing_subscriber::registry().with(format.with_filter(own)).init();
+    let spans = tracing_subscriber::filter::Targets::new().with_target(context::SPANS, tracing::Level::INFO);
+    let collector = collector.map(|collector| collector.with_filter(spans));
+    tracing_subscriber::registry().with(format.with_filter(own)).with(collector).init();
     // A panic's text may quote what it stumbled over; its place is enough to find the bug.
     std::panic::set_hook(Box::new(|panic| {
         let place = panic.location().map(ToString::to_string).unwrap_or_default();
@@ -294,8 +298,14 @@ fn log_to_stderr(verbosity: u32) {
     }));
 }
 
+/// How long the last traces may take.
+const LAST_TRACES: Duration = Duration::from_secs(1);
+
 #[tokio::main]
-async fn serve(engine: Option<String>) -> Result<(), Box<dyn std::error::Error>> {
+async fn serve(
+    engine: Option<String>,
+    traces: Option<server::Traces>,
+) -> Result<(), Box<dyn std::error::Error>> {
     // The engine dials 127.0.0.1, and nobody else should be able to.
     let listener = TcpListener::bind(("127.0.0.1", 0)).await?;
     let port = listener.local_addr()?.port();
@@ -305,6 +315,8 @@ async fn serve(engine: Option<String>) -> Result<(), Box<dyn std::error::Error>>
     writeln!(stdout, "{port}")?;
     stdout.flush()?;
     let started_by_engine = engine.is_some();
+    let end_of_traces = CancellationToken::new();
+    let traces = traces.map(|traces| tokio::spawn(traces.send(end_of_traces.clone())));
     server::serve(listener, Env::of_process(), Arc::new(SystemClock), engine, async move {
         tokio::select! {
             () = asked_to_end => {}
@@ -312,6 +324,10 @@ async fn serve(engine: Option<String>) -> Result<(), Box<dyn std::error::Error>>
         }
     })
     .await?;
+    end_of_traces.cancel();
+    if let Some(traces) = traces {
+        let _ = tokio::time::timeout(LAST_TRACES, traces).await;
+    }
     Ok(())
 }
 

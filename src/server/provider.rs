@@ -6,6 +6,7 @@ use std::time::Duration;
 use tokio_stream::Stream;
 use tokio_util::task::TaskTracker;
 use tonic::{Request, Response, Status};
+use tracing::Instrument as _;
 
 use super::connection::Instance;
 use super::delivery::{Unclaimed, Undo, Watch};
@@ -91,6 +92,7 @@ impl Provider {
         let resource = find(token, urn)?;
         let instance = instance(request)?;
         let client = self.client(&instance)?;
+        tracing::Span::current().record("pulumi.urn", urn);
         let ctx = self.context(&instance, urn, resource.noun(), timeout_seconds);
         Ok(Operation { resource, client, ctx })
     }
@@ -619,7 +621,7 @@ impl Provider {
     ) -> Result<(Result<Created, resource::Error>, Option<Unclaimed>), Status> {
         let (mut answer, answered) = tokio::sync::oneshot::channel();
         let in_flight = self.in_flight.clone();
-        self.in_flight.spawn(async move {
+        let work = async move {
             let Operation { resource, client, ctx } = operation;
             let started = date(ctx.clock.now_ms());
             // Once nobody waits any more, there is nothing to wait for: what is sent finishes, and nothing else is.
@@ -659,7 +661,8 @@ impl Provider {
                 Ok(()) | Err(Ok((Ok(_), _))) => return,
             };
             tracing::error!(error, "nobody waited for a {noun} that could not be created");
-        });
+        };
+        self.in_flight.spawn(work.in_current_span());
         answered.await.map_err(|_| Status::internal("the create ended without an answer"))?
     }
 }
