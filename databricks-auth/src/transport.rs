@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use http::header::{AUTHORIZATION, HeaderMap, HeaderValue};
 use http::{Method, StatusCode};
-use secrecy::SecretString;
+use secrecy::{ExposeSecret, SecretString};
 use zeroize::Zeroizing;
 
 use crate::config::{Config, ConfigError};
@@ -255,6 +255,11 @@ pub(crate) fn authorization(kind: &str, credential: &str) -> Result<HeaderMap, A
     let mut headers = HeaderMap::new();
     headers.insert(AUTHORIZATION, sensitive(&format!("{kind} {credential}"))?);
     Ok(headers)
+}
+
+/// The header of a request that is made with this token.
+pub fn bearer(token: &SecretString) -> Result<HeaderMap, AuthError> {
+    authorization("Bearer", token.expose_secret())
 }
 
 /// A header value that is never printed.

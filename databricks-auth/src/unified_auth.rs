@@ -1,6 +1,8 @@
 use std::fmt;
 use std::sync::Arc;
 
+use secrecy::SecretString;
+
 use crate::clock::Clock;
 use crate::config::{Config, Host};
 use crate::env::Env;
@@ -91,6 +93,19 @@ impl UnifiedAuth {
     pub async fn sign_in(&self, endpoint: &Endpoint) -> Result<SignIn, AuthError> {
         let config = self.config.at(endpoint.host.clone());
         strategies::choose(&self.settings(config, endpoint.metadata.clone(), endpoint.http.clone())).await
+    }
+
+    /// What a host says that does not know a service principal by this secret. Where it knows it, or does not tell, there
+    /// is nothing to say.
+    pub async fn refusal(
+        &self,
+        endpoint: &Endpoint,
+        client_id: &str,
+        secret: &SecretString,
+    ) -> Option<AuthError> {
+        let config = self.config.at(endpoint.host.clone());
+        let settings = self.settings(config, endpoint.metadata.clone(), endpoint.http.clone());
+        strategies::refusal(&settings, client_id, secret).await
     }
 
     /// Why each way to sign in but the chosen one is not used, by its name. Asks them all again, which may take a while.

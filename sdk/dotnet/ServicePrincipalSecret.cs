@@ -77,10 +77,40 @@ namespace Pulumi.Databricks
         public Output<string> ExpireTime { get; private set; } = null!;
 
         /// <summary>
+        /// When the secret expires, as an RFC 3339 timestamp; absent means never.
+        /// </summary>
+        [Output("expiresAt")]
+        public Output<string?> ExpiresAt { get; private set; } = null!;
+
+        /// <summary>
         /// Lifetime as the program states it; empty if it states none.
         /// </summary>
         [Output("lifetime")]
         public Output<string> Lifetime { get; private set; } = null!;
+
+        /// <summary>
+        /// How many seconds a secret lives on after it was replaced by a rotation, so that whoever holds its value has time to get the new one. The resource is then updated rather than replaced, and the first `pulumi up` after that time revokes the old secret.
+        /// </summary>
+        [Output("overlapSeconds")]
+        public Output<int?> OverlapSeconds { get; private set; } = null!;
+
+        /// <summary>
+        /// When the secret before this one is due to be revoked, as an RFC 3339 timestamp: by the first `pulumi up` from then on.
+        /// </summary>
+        [Output("previousRevokeTime")]
+        public Output<string?> PreviousRevokeTime { get; private set; } = null!;
+
+        /// <summary>
+        /// The secret before this one, while it lives on.
+        /// </summary>
+        [Output("previousSecret")]
+        public Output<string?> PreviousSecret { get; private set; } = null!;
+
+        /// <summary>
+        /// Id of the secret before this one, while it lives on.
+        /// </summary>
+        [Output("previousSecretId")]
+        public Output<string?> PreviousSecretId { get; private set; } = null!;
 
         /// <summary>
         /// The workspace whose API manages the secret; absent if the account's API does.
@@ -99,6 +129,12 @@ namespace Pulumi.Databricks
         /// </summary>
         [Output("rotateWhenChanged")]
         public Output<ImmutableDictionary<string, string>?> RotateWhenChanged { get; private set; } = null!;
+
+        /// <summary>
+        /// From when on `pulumi up` rotates the secret, as an RFC 3339 timestamp, if `rotateBeforeSeconds` is set.
+        /// </summary>
+        [Output("rotatesAt")]
+        public Output<string?> RotatesAt { get; private set; } = null!;
 
         /// <summary>
         /// OAuth scopes that access tokens obtained with this secret are limited to. If left out, there is no limit. A change replaces the secret.
@@ -173,6 +209,7 @@ namespace Pulumi.Databricks
                 Version = Utilities.Version,
                 AdditionalSecretOutputs =
                 {
+                    "previousSecret",
                     "secret",
                 },
             };
@@ -221,6 +258,12 @@ namespace Pulumi.Databricks
         /// </summary>
         [Input("lifetime")]
         public Input<string>? Lifetime { get; set; }
+
+        /// <summary>
+        /// How many seconds a secret lives on after it was replaced by a rotation, so that whoever holds its value has time to get the new one. The resource is then updated rather than replaced, and the first `pulumi up` after that time revokes the old secret.
+        /// </summary>
+        [Input("overlapSeconds")]
+        public Input<int>? OverlapSeconds { get; set; }
 
         /// <summary>
         /// The workspace whose API manages the secret, if the provider's host serves several.
@@ -337,10 +380,50 @@ namespace Pulumi.Databricks
         public Input<string>? ExpireTime { get; set; }
 
         /// <summary>
+        /// When the secret expires, as an RFC 3339 timestamp; absent means never.
+        /// </summary>
+        [Input("expiresAt")]
+        public Input<string>? ExpiresAt { get; set; }
+
+        /// <summary>
         /// Lifetime as the program states it; empty if it states none.
         /// </summary>
         [Input("lifetime")]
         public Input<string>? Lifetime { get; set; }
+
+        /// <summary>
+        /// How many seconds a secret lives on after it was replaced by a rotation, so that whoever holds its value has time to get the new one. The resource is then updated rather than replaced, and the first `pulumi up` after that time revokes the old secret.
+        /// </summary>
+        [Input("overlapSeconds")]
+        public Input<int>? OverlapSeconds { get; set; }
+
+        /// <summary>
+        /// When the secret before this one is due to be revoked, as an RFC 3339 timestamp: by the first `pulumi up` from then on.
+        /// </summary>
+        [Input("previousRevokeTime")]
+        public Input<string>? PreviousRevokeTime { get; set; }
+
+        [Input("previousSecret")]
+        private Input<string>? _previousSecret;
+
+        /// <summary>
+        /// The secret before this one, while it lives on.
+        /// </summary>
+        public Input<string>? PreviousSecret
+        {
+            get => _previousSecret;
+            set
+            {
+                var emptySecret = Output.CreateSecret(0);
+                _previousSecret = Output.Tuple<Input<string>?, int>(value, emptySecret).Apply(t => t.Item1);
+            }
+        }
+
+        /// <summary>
+        /// Id of the secret before this one, while it lives on.
+        /// </summary>
+        [Input("previousSecretId")]
+        public Input<string>? PreviousSecretId { get; set; }
 
         /// <summary>
         /// The workspace whose API manages the secret; absent if the account's API does.
@@ -365,6 +448,12 @@ namespace Pulumi.Databricks
             get => _rotateWhenChanged ?? (_rotateWhenChanged = new InputMap<string>());
             set => _rotateWhenChanged = value;
         }
+
+        /// <summary>
+        /// From when on `pulumi up` rotates the secret, as an RFC 3339 timestamp, if `rotateBeforeSeconds` is set.
+        /// </summary>
+        [Input("rotatesAt")]
+        public Input<string>? RotatesAt { get; set; }
 
         [Input("scopes")]
         private InputList<string>? _scopes;

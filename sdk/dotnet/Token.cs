@@ -88,6 +88,12 @@ namespace Pulumi.Databricks
         public Output<double> CreationTime { get; private set; } = null!;
 
         /// <summary>
+        /// When the token expires, as an RFC 3339 timestamp; absent means never.
+        /// </summary>
+        [Output("expiresAt")]
+        public Output<string?> ExpiresAt { get; private set; } = null!;
+
+        /// <summary>
         /// When the token expires, in milliseconds since 1970-01-01 UTC; -1 means never.
         /// </summary>
         [Output("expiryTime")]
@@ -100,10 +106,40 @@ namespace Pulumi.Databricks
         public Output<ImmutableArray<string>> InferredScopes { get; private set; } = null!;
 
         /// <summary>
+        /// Whether the token that follows in a rotation starts with the scopes that Databricks has found in use (`inferredScopes` and `backfillScopes`), and not with all of them once more. Takes `autoscopeEnabled` and `overlapSeconds`.
+        /// </summary>
+        [Output("keepInferredScopes")]
+        public Output<bool?> KeepInferredScopes { get; private set; } = null!;
+
+        /// <summary>
         /// Lifetime of the token in seconds. If it is left out, the workspace decides: two years, or the longest lifetime that it allows. A change replaces the token.
         /// </summary>
         [Output("lifetimeSeconds")]
         public Output<int?> LifetimeSeconds { get; private set; } = null!;
+
+        /// <summary>
+        /// How many seconds a token lives on after it was replaced by a rotation, so that whoever holds its value has time to get the new one. The resource is then updated rather than replaced, and the first `pulumi up` after that time revokes the old token.
+        /// </summary>
+        [Output("overlapSeconds")]
+        public Output<int?> OverlapSeconds { get; private set; } = null!;
+
+        /// <summary>
+        /// When the token before this one is due to be revoked, as an RFC 3339 timestamp: by the first `pulumi up` from then on.
+        /// </summary>
+        [Output("previousRevokeTime")]
+        public Output<string?> PreviousRevokeTime { get; private set; } = null!;
+
+        /// <summary>
+        /// Id of the token before this one, while it lives on.
+        /// </summary>
+        [Output("previousTokenId")]
+        public Output<string?> PreviousTokenId { get; private set; } = null!;
+
+        /// <summary>
+        /// The token before this one, while it lives on.
+        /// </summary>
+        [Output("previousTokenValue")]
+        public Output<string?> PreviousTokenValue { get; private set; } = null!;
 
         /// <summary>
         /// The workspace that the token belongs to.
@@ -122,6 +158,12 @@ namespace Pulumi.Databricks
         /// </summary>
         [Output("rotateWhenChanged")]
         public Output<ImmutableDictionary<string, string>?> RotateWhenChanged { get; private set; } = null!;
+
+        /// <summary>
+        /// From when on `pulumi up` rotates the token, as an RFC 3339 timestamp, if `rotateBeforeSeconds` is set.
+        /// </summary>
+        [Output("rotatesAt")]
+        public Output<string?> RotatesAt { get; private set; } = null!;
 
         /// <summary>
         /// API scopes that the token is limited to, such as `sql`. A change is made in place.
@@ -166,6 +208,7 @@ namespace Pulumi.Databricks
                 Version = Utilities.Version,
                 AdditionalSecretOutputs =
                 {
+                    "previousTokenValue",
                     "tokenValue",
                 },
             };
@@ -216,10 +259,22 @@ namespace Pulumi.Databricks
         public Input<double>? ExpiryTime { get; set; }
 
         /// <summary>
+        /// Whether the token that follows in a rotation starts with the scopes that Databricks has found in use (`inferredScopes` and `backfillScopes`), and not with all of them once more. Takes `autoscopeEnabled` and `overlapSeconds`.
+        /// </summary>
+        [Input("keepInferredScopes")]
+        public Input<bool>? KeepInferredScopes { get; set; }
+
+        /// <summary>
         /// Lifetime of the token in seconds. If it is left out, the workspace decides: two years, or the longest lifetime that it allows. A change replaces the token.
         /// </summary>
         [Input("lifetimeSeconds")]
         public Input<int>? LifetimeSeconds { get; set; }
+
+        /// <summary>
+        /// How many seconds a token lives on after it was replaced by a rotation, so that whoever holds its value has time to get the new one. The resource is then updated rather than replaced, and the first `pulumi up` after that time revokes the old token.
+        /// </summary>
+        [Input("overlapSeconds")]
+        public Input<int>? OverlapSeconds { get; set; }
 
         /// <summary>
         /// The workspace that the token belongs to, if the provider's host serves several.
@@ -308,6 +363,12 @@ namespace Pulumi.Databricks
         public Input<double>? CreationTime { get; set; }
 
         /// <summary>
+        /// When the token expires, as an RFC 3339 timestamp; absent means never.
+        /// </summary>
+        [Input("expiresAt")]
+        public Input<string>? ExpiresAt { get; set; }
+
+        /// <summary>
         /// When the token expires, in milliseconds since 1970-01-01 UTC; -1 means never.
         /// </summary>
         [Input("expiryTime")]
@@ -326,10 +387,50 @@ namespace Pulumi.Databricks
         }
 
         /// <summary>
+        /// Whether the token that follows in a rotation starts with the scopes that Databricks has found in use (`inferredScopes` and `backfillScopes`), and not with all of them once more. Takes `autoscopeEnabled` and `overlapSeconds`.
+        /// </summary>
+        [Input("keepInferredScopes")]
+        public Input<bool>? KeepInferredScopes { get; set; }
+
+        /// <summary>
         /// Lifetime of the token in seconds. If it is left out, the workspace decides: two years, or the longest lifetime that it allows. A change replaces the token.
         /// </summary>
         [Input("lifetimeSeconds")]
         public Input<int>? LifetimeSeconds { get; set; }
+
+        /// <summary>
+        /// How many seconds a token lives on after it was replaced by a rotation, so that whoever holds its value has time to get the new one. The resource is then updated rather than replaced, and the first `pulumi up` after that time revokes the old token.
+        /// </summary>
+        [Input("overlapSeconds")]
+        public Input<int>? OverlapSeconds { get; set; }
+
+        /// <summary>
+        /// When the token before this one is due to be revoked, as an RFC 3339 timestamp: by the first `pulumi up` from then on.
+        /// </summary>
+        [Input("previousRevokeTime")]
+        public Input<string>? PreviousRevokeTime { get; set; }
+
+        /// <summary>
+        /// Id of the token before this one, while it lives on.
+        /// </summary>
+        [Input("previousTokenId")]
+        public Input<string>? PreviousTokenId { get; set; }
+
+        [Input("previousTokenValue")]
+        private Input<string>? _previousTokenValue;
+
+        /// <summary>
+        /// The token before this one, while it lives on.
+        /// </summary>
+        public Input<string>? PreviousTokenValue
+        {
+            get => _previousTokenValue;
+            set
+            {
+                var emptySecret = Output.CreateSecret(0);
+                _previousTokenValue = Output.Tuple<Input<string>?, int>(value, emptySecret).Apply(t => t.Item1);
+            }
+        }
 
         /// <summary>
         /// The workspace that the token belongs to.
@@ -354,6 +455,12 @@ namespace Pulumi.Databricks
             get => _rotateWhenChanged ?? (_rotateWhenChanged = new InputMap<string>());
             set => _rotateWhenChanged = value;
         }
+
+        /// <summary>
+        /// From when on `pulumi up` rotates the token, as an RFC 3339 timestamp, if `rotateBeforeSeconds` is set.
+        /// </summary>
+        [Input("rotatesAt")]
+        public Input<string>? RotatesAt { get; set; }
 
         [Input("scopes")]
         private InputList<string>? _scopes;

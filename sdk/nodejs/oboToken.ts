@@ -97,6 +97,10 @@ export class OboToken extends pulumi.CustomResource {
      */
     declare public /*out*/ readonly creationTime: pulumi.Output<number>;
     /**
+     * When the token expires, as an RFC 3339 timestamp; absent means never.
+     */
+    declare public /*out*/ readonly expiresAt: pulumi.Output<string | undefined>;
+    /**
      * When the token expires, in milliseconds since 1970-01-01 UTC; -1 means never.
      */
     declare public /*out*/ readonly expiryTime: pulumi.Output<number>;
@@ -105,9 +109,29 @@ export class OboToken extends pulumi.CustomResource {
      */
     declare public /*out*/ readonly inferredScopes: pulumi.Output<string[] | undefined>;
     /**
+     * Whether the token that follows in a rotation starts with the scopes that Databricks has found in use (`inferredScopes` and `backfillScopes`), and not with all of them once more. Takes `autoscopeEnabled` and `overlapSeconds`.
+     */
+    declare public readonly keepInferredScopes: pulumi.Output<boolean | undefined>;
+    /**
      * Lifetime of the token in seconds. If it is left out, the workspace decides: two years, or the longest lifetime that it allows. A change replaces the token.
      */
     declare public readonly lifetimeSeconds: pulumi.Output<number | undefined>;
+    /**
+     * How many seconds a token lives on after it was replaced by a rotation, so that whoever holds its value has time to get the new one. The resource is then updated rather than replaced, and the first `pulumi up` after that time revokes the old token.
+     */
+    declare public readonly overlapSeconds: pulumi.Output<number | undefined>;
+    /**
+     * When the token before this one is due to be revoked, as an RFC 3339 timestamp: by the first `pulumi up` from then on.
+     */
+    declare public /*out*/ readonly previousRevokeTime: pulumi.Output<string | undefined>;
+    /**
+     * Id of the token before this one, while it lives on.
+     */
+    declare public /*out*/ readonly previousTokenId: pulumi.Output<string | undefined>;
+    /**
+     * The token before this one, while it lives on.
+     */
+    declare public /*out*/ readonly previousTokenValue: pulumi.Output<string | undefined>;
     /**
      * The workspace that the token belongs to.
      */
@@ -121,9 +145,17 @@ export class OboToken extends pulumi.CustomResource {
      */
     declare public readonly rotateWhenChanged: pulumi.Output<{[key: string]: string} | undefined>;
     /**
+     * From when on `pulumi up` rotates the token, as an RFC 3339 timestamp, if `rotateBeforeSeconds` is set.
+     */
+    declare public /*out*/ readonly rotatesAt: pulumi.Output<string | undefined>;
+    /**
      * API scopes that the token is limited to, such as `sql`. A change is made in place.
      */
     declare public readonly scopes: pulumi.Output<string[] | undefined>;
+    /**
+     * Id of the token.
+     */
+    declare public /*out*/ readonly tokenId: pulumi.Output<string>;
     /**
      * The token itself. Databricks gives it only once, so it is empty after an import.
      */
@@ -148,13 +180,21 @@ export class OboToken extends pulumi.CustomResource {
             resourceInputs["backfillScopes"] = state?.backfillScopes;
             resourceInputs["comment"] = state?.comment;
             resourceInputs["creationTime"] = state?.creationTime;
+            resourceInputs["expiresAt"] = state?.expiresAt;
             resourceInputs["expiryTime"] = state?.expiryTime;
             resourceInputs["inferredScopes"] = state?.inferredScopes;
+            resourceInputs["keepInferredScopes"] = state?.keepInferredScopes;
             resourceInputs["lifetimeSeconds"] = state?.lifetimeSeconds;
+            resourceInputs["overlapSeconds"] = state?.overlapSeconds;
+            resourceInputs["previousRevokeTime"] = state?.previousRevokeTime;
+            resourceInputs["previousTokenId"] = state?.previousTokenId;
+            resourceInputs["previousTokenValue"] = state?.previousTokenValue;
             resourceInputs["providerConfig"] = state?.providerConfig;
             resourceInputs["rotateBeforeSeconds"] = state?.rotateBeforeSeconds;
             resourceInputs["rotateWhenChanged"] = state?.rotateWhenChanged;
+            resourceInputs["rotatesAt"] = state?.rotatesAt;
             resourceInputs["scopes"] = state?.scopes;
+            resourceInputs["tokenId"] = state?.tokenId;
             resourceInputs["tokenValue"] = state?.tokenValue;
         } else {
             const args = argsOrState as OboTokenArgs | undefined;
@@ -164,7 +204,9 @@ export class OboToken extends pulumi.CustomResource {
             resourceInputs["applicationId"] = args?.applicationId;
             resourceInputs["autoscopeEnabled"] = args?.autoscopeEnabled;
             resourceInputs["comment"] = args?.comment;
+            resourceInputs["keepInferredScopes"] = args?.keepInferredScopes;
             resourceInputs["lifetimeSeconds"] = args?.lifetimeSeconds;
+            resourceInputs["overlapSeconds"] = args?.overlapSeconds;
             resourceInputs["providerConfig"] = args?.providerConfig;
             resourceInputs["rotateBeforeSeconds"] = args?.rotateBeforeSeconds;
             resourceInputs["rotateWhenChanged"] = args?.rotateWhenChanged;
@@ -172,12 +214,18 @@ export class OboToken extends pulumi.CustomResource {
             resourceInputs["autoscopeState"] = undefined /*out*/;
             resourceInputs["backfillScopes"] = undefined /*out*/;
             resourceInputs["creationTime"] = undefined /*out*/;
+            resourceInputs["expiresAt"] = undefined /*out*/;
             resourceInputs["expiryTime"] = undefined /*out*/;
             resourceInputs["inferredScopes"] = undefined /*out*/;
+            resourceInputs["previousRevokeTime"] = undefined /*out*/;
+            resourceInputs["previousTokenId"] = undefined /*out*/;
+            resourceInputs["previousTokenValue"] = undefined /*out*/;
+            resourceInputs["rotatesAt"] = undefined /*out*/;
+            resourceInputs["tokenId"] = undefined /*out*/;
             resourceInputs["tokenValue"] = undefined /*out*/;
         }
         opts = pulumi.mergeOptions(utilities.resourceOptsDefaults(), opts);
-        const secretOpts = { additionalSecretOutputs: ["tokenValue"] };
+        const secretOpts = { additionalSecretOutputs: ["previousTokenValue", "tokenValue"] };
         opts = pulumi.mergeOptions(opts, secretOpts);
         super(OboToken.__pulumiType, name, resourceInputs, opts);
     }
@@ -209,6 +257,10 @@ export interface OboTokenState {
      */
     creationTime?: pulumi.Input<number | undefined>;
     /**
+     * When the token expires, as an RFC 3339 timestamp; absent means never.
+     */
+    expiresAt?: pulumi.Input<string | undefined>;
+    /**
      * When the token expires, in milliseconds since 1970-01-01 UTC; -1 means never.
      */
     expiryTime?: pulumi.Input<number | undefined>;
@@ -217,9 +269,29 @@ export interface OboTokenState {
      */
     inferredScopes?: pulumi.Input<pulumi.Input<string>[] | undefined>;
     /**
+     * Whether the token that follows in a rotation starts with the scopes that Databricks has found in use (`inferredScopes` and `backfillScopes`), and not with all of them once more. Takes `autoscopeEnabled` and `overlapSeconds`.
+     */
+    keepInferredScopes?: pulumi.Input<boolean | undefined>;
+    /**
      * Lifetime of the token in seconds. If it is left out, the workspace decides: two years, or the longest lifetime that it allows. A change replaces the token.
      */
     lifetimeSeconds?: pulumi.Input<number | undefined>;
+    /**
+     * How many seconds a token lives on after it was replaced by a rotation, so that whoever holds its value has time to get the new one. The resource is then updated rather than replaced, and the first `pulumi up` after that time revokes the old token.
+     */
+    overlapSeconds?: pulumi.Input<number | undefined>;
+    /**
+     * When the token before this one is due to be revoked, as an RFC 3339 timestamp: by the first `pulumi up` from then on.
+     */
+    previousRevokeTime?: pulumi.Input<string | undefined>;
+    /**
+     * Id of the token before this one, while it lives on.
+     */
+    previousTokenId?: pulumi.Input<string | undefined>;
+    /**
+     * The token before this one, while it lives on.
+     */
+    previousTokenValue?: pulumi.Input<string | undefined>;
     /**
      * The workspace that the token belongs to.
      */
@@ -233,9 +305,17 @@ export interface OboTokenState {
      */
     rotateWhenChanged?: pulumi.Input<{[key: string]: pulumi.Input<string>} | undefined>;
     /**
+     * From when on `pulumi up` rotates the token, as an RFC 3339 timestamp, if `rotateBeforeSeconds` is set.
+     */
+    rotatesAt?: pulumi.Input<string | undefined>;
+    /**
      * API scopes that the token is limited to, such as `sql`. A change is made in place.
      */
     scopes?: pulumi.Input<pulumi.Input<string>[] | undefined>;
+    /**
+     * Id of the token.
+     */
+    tokenId?: pulumi.Input<string | undefined>;
     /**
      * The token itself. Databricks gives it only once, so it is empty after an import.
      */
@@ -259,9 +339,17 @@ export interface OboTokenArgs {
      */
     comment?: pulumi.Input<string | undefined>;
     /**
+     * Whether the token that follows in a rotation starts with the scopes that Databricks has found in use (`inferredScopes` and `backfillScopes`), and not with all of them once more. Takes `autoscopeEnabled` and `overlapSeconds`.
+     */
+    keepInferredScopes?: pulumi.Input<boolean | undefined>;
+    /**
      * Lifetime of the token in seconds. If it is left out, the workspace decides: two years, or the longest lifetime that it allows. A change replaces the token.
      */
     lifetimeSeconds?: pulumi.Input<number | undefined>;
+    /**
+     * How many seconds a token lives on after it was replaced by a rotation, so that whoever holds its value has time to get the new one. The resource is then updated rather than replaced, and the first `pulumi up` after that time revokes the old token.
+     */
+    overlapSeconds?: pulumi.Input<number | undefined>;
     /**
      * The workspace that the token belongs to, if the provider's host serves several.
      */

@@ -85,9 +85,29 @@ export class ServicePrincipalSecret extends pulumi.CustomResource {
      */
     declare public readonly expireTime: pulumi.Output<string>;
     /**
+     * When the secret expires, as an RFC 3339 timestamp; absent means never.
+     */
+    declare public /*out*/ readonly expiresAt: pulumi.Output<string | undefined>;
+    /**
      * Lifetime as the program states it; empty if it states none.
      */
     declare public readonly lifetime: pulumi.Output<string>;
+    /**
+     * How many seconds a secret lives on after it was replaced by a rotation, so that whoever holds its value has time to get the new one. The resource is then updated rather than replaced, and the first `pulumi up` after that time revokes the old secret.
+     */
+    declare public readonly overlapSeconds: pulumi.Output<number | undefined>;
+    /**
+     * When the secret before this one is due to be revoked, as an RFC 3339 timestamp: by the first `pulumi up` from then on.
+     */
+    declare public /*out*/ readonly previousRevokeTime: pulumi.Output<string | undefined>;
+    /**
+     * The secret before this one, while it lives on.
+     */
+    declare public /*out*/ readonly previousSecret: pulumi.Output<string | undefined>;
+    /**
+     * Id of the secret before this one, while it lives on.
+     */
+    declare public /*out*/ readonly previousSecretId: pulumi.Output<string | undefined>;
     /**
      * The workspace whose API manages the secret; absent if the account's API does.
      */
@@ -100,6 +120,10 @@ export class ServicePrincipalSecret extends pulumi.CustomResource {
      * Any values, such as a date. A change to them replaces the secret; adding the map, or removing all of it, does not.
      */
     declare public readonly rotateWhenChanged: pulumi.Output<{[key: string]: string} | undefined>;
+    /**
+     * From when on `pulumi up` rotates the secret, as an RFC 3339 timestamp, if `rotateBeforeSeconds` is set.
+     */
+    declare public /*out*/ readonly rotatesAt: pulumi.Output<string | undefined>;
     /**
      * OAuth scopes that access tokens obtained with this secret are limited to. If left out, there is no limit. A change replaces the secret.
      */
@@ -149,10 +173,16 @@ export class ServicePrincipalSecret extends pulumi.CustomResource {
             resourceInputs["api"] = state?.api;
             resourceInputs["createTime"] = state?.createTime;
             resourceInputs["expireTime"] = state?.expireTime;
+            resourceInputs["expiresAt"] = state?.expiresAt;
             resourceInputs["lifetime"] = state?.lifetime;
+            resourceInputs["overlapSeconds"] = state?.overlapSeconds;
+            resourceInputs["previousRevokeTime"] = state?.previousRevokeTime;
+            resourceInputs["previousSecret"] = state?.previousSecret;
+            resourceInputs["previousSecretId"] = state?.previousSecretId;
             resourceInputs["providerConfig"] = state?.providerConfig;
             resourceInputs["rotateBeforeSeconds"] = state?.rotateBeforeSeconds;
             resourceInputs["rotateWhenChanged"] = state?.rotateWhenChanged;
+            resourceInputs["rotatesAt"] = state?.rotatesAt;
             resourceInputs["scopes"] = state?.scopes;
             resourceInputs["secret"] = state?.secret;
             resourceInputs["secretHash"] = state?.secretHash;
@@ -170,6 +200,7 @@ export class ServicePrincipalSecret extends pulumi.CustomResource {
             resourceInputs["createTime"] = args?.createTime;
             resourceInputs["expireTime"] = args?.expireTime;
             resourceInputs["lifetime"] = args?.lifetime;
+            resourceInputs["overlapSeconds"] = args?.overlapSeconds;
             resourceInputs["providerConfig"] = args?.providerConfig;
             resourceInputs["rotateBeforeSeconds"] = args?.rotateBeforeSeconds;
             resourceInputs["rotateWhenChanged"] = args?.rotateWhenChanged;
@@ -181,9 +212,14 @@ export class ServicePrincipalSecret extends pulumi.CustomResource {
             resourceInputs["status"] = args?.status;
             resourceInputs["timeRotating"] = args?.timeRotating;
             resourceInputs["updateTime"] = args?.updateTime;
+            resourceInputs["expiresAt"] = undefined /*out*/;
+            resourceInputs["previousRevokeTime"] = undefined /*out*/;
+            resourceInputs["previousSecret"] = undefined /*out*/;
+            resourceInputs["previousSecretId"] = undefined /*out*/;
+            resourceInputs["rotatesAt"] = undefined /*out*/;
         }
         opts = pulumi.mergeOptions(utilities.resourceOptsDefaults(), opts);
-        const secretOpts = { additionalSecretOutputs: ["secret"] };
+        const secretOpts = { additionalSecretOutputs: ["previousSecret", "secret"] };
         opts = pulumi.mergeOptions(opts, secretOpts);
         super(ServicePrincipalSecret.__pulumiType, name, resourceInputs, opts);
     }
@@ -203,9 +239,29 @@ export interface ServicePrincipalSecretState {
      */
     expireTime?: pulumi.Input<string | undefined>;
     /**
+     * When the secret expires, as an RFC 3339 timestamp; absent means never.
+     */
+    expiresAt?: pulumi.Input<string | undefined>;
+    /**
      * Lifetime as the program states it; empty if it states none.
      */
     lifetime?: pulumi.Input<string | undefined>;
+    /**
+     * How many seconds a secret lives on after it was replaced by a rotation, so that whoever holds its value has time to get the new one. The resource is then updated rather than replaced, and the first `pulumi up` after that time revokes the old secret.
+     */
+    overlapSeconds?: pulumi.Input<number | undefined>;
+    /**
+     * When the secret before this one is due to be revoked, as an RFC 3339 timestamp: by the first `pulumi up` from then on.
+     */
+    previousRevokeTime?: pulumi.Input<string | undefined>;
+    /**
+     * The secret before this one, while it lives on.
+     */
+    previousSecret?: pulumi.Input<string | undefined>;
+    /**
+     * Id of the secret before this one, while it lives on.
+     */
+    previousSecretId?: pulumi.Input<string | undefined>;
     /**
      * The workspace whose API manages the secret; absent if the account's API does.
      */
@@ -218,6 +274,10 @@ export interface ServicePrincipalSecretState {
      * Any values, such as a date. A change to them replaces the secret; adding the map, or removing all of it, does not.
      */
     rotateWhenChanged?: pulumi.Input<{[key: string]: pulumi.Input<string>} | undefined>;
+    /**
+     * From when on `pulumi up` rotates the secret, as an RFC 3339 timestamp, if `rotateBeforeSeconds` is set.
+     */
+    rotatesAt?: pulumi.Input<string | undefined>;
     /**
      * OAuth scopes that access tokens obtained with this secret are limited to. If left out, there is no limit. A change replaces the secret.
      */
@@ -272,6 +332,10 @@ export interface ServicePrincipalSecretArgs {
      * Lifetime of the secret in seconds, followed by an `s`: `3600s` is an hour. If it is left out, Databricks decides: two years. A changed lifetime replaces the secret; removing it from the program does not.
      */
     lifetime?: pulumi.Input<string | undefined>;
+    /**
+     * How many seconds a secret lives on after it was replaced by a rotation, so that whoever holds its value has time to get the new one. The resource is then updated rather than replaced, and the first `pulumi up` after that time revokes the old secret.
+     */
+    overlapSeconds?: pulumi.Input<number | undefined>;
     /**
      * The workspace whose API manages the secret, if the provider's host serves several.
      */

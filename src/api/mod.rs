@@ -3,8 +3,10 @@
 
 pub mod current_user;
 pub mod service_principal_secrets;
+pub mod service_principals;
 pub mod token_management;
 pub mod tokens;
+pub mod workspace_conf;
 
 use secrecy::SecretString;
 

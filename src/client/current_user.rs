@@ -32,7 +32,7 @@ pub(super) struct Introduction {
     refused: Option<Error>,
 }
 
-fn question() -> Request {
+pub(super) fn question() -> Request {
     let path = "/api/2.0/preview/scim/v2/Me?excludedAttributes=entitlements";
     Request::new(Method::GET, path, None, Repeat::Always)
 }

@@ -7,6 +7,7 @@ mod debug_log;
 mod error;
 #[cfg(test)]
 mod fuzz;
+mod proof;
 mod rate_limit;
 mod request;
 mod retry;

@@ -206,6 +206,13 @@ pub(super) struct Signed {
     headers: HeaderMap,
 }
 
+impl Signed {
+    /// The same, signed with other headers.
+    pub(super) fn with(self, headers: HeaderMap) -> Self {
+        Signed { headers, ..self }
+    }
+}
+
 /// What an error calls the request that is given up while it is not even clear which host it goes to.
 pub(super) const ANY_REQUEST: &str = "any request";
 

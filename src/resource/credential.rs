@@ -10,10 +10,14 @@ use async_trait::async_trait;
 use secrecy::SecretString;
 
 use super::lost::{self, Candidate, Trace};
+use super::overlap::{self, Overlap};
 use super::placement::{self, PROVIDER_CONFIG, WORKSPACE};
 use super::presence::{Gone, Presence};
 use super::rotation::{self, Life};
-use super::{Checked, Created, Definition, Diff, Error, Found, Known, ObjectType, Resource, State, Verdict};
+use super::{
+    Checked, Created, Definition, Diff, Error, Found, Known, ObjectType, Resource, State, Updated, Verdict,
+    succession,
+};
 use crate::api::{Minted, leaves_open, says_gone};
 use crate::client::{self, Client};
 use crate::context::{Context, Severity};
@@ -50,6 +54,14 @@ pub(super) trait Credential: Send + Sync + 'static {
     const TYPES: &'static [ObjectType];
     /// The output that is the credential itself.
     const VALUE: &'static str;
+    /// The output that is the id of the credential, which is not the resource's after a rotation with an overlap.
+    const CURRENT: &'static str;
+    /// The outputs that are id and value of the one before, while it is kept.
+    const PREVIOUS: (&'static str, &'static str);
+    /// What a state keeps of the one before besides these, which revoking it takes.
+    const OF_PREVIOUS: &'static [&'static str];
+    /// Inputs whose change means a credential of another owner, which no overlap leads to.
+    const OWNER: &'static [&'static str] = &[];
     /// Inputs that are accepted for compatibility and never sent, since Databricks sets them.
     const NEVER_SENT: &'static [&'static str];
     /// Whether only so many may exist at a time: previews look whether there is room then.
@@ -95,6 +107,20 @@ pub(super) trait Credential: Send + Sync + 'static {
         inputs: &Self::Inputs,
         before: &Self::Before,
     ) -> Result<Vec<Candidate>, Error>;
+
+    /// Credentials that a rotation has left which ended before the engine knew of them. Their comment ends with `mark`,
+    /// which no other has.
+    async fn leftovers(_: &Home, _: &Context, _: &Self::Owner, _: &str) -> Result<Vec<String>, Error> {
+        Ok(Vec::new())
+    }
+
+    /// Signs in with a new credential once. Only a refusal of the credential itself is an error.
+    async fn prove(
+        home: &Home,
+        ctx: &Context,
+        owner: &Self::Owner,
+        value: &SecretString,
+    ) -> Result<(), client::Error>;
 
     /// How people find what a lost create may have left.
     fn trace(home: &Home, owner: &Self::Owner, inputs: &Self::Inputs) -> Trace;
@@ -174,6 +200,22 @@ pub(super) trait Credential: Send + Sync + 'static {
         Ok(())
     }
 
+    /// This process has seen the credential in a state, so that it is nobody else's.
+    fn note(_: &Client, _: &str) {}
+
+    /// Takes the room for one more, which `leaving` may make; an error where there is none.
+    async fn reserve(_: &Home, _: &Context, _: &Self::Owner, _: Option<&str>) -> Result<(), Error> {
+        Ok(())
+    }
+
+    /// Whether the program wants the successor to take over what Databricks has found out about the old one.
+    fn carries(_: &Self::Inputs) -> bool {
+        false
+    }
+
+    /// Puts what was found out about the old one into the inputs of its successor.
+    fn carry(_: &mut Map, _: &Self::Live) {}
+
     /// Whether a replacement has to delete the old one first, because there is no room for both.
     async fn deletes_first(_: &Home, _: &Context, _: &Self::Owner, _: &str) -> Result<bool, Error> {
         Ok(false)
@@ -185,6 +227,7 @@ pub(super) struct Terms<'a> {
     pub(super) workspace: Input<&'a str>,
     pub(super) rotate_before: &'a Input<i64>,
     pub(super) rotate_when_changed: &'a Input<BTreeMap<String, String>>,
+    pub(super) overlap: &'a Input<i64>,
 }
 
 impl Terms<'_> {
@@ -259,6 +302,33 @@ impl Findings {
         }
     }
 
+    /// Looks at an overlap, for a lifetime in seconds (0 where none is stated).
+    pub(super) fn overlap(&mut self, property: &str, seconds: i64, terms: &Terms<'_>, noun: &str) {
+        let Some(&overlap) = terms.overlap.known() else { return };
+        let before = terms.rotate_before.known().copied().unwrap_or_default();
+        if overlap <= 0 {
+            self.refuse(
+                "overlapSeconds",
+                "must be a positive number of seconds; leave it out for no overlap",
+            );
+        } else if seconds > 0 && overlap > seconds - before {
+            self.refuse(
+                "overlapSeconds",
+                format!(
+                    "must be at most {property} less rotateBeforeSeconds: the next rotation would come before the old \
+                     {noun} is revoked"
+                ),
+            );
+        } else if before > 0 && overlap > before {
+            self.warnings.push(format!(
+                "overlapSeconds ({}) is longer than rotateBeforeSeconds ({}): the old {noun} expires before its overlap \
+                 ends",
+                rotation::duration(overlap),
+                rotation::duration(before)
+            ));
+        }
+    }
+
     /// Looks at a list of scopes.
     pub(super) fn scopes(&mut self, scopes: Option<&[String]>, noun: &str) {
         let Some(scopes) = scopes else { return };
@@ -324,34 +394,16 @@ impl<C: Credential> Resource for C {
     }
 
     async fn diff(&self, client: &Client, ctx: &Context, request: Diff<'_>) -> Result<Verdict, Error> {
+        let Weighed { changes, course, why, terms_moved, .. } = weigh::<C>(client, ctx, &request).await?;
+        for reason in why {
+            ctx.report(Severity::Info, &reason).await;
+        }
         let news = C::Inputs::decode(request.news)?;
         let terms = C::terms(&news);
         let outputs = request.outputs;
-        let mut changes = changes::<C::Inputs>(request.old_inputs, request.news);
-
-        let unless_rotated = if terms.state_rotation() { Change::Update } else { Change::Replace };
-        for (_, change) in changes.values_mut() {
-            if *change == Change::ReplaceUnlessRotated {
-                *change = unless_rotated;
-            }
-        }
-        C::settle(client, ctx, &news, &request, &mut changes).await?;
-        changes.extend(rotation::when_changed(request.old_inputs, request.news));
-        changes.extend(moved::<C>(client, ctx, &terms, &request).await?);
-        changes.extend(overstated::<C>(&request));
-        let ignored = |path: &str| request.ignore.iter().any(|ignored| ignored == path || ignored == "*");
-        if !request.refresh && !ignored("expiryTime") && !ignored("expireTime") {
-            let life = life::<C>(client, ctx, &terms, &request).await?;
-            let now = if life.ends() { client.now_ms(ctx).await } else { 0 };
-            if let Some(reason) = life.due(C::NOUN, terms.rotate_before, now) {
-                ctx.report(Severity::Info, &reason).await;
-                changes.insert(expiry_output::<C>().to_owned(), (Kind::Changed, Change::Replace));
-            }
-        }
-        changes.retain(|path, _| !ignored(path) && !ignored(path.split('.').next().unwrap_or_default()));
         // The program states nothing of it, so nobody would know why.
         if let Some(old) = placement::of_state(outputs)
-            && changes.contains_key(WORKSPACE)
+            && terms_moved
             && terms.workspace.known().is_none()
             && !request.refresh
         {
@@ -361,21 +413,29 @@ impl<C: Credential> Resource for C {
             );
             ctx.report(Severity::Info, &reason).await;
         }
-        let replaces = changes.values().any(|(_, change)| change.replaces());
-        if replaces && !request.refresh && client.own_token_id().as_deref() == Some(request.id) {
+        let overlap = Overlap::of::<C>(outputs);
+        let id = overlap.id(request.id);
+        let replaces = course != Course::Update;
+        if replaces && client.own_token_id().as_deref() == Some(id) {
             ctx.report(Severity::Warning, OWN_TOKEN).await;
         }
-        let delete_before_replace = C::LIMITED && replaces && !request.refresh && {
-            match C::owner(&[request.news, outputs, request.old_inputs]) {
-                Ok(owner) => {
-                    let workspace = terms.workspace.known().copied();
-                    let home = C::home(client, ctx, &owner, workspace).await?;
-                    C::deletes_first(&home, ctx, &owner, request.id).await?
+        if !request.refresh && !replaces && !terms.state_rotation() {
+            warn_of_the_end::<C>(client, ctx, outputs).await;
+        }
+        let mut delete_before_replace = false;
+        if C::LIMITED && replaces {
+            // A preview may not know the owner yet.
+            if let Ok(owner) = C::owner(&[request.news, outputs, request.old_inputs]) {
+                let workspace = terms.workspace.known().copied();
+                let home = C::home(client, ctx, &owner, workspace).await?;
+                if course == Course::Rotate {
+                    let leaving = overlap.previous.as_ref().map(|previous| previous.id.as_str());
+                    C::reserve(&home, ctx, &owner, leaving.filter(|_| !overlap.is_gone)).await?;
+                } else {
+                    delete_before_replace = C::deletes_first(&home, ctx, &owner, id).await?;
                 }
-                // A preview may not know the owner yet.
-                Err(_) => false,
             }
-        };
+        }
         Ok(Verdict { changes, delete_before_replace })
     }
 
@@ -391,30 +451,29 @@ impl<C: Credential> Resource for C {
         Ok(client.try_sign_in(ctx).await?)
     }
 
-    async fn create(&self, client: &Client, ctx: &Context, inputs: Map) -> Result<Created, Error> {
+    async fn create(
+        &self,
+        client: &Client,
+        ctx: &Context,
+        inputs: Map,
+        replaces: bool,
+    ) -> Result<Created, Error> {
         let typed = C::Inputs::decode(&inputs)?;
         let owner = C::owner(&[&inputs])?;
         let workspace = C::terms(&typed).workspace.known().copied();
         let home = C::home(client, ctx, &owner, workspace).await?;
-        let before = C::prepare(&home, ctx, &owner).await?;
-        let started = ctx.clock.now_ms();
-        let New { id, minted, incomplete } = match C::create(&home, ctx, &owner, &typed).await {
-            Ok(created) => created,
-            Err(Error::Databricks(error)) if !error.did_not_run() => {
-                let trace = C::trace(&home, &owner, &typed);
-                let list = |ctx| {
-                    let (home, owner, typed, before) = (&home, &owner, &typed, &before);
-                    async move { C::candidates(home, &ctx, owner, typed, before).await }
-                };
-                return Err(lost::report(&home.client, ctx, C::NOUN, &trace, started, error, list).await);
-            }
-            Err(error) => return Err(error),
-        };
+        let New { id, minted, mut incomplete } = mint::<C>(&home, ctx, &owner, &typed).await?;
         // From here on the credential exists: whatever goes wrong, its id and value go back to the engine.
         let Minted { value, info, workspace_id } = minted;
+        let mut overlap = Overlap::default();
+        if replaces && let Some(reason) = succession::refused::<C>(&home, ctx, &owner, &id, &value).await {
+            overlap.is_unproved = true;
+            incomplete.push(reason);
+        }
         let workspace_id = workspace.map(str::to_owned).or(workspace_id);
         let place = home.in_workspace.then_some(workspace_id);
-        let outputs = outputs::<C>(inputs, &info, &id, &value, place);
+        let mut outputs = outputs::<C>(inputs, &info, &id, &value, place);
+        overlap.write::<C>(&mut outputs);
         Ok(Created { id, outputs, incomplete })
     }
 
@@ -429,29 +488,51 @@ impl<C: Credential> Resource for C {
         if imported && client.is_a_credential(id) {
             return Err(Error::Other(value_for_id::<C>()));
         }
-        let (id, owner, inputs, before, written) = match known {
+        let (id, owner, inputs, before, written, mut overlap) = match known {
             Known::Nothing => {
                 let (id, inputs) = C::import(id)?;
-                (id, C::owner(&[&inputs])?, inputs, Map::new(), false)
+                (id, C::owner(&[&inputs])?, inputs, Map::new(), false, Overlap::default())
             }
             Known::State(state) => {
                 // Every plugin writes the credential's output, even if it is empty; a program that looks a resource up
                 // states a few others at most.
                 let written = state.outputs.contains_key(C::VALUE);
                 let owner = C::owner(&[&state.outputs, &state.inputs])?;
-                (id.to_owned(), owner, cleaned(state.inputs), cleaned(state.outputs), written)
+                let overlap = if written { Overlap::of::<C>(&state.outputs) } else { Overlap::default() };
+                (id.to_owned(), owner, cleaned(state.inputs), state.outputs, written, overlap)
             }
         };
+        let resource = id.clone();
+        let id = overlap.id(&resource).to_owned();
+        if written {
+            C::note(client, &id);
+        }
         let workspace = placement::of_state(&before).or_else(|| placement::of_state(&inputs));
         let home = at_home::<C>(client, ctx, &id, &owner, workspace.as_deref()).await?;
         let live = match C::find(&home, ctx, &owner, &id).await? {
             Presence::Live(live) => live,
             Presence::Gone(gone) => {
+                // Without the resource nobody would know of the one before.
+                if overlap.previous.is_some() {
+                    gone.tell(ctx, &format!("the next `pulumi up` replaces the {} {id}", C::NOUN)).await;
+                    overlap.is_gone = true;
+                    let mut outputs = before;
+                    overlap.write::<C>(&mut outputs);
+                    return Ok(Some(Found { id: resource, state: State { inputs, outputs } }));
+                }
                 if written {
                     gone.tell(ctx, &format!("the {} {id} leaves the state", C::NOUN)).await;
                 }
                 return Ok(None);
             }
+        };
+        // The id of the resource becomes that of the credential, which is what others take it for.
+        overlap = Overlap { current: None, is_gone: false, ..overlap };
+        let observed = |mut seen: Map, stated: &Map| {
+            if let Some(previous) = &overlap.previous {
+                seen = overlap::without_mark(seen, stated, &overlap::mark(&previous.id));
+            }
+            seen
         };
 
         if imported {
@@ -478,62 +559,107 @@ impl<C: Credential> Resource for C {
             inputs.extend(C::importable(&live));
             inputs
         } else {
-            refreshed::<C>(inputs, C::observed(&live))
+            let seen = observed(C::observed(&live), &inputs);
+            refreshed::<C>(inputs, seen)
         };
         let place = place(&home, ctx, workspace).await?;
+        let before = cleaned(before);
         let value = value::<C>(&before);
         // What is not stated is as Databricks has it where a program looks a resource up. What a state has no value of
         // gets none in a refresh, or a comment that somebody added would reach whatever depends on the credential.
-        let mut known = C::importable(&live);
+        let mut known = observed(C::importable(&live), &inputs);
         known.retain(|name, _| !written || before.contains_key(name));
         let mut stated = before;
         stated.extend(known);
         stated.extend(inputs.clone());
-        let outputs = outputs::<C>(stated, &live, &id, &value, place);
+        let mut outputs = outputs::<C>(stated, &live, &id, &value, place);
+        overlap.write::<C>(&mut outputs);
         Ok(Some(Found { id, state: State { inputs, outputs } }))
     }
 
-    async fn update(
-        &self,
-        client: &Client,
-        ctx: &Context,
-        id: &str,
-        known: State,
-        news: Map,
-    ) -> Result<Map, Error> {
-        let typed = C::Inputs::decode(&news)?;
-        let owner = C::owner(&[&known.outputs, &news])?;
-        let before = cleaned(known.outputs);
-        let workspace = placement::of_state(&before).or_else(|| placement::of_state(&news));
-        let home = at_home::<C>(client, ctx, id, &owner, workspace.as_deref()).await?;
-        let changed = changes::<C::Inputs>(&known.inputs, &news);
-        let sent = C::update(&home, ctx, id, None, &changed, &typed).await;
-        match outcome::<C>(sent, &home, ctx, &owner, id).await? {
-            Outcome::Done => {}
-            Outcome::Anothers(live) => C::update(&home, ctx, id, Some(&live), &changed, &typed).await?,
-            Outcome::Gone(gone) => return Err(gone_already::<C>(ctx, id, &gone).await),
+    async fn preview_update(&self, client: &Client, ctx: &Context, request: Diff<'_>) -> Result<Map, Error> {
+        let overlap = Overlap::of::<C>(request.outputs);
+        let news = C::Inputs::decode(request.news)?;
+        let mut foretold =
+            super::preview_update(&Resource::definition(self), request.outputs.clone(), request.news.clone());
+        if !C::terms(&news).overlap.is_stated() && overlap.previous.is_none() {
+            return Ok(foretold);
         }
-        let live = match C::find(&home, ctx, &owner, id).await? {
+        let weighed = weigh::<C>(client, ctx, &request).await?;
+        succession::foretell::<C>(&request, &overlap, &weighed, &mut foretold);
+        Ok(foretold)
+    }
+
+    async fn update(&self, client: &Client, ctx: &Context, request: Diff<'_>) -> Result<Updated, Error> {
+        let Diff { id: resource, outputs: known, news, .. } = request;
+        let typed = C::Inputs::decode(news)?;
+        let owner = C::owner(&[known, news])?;
+        let mut overlap = Overlap::of::<C>(known);
+        let weighed = if C::terms(&typed).overlap.is_stated() || overlap.previous.is_some() {
+            Some(weigh::<C>(client, ctx, &request).await?)
+        } else {
+            None
+        };
+        let id = overlap.id(resource).to_owned();
+        let workspace = placement::of_state(known).or_else(|| placement::of_state(news));
+        let home = at_home::<C>(client, ctx, &id, &owner, workspace.as_deref()).await?;
+        if weighed.as_ref().is_some_and(|weighed| weighed.course == Course::Rotate) {
+            return succession::rotate::<C>(&home, ctx, &owner, &request, overlap, workspace).await;
+        }
+        let mut incomplete = Vec::new();
+        let echoed = overlap.is_unproved.then(|| echoed::<C>(known));
+        let mut changed = changes::<C::Inputs>(echoed.as_ref().unwrap_or(request.old_inputs), news);
+        if overlap.is_unproved {
+            match succession::refused::<C>(&home, ctx, &owner, &id, &value::<C>(known)).await {
+                None => overlap.is_unproved = false,
+                Some(reason) => incomplete.push(reason),
+            }
+        }
+        let settles = weighed.is_some_and(|weighed| weighed.settles) && !overlap.is_unproved;
+        let leaving = overlap.previous.take_if(|_| settles);
+        if leaving.is_some() {
+            // The mark comes off.
+            changed.insert("comment".to_owned(), (Kind::Changed, Change::Update));
+        }
+        let typed = match &overlap.previous {
+            Some(kept) => C::Inputs::decode(&overlap::with_mark(news, &overlap::mark(&kept.id)))?,
+            None => typed,
+        };
+        let sent = C::update(&home, ctx, &id, None, &changed, &typed).await;
+        match outcome::<C>(sent, &home, ctx, &owner, &id).await? {
+            Outcome::Done => {}
+            Outcome::Anothers(live) => C::update(&home, ctx, &id, Some(&live), &changed, &typed).await?,
+            Outcome::Gone(gone) => return Err(gone_already::<C>(ctx, &id, &gone).await),
+        }
+        if let Some(previous) = leaving {
+            // By now every list has what a rotation may have left.
+            succession::revoke_leftovers::<C>(&home, ctx, &owner, &previous.id, &id).await?;
+            succession::revoke_previous::<C>(&home, ctx, known, &previous).await?;
+        }
+        let live = match C::find(&home, ctx, &owner, &id).await? {
             Presence::Live(live) => live,
-            Presence::Gone(gone) => return Err(gone_already::<C>(ctx, id, &gone).await),
+            Presence::Gone(gone) => return Err(gone_already::<C>(ctx, &id, &gone).await),
         };
         let place = place(&home, ctx, workspace).await?;
-        Ok(outputs::<C>(news, &live, id, &value::<C>(&before), place))
+        let mut outputs = outputs::<C>(news.clone(), &live, resource, &value::<C>(known), place);
+        overlap.write::<C>(&mut outputs);
+        Ok(Updated { outputs, incomplete, minted: None })
     }
 
     async fn delete(&self, client: &Client, ctx: &Context, id: &str, outputs: &Map) -> Result<(), Error> {
         let owner = C::owner(&[outputs])?;
         let workspace = placement::of_state(outputs);
+        let overlap = Overlap::of::<C>(outputs);
+        let id = overlap.id(id);
         let home = at_home::<C>(client, ctx, id, &owner, workspace.as_deref()).await?;
-        let sent = C::revoke(&home, ctx, &owner, id, None).await;
-        match outcome::<C>(sent, &home, ctx, &owner, id).await? {
-            Outcome::Done => {}
-            Outcome::Anothers(live) => C::revoke(&home, ctx, &owner, id, Some(&live)).await?,
-            Outcome::Gone(gone) => {
-                gone.tell(ctx, &format!("the {} {id} did not have to be revoked", C::NOUN)).await;
-            }
+        if let Some(previous) = &overlap.previous {
+            succession::revoke_leftovers::<C>(&home, ctx, &owner, &previous.id, id).await?;
+            succession::revoke_previous::<C>(&home, ctx, outputs, previous).await?;
         }
-        Ok(())
+        if stated(outputs, "overlapSeconds").is_some() || overlap.previous.is_some() {
+            succession::revoke_leftovers::<C>(&home, ctx, &owner, id, id).await?;
+        }
+        revoke::<C>(&home, ctx, &owner, id).await
     }
 
     async fn list(
@@ -549,6 +675,164 @@ impl<C: Credential> Resource for C {
         }
         C::list(client, ctx, &C::Query::decode(&query)?).await
     }
+
+    fn wants_refresh(&self, inputs: &Map) -> bool {
+        C::Inputs::decode(inputs).is_ok_and(|inputs| {
+            let terms = C::terms(&inputs);
+            terms.state_rotation() || terms.overlap.is_stated()
+        })
+    }
+}
+
+/// What is to become of the credential.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Course {
+    /// It stays, whatever else changes.
+    Update,
+    /// It gets a successor and lives on for a while: an update of the resource.
+    Rotate,
+    /// It is replaced with its resource.
+    Replace,
+}
+
+/// What a change of inputs, or the passing of time, means.
+pub(super) struct Weighed {
+    changes: Changes,
+    pub(super) course: Course,
+    /// Whether the credential before it is due to be revoked.
+    pub(super) settles: bool,
+    /// Reasons that the changes themselves do not show.
+    why: Vec<String>,
+    /// Whether the workspace is another one.
+    terms_moved: bool,
+}
+
+/// Weighs what has changed. Says the same as long as nothing but time changes, except that what is due stays due.
+async fn weigh<C: Credential>(client: &Client, ctx: &Context, request: &Diff<'_>) -> Result<Weighed, Error> {
+    let news = C::Inputs::decode(request.news)?;
+    let terms = C::terms(&news);
+    let overlap = Overlap::of::<C>(request.outputs);
+    let echoed = overlap.is_unproved.then(|| echoed::<C>(request.outputs));
+    let request = &Diff { old_inputs: echoed.as_ref().unwrap_or(request.old_inputs), ..*request };
+    C::note(client, overlap.id(request.id));
+    let mut changes = changes::<C::Inputs>(request.old_inputs, request.news);
+    let mut why = Vec::new();
+
+    let unless_rotated = if terms.state_rotation() { Change::Update } else { Change::Replace };
+    for (_, change) in changes.values_mut() {
+        if *change == Change::ReplaceUnlessRotated {
+            *change = unless_rotated;
+        }
+    }
+    C::settle(client, ctx, &news, request, &mut changes).await?;
+    changes.extend(rotation::when_changed(request.old_inputs, request.news));
+    changes.extend(moved::<C>(client, ctx, &terms, request).await?);
+    changes.extend(overstated::<C>(request));
+    let ignored = |path: &str| request.ignore.iter().any(|ignored| ignored == path || ignored == "*");
+    let mut settles = false;
+    if !request.refresh {
+        if overlap.is_gone {
+            changes.insert(C::CURRENT.to_owned(), (Kind::Changed, Change::Replace));
+        } else if !ignored("expiryTime") && !ignored("expireTime") {
+            let life = life::<C>(client, ctx, &terms, request).await?;
+            let now = if life.ends() { client.now_ms(ctx).await } else { 0 };
+            if let Some(reason) = life.due(C::NOUN, terms.rotate_before, now) {
+                why.push(reason);
+                changes.insert(expiry_output::<C>().to_owned(), (Kind::Changed, Change::Replace));
+            }
+        }
+        if let Some(previous) = &overlap.previous
+            && !overlap.is_unproved
+            && previous.is_due(client.now_ms(ctx).await)
+        {
+            settles = true;
+            changes.insert(C::PREVIOUS.0.to_owned(), (Kind::Removed, Change::Update));
+        }
+        if overlap.is_unproved {
+            changes.entry(C::CURRENT.to_owned()).or_insert((Kind::Changed, Change::Update));
+        }
+    }
+    changes.retain(|path, _| !ignored(path) && !ignored(path.split('.').next().unwrap_or_default()));
+    let terms_moved = changes.contains_key(WORKSPACE);
+    let replaces = !request.refresh && changes.values().any(|(_, change)| change.replaces());
+    let leaves_its_owner = terms_moved
+        || changes.iter().any(|(path, (_, change))| change.replaces() && C::OWNER.contains(&path.as_str()));
+    let course = match (terms.overlap.is_stated() || overlap.previous.is_some()) && !leaves_its_owner {
+        _ if !replaces => Course::Update,
+        false => Course::Replace,
+        true => {
+            for (_, change) in changes.values_mut().filter(|(_, change)| change.replaces()) {
+                *change = Change::Update;
+            }
+            Course::Rotate
+        }
+    };
+    Ok(Weighed { changes, course, settles, why, terms_moved })
+}
+
+/// The inputs that a credential was made with, as outputs repeat them. After an update that was not completed, the engine
+/// has those of before.
+fn echoed<C: Credential>(outputs: &Map) -> Map {
+    let mut inputs = outputs.clone();
+    inputs.retain(|name, _| {
+        C::Inputs::ROWS.iter().any(|row| row.name == name) && !C::NEVER_SENT.contains(&name.as_str())
+    });
+    inputs
+}
+
+/// Tells of a credential that nothing replaces before it ends.
+async fn warn_of_the_end<C: Credential>(client: &Client, ctx: &Context, outputs: &Map) {
+    let life = C::life(outputs);
+    if let Some(expires) = life.expires.filter(|_| life.ends())
+        && expires.saturating_sub(client.now_ms(ctx).await) < rotation::SHORT_NOTICE_MS
+    {
+        let warning = format!(
+            "the {} expires on {}, and nothing replaces it before that: set rotateBeforeSeconds, or replace it",
+            C::NOUN,
+            rotation::date(expires)
+        );
+        ctx.report(Severity::Warning, &warning).await;
+    }
+}
+
+/// Creates a credential. If the answer is lost, the error names what may have come of it.
+pub(super) async fn mint<C: Credential>(
+    home: &Home,
+    ctx: &Context,
+    owner: &C::Owner,
+    inputs: &C::Inputs,
+) -> Result<New<C::Live>, Error> {
+    let before = C::prepare(home, ctx, owner).await?;
+    let started = ctx.clock.now_ms();
+    match C::create(home, ctx, owner, inputs).await {
+        Err(Error::Databricks(error)) if !error.did_not_run() => {
+            let trace = C::trace(home, owner, inputs);
+            let list = |ctx| {
+                let before = &before;
+                async move { C::candidates(home, &ctx, owner, inputs, before).await }
+            };
+            Err(lost::report(&home.client, ctx, C::NOUN, &trace, started, error, list).await)
+        }
+        created => created,
+    }
+}
+
+/// Revokes a credential; one that is gone already is revoked.
+pub(super) async fn revoke<C: Credential>(
+    home: &Home,
+    ctx: &Context,
+    owner: &C::Owner,
+    id: &str,
+) -> Result<(), Error> {
+    let sent = C::revoke(home, ctx, owner, id, None).await;
+    match outcome::<C>(sent, home, ctx, owner, id).await? {
+        Outcome::Done => {}
+        Outcome::Anothers(live) => C::revoke(home, ctx, owner, id, Some(&live)).await?,
+        Outcome::Gone(gone) => {
+            gone.tell(ctx, &format!("the {} {id} did not have to be revoked", C::NOUN)).await;
+        }
+    }
+    Ok(())
 }
 
 /// Gives the inputs their proper types, so that `"60"` and `60` are one state. Secret marks stay.
@@ -564,7 +848,7 @@ fn coerce(inputs: &mut Map, typed: Map) {
 
 /// The state's outputs: what is stated, with what Databricks says laid over it. `place` is the workspace, as far as it
 /// is known; `None` for what belongs to an account.
-fn outputs<C: Credential>(
+pub(super) fn outputs<C: Credential>(
     stated: Map,
     live: &C::Live,
     id: &str,
@@ -588,11 +872,12 @@ fn outputs<C: Credential>(
         let secret = outputs.get(&name).is_some_and(Value::has_secret);
         outputs.insert(name, if secret { Value::secret(value) } else { value });
     }
+    rotation::put_dates(&mut outputs, C::life);
     outputs
 }
 
 /// The credential in a state; empty after an import.
-fn value<C: Credential>(outputs: &Map) -> SecretString {
+pub(super) fn value<C: Credential>(outputs: &Map) -> SecretString {
     outputs.get(C::VALUE).and_then(|value| SecretString::decode(value).ok()).unwrap_or_default()
 }
 
@@ -689,7 +974,11 @@ async fn at_home<C: Credential>(
 }
 
 /// The workspace for the outputs.
-async fn place(home: &Home, ctx: &Context, stated: Option<String>) -> Result<Option<Option<String>>, Error> {
+pub(super) async fn place(
+    home: &Home,
+    ctx: &Context,
+    stated: Option<String>,
+) -> Result<Option<Option<String>>, Error> {
     Ok(if home.in_workspace { Some(placement::known(&home.client, ctx, stated).await?) } else { None })
 }
 

@@ -329,11 +329,22 @@ fn answers() {
         let outcome = runtime.block_on(async {
             let outputs = match case.operation % 6 {
                 0 | 1 => {
-                    let created = resource.create(client, ctx, news.clone()).await?;
+                    let created = resource.create(client, ctx, news.clone(), false).await?;
                     assert!(!created.id.is_empty(), "a resource without an id");
                     created.outputs
                 }
-                2 => resource.update(client, ctx, "i", known(), news.clone()).await?,
+                2 => {
+                    let State { inputs, outputs } = &known();
+                    let update = Diff {
+                        id: "i",
+                        old_inputs: inputs,
+                        outputs,
+                        news: &news,
+                        ignore: &[],
+                        refresh: false,
+                    };
+                    resource.update(client, ctx, update).await?.outputs
+                }
                 3 => match resource.read(client, ctx, "i", Known::State(known())).await? {
                     Some(found) => found.state.outputs,
                     None => {

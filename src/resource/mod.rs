@@ -8,17 +8,20 @@ mod credential;
 mod filter;
 mod lost;
 mod obo_token;
+mod overlap;
 pub(crate) mod placement;
 mod presence;
 mod rotation;
 mod service_principal_secret;
+mod succession;
 mod token;
 
 use async_trait::async_trait;
 
 use crate::client::{self, Client};
 use crate::context::Context;
-use crate::property::{Changes, Failure, Map, Row, Value, cleaned};
+use crate::property::{Changes, Failure, Map, Row, Value, cleaned, stated};
+use rotation::{EXPIRES_AT, ROTATES_AT};
 pub(crate) use rotation::{date, duration};
 
 /// Every resource of the package.
@@ -46,8 +49,14 @@ pub trait Resource: Sync {
     /// Says in a preview why a create would fail, as far as that can be told.
     async fn preview_create(&self, client: &Client, ctx: &Context, inputs: &Map) -> Result<(), Error>;
 
-    /// Creates the resource.
-    async fn create(&self, client: &Client, ctx: &Context, inputs: Map) -> Result<Created, Error>;
+    /// Creates the resource. One that replaces another is tried out, since the other will be deleted.
+    async fn create(
+        &self,
+        client: &Client,
+        ctx: &Context,
+        inputs: Map,
+        replaces: bool,
+    ) -> Result<Created, Error>;
 
     /// Reads the live resource; `None` says that it is certainly gone.
     async fn read(
@@ -58,15 +67,11 @@ pub trait Resource: Sync {
         known: Known,
     ) -> Result<Option<Found>, Error>;
 
-    /// Changes the resource in place and gives its outputs. Also finishes what Create left incomplete.
-    async fn update(
-        &self,
-        client: &Client,
-        ctx: &Context,
-        id: &str,
-        known: State,
-        news: Map,
-    ) -> Result<Map, Error>;
+    /// Outputs that a preview of Update can tell.
+    async fn preview_update(&self, client: &Client, ctx: &Context, request: Diff<'_>) -> Result<Map, Error>;
+
+    /// Changes the resource in place. Also finishes what Create left incomplete.
+    async fn update(&self, client: &Client, ctx: &Context, request: Diff<'_>) -> Result<Updated, Error>;
 
     /// Deletes the resource; one that is gone already is deleted.
     async fn delete(&self, client: &Client, ctx: &Context, id: &str, outputs: &Map) -> Result<(), Error>;
@@ -74,6 +79,9 @@ pub trait Resource: Sync {
     /// Lists the live resources: id and name of each.
     async fn list(&self, client: &Client, ctx: &Context, query: &Map)
     -> Result<Vec<(String, String)>, Error>;
+
+    /// Whether an update with these inputs should look first whether the resource is still there.
+    fn wants_refresh(&self, inputs: &Map) -> bool;
 }
 
 /// An object type of the schema: its token, what it is, and its rows.
@@ -116,8 +124,8 @@ pub struct Verdict {
     pub delete_before_replace: bool,
 }
 
-/// What Diff compares.
-#[derive(Debug)]
+/// What Diff compares, and what Update goes by.
+#[derive(Clone, Copy, Debug)]
 pub struct Diff<'a> {
     /// Id of the resource.
     pub id: &'a str,
@@ -171,6 +179,17 @@ pub struct Created {
     pub incomplete: Vec<String>,
 }
 
+/// A resource that was changed in place.
+#[derive(Debug)]
+pub struct Updated {
+    /// Its outputs.
+    pub outputs: Map,
+    /// Why it is not complete; empty where it is.
+    pub incomplete: Vec<String>,
+    /// Id and outputs of what was created for it, and is to be deleted if nobody learns of it.
+    pub minted: Option<(String, Map)>,
+}
+
 /// Why an operation failed.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
@@ -202,7 +221,10 @@ fn sentence(failures: &[Failure]) -> String {
 /// Outputs that a preview of Create can tell: the inputs, and that everything else will be known later.
 pub fn preview(definition: &Definition, inputs: Map) -> Map {
     let mut outputs = inputs;
-    for row in definition.computed.iter().filter(|row| row.required) {
+    let rotates = stated(&outputs, "rotateBeforeSeconds").is_some();
+    let will_be_there =
+        |row: &&Row| row.required || row.name == EXPIRES_AT || row.name == ROTATES_AT && rotates;
+    for row in definition.computed.iter().filter(will_be_there) {
         let value = if row.secret { Value::secret(Value::Unknown) } else { Value::Unknown };
         outputs.insert(row.name.to_owned(), value);
     }
@@ -210,7 +232,7 @@ pub fn preview(definition: &Definition, inputs: Map) -> Map {
 }
 
 /// Outputs that a preview of Update can tell: the new inputs, and what Databricks said of the resource so far.
-pub fn preview_update(definition: &Definition, outputs: Map, inputs: Map) -> Map {
+fn preview_update(definition: &Definition, outputs: Map, inputs: Map) -> Map {
     let computed = |name: &str| definition.computed.iter().any(|row| row.name == name);
     let stated = |name: &str| definition.inputs.iter().any(|row| row.name == name) && !computed(name);
     let mut outputs = cleaned(outputs);

@@ -14,9 +14,11 @@ use super::rotation::Life;
 use super::{Diff, Error, ObjectType, token};
 use crate::api::token_management;
 use crate::api::tokens::{NewToken, TokenInfo};
-use crate::client::Client;
+use crate::client::{self, Client};
 use crate::context::Context;
-use crate::property::{Change, Changes, Input, Kind, Map, Needed, Record, Row, Scopes, Text, stated};
+use crate::property::{
+    Change, Changes, Input, Kind, Map, Needed, Property, Record, Row, Scopes, Text, stated,
+};
 use crate::record;
 
 /// The resource.
@@ -45,6 +47,14 @@ record! {
         /// Any values, such as a date. A change to them replaces the token; adding the map, or removing all of it, does
         /// not.
         rotate_when_changed: Input<BTreeMap<String, String>> = "rotateWhenChanged";
+        /// How many seconds a token lives on after it was replaced by a rotation, so that whoever holds its value has
+        /// time to get the new one. The resource is then updated rather than replaced, and the first `pulumi up` after
+        /// that time revokes the old token.
+        overlap_seconds: Input<i64> = "overlapSeconds";
+        /// Whether the token that follows in a rotation starts with the scopes that Databricks has found in use
+        /// (`inferredScopes` and `backfillScopes`), and not with all of them once more. Takes `autoscopeEnabled` and
+        /// `overlapSeconds`.
+        keep_inferred_scopes: Input<bool> = "keepInferredScopes";
         /// The workspace that the token belongs to, if the provider's host serves several.
         provider_config: Input<ProviderConfig<OboToken>> = "providerConfig";
     }
@@ -59,6 +69,8 @@ record! {
         expiry_time: i64 = "expiryTime";
         /// The workspace that the token belongs to.
         provider_config: ProviderConfig<OboToken> = "providerConfig";
+        /// Id of the token.
+        token_id: String = "tokenId";
         /// The token itself. Databricks gives it only once, so it is empty after an import.
         token_value: SecretString = "tokenValue";
         /// How far Databricks has come in narrowing the scopes, such as `AUTOSCOPE_STATE_RUNNING`.
@@ -67,6 +79,17 @@ record! {
         inferred_scopes: Option<Vec<String>> = "inferredScopes";
         /// Scopes that Databricks has added for uses before it began to narrow them.
         backfill_scopes: Option<Vec<String>> = "backfillScopes";
+        /// Id of the token before this one, while it lives on.
+        previous_token_id: Option<String> = "previousTokenId";
+        /// The token before this one, while it lives on.
+        previous_token_value: Option<SecretString> = "previousTokenValue";
+        /// When the token before this one is due to be revoked, as an RFC 3339 timestamp: by the first `pulumi up` from
+        /// then on.
+        previous_revoke_time: Option<String> = "previousRevokeTime";
+        /// When the token expires, as an RFC 3339 timestamp; absent means never.
+        expires_at: Option<String> = "expiresAt";
+        /// From when on `pulumi up` rotates the token, as an RFC 3339 timestamp, if `rotateBeforeSeconds` is set.
+        rotates_at: Option<String> = "rotatesAt";
     }
 }
 
@@ -91,6 +114,10 @@ impl Credential for OboToken {
     const TYPES: &'static [ObjectType] =
         &[(OboToken::PROVIDER_CONFIG_TYPE, "The workspace of an on-behalf-of token.", placement::ROWS)];
     const VALUE: &'static str = "tokenValue";
+    const CURRENT: &'static str = "tokenId";
+    const PREVIOUS: (&'static str, &'static str) = ("previousTokenId", "previousTokenValue");
+    const OF_PREVIOUS: &'static [&'static str] = &["creationTime", "expiryTime"];
+    const OWNER: &'static [&'static str] = &["applicationId"];
     const NEVER_SENT: &'static [&'static str] = &[];
 
     fn terms(inputs: &OboTokenInputs) -> Terms<'_> {
@@ -98,6 +125,7 @@ impl Credential for OboToken {
             workspace: placement::stated(&inputs.provider_config),
             rotate_before: &inputs.rotate_before_seconds,
             rotate_when_changed: &inputs.rotate_when_changed,
+            overlap: &inputs.overlap_seconds,
         }
     }
 
@@ -115,6 +143,9 @@ impl Credential for OboToken {
         let lifetime = inputs.lifetime_seconds.known().copied().unwrap_or_default();
         findings.lifetime("lifetimeSeconds", lifetime, &inputs.rotate_before_seconds, "token");
         findings.scopes(inputs.scopes.known().map(|scopes| scopes.0.as_slice()), "token");
+        let terms = Self::terms(inputs);
+        findings.overlap("lifetimeSeconds", lifetime, &terms, "token");
+        token::check_kept_scopes(&inputs.keep_inferred_scopes, &inputs.autoscope_enabled, &terms, findings);
     }
 
     fn owner(_: &[&Map]) -> Result<(), Error> {
@@ -156,6 +187,24 @@ impl Credential for OboToken {
         let mut all = token_management::list(&home.client, ctx, None).await?;
         all.retain(TokenInfo::is_on_behalf);
         Ok(token::alike(&inputs.comment, &all))
+    }
+
+    async fn leftovers(home: &Home, ctx: &Context, (): &(), mark: &str) -> Result<Vec<String>, Error> {
+        let mut all = token_management::list(&home.client, ctx, None).await?;
+        all.retain(TokenInfo::is_on_behalf);
+        Ok(token::with_mark(&all, mark))
+    }
+
+    async fn prove(home: &Home, ctx: &Context, (): &(), value: &SecretString) -> Result<(), client::Error> {
+        home.client.prove_token(ctx, value).await
+    }
+
+    fn carries(inputs: &OboTokenInputs) -> bool {
+        inputs.keep_inferred_scopes.known() == Some(&true) && !inputs.scopes.is_stated()
+    }
+
+    fn carry(wanted: &mut Map, old: &TokenInfo) {
+        token::start_with_scopes(wanted, &token::found_scopes(old));
     }
 
     fn trace(_: &Home, (): &(), inputs: &OboTokenInputs) -> Trace {
@@ -210,7 +259,9 @@ impl Credential for OboToken {
     }
 
     fn computed(info: &TokenInfo, _: &Map) -> Map {
-        token::life_outputs(info)
+        let mut computed = token::life_outputs(info);
+        computed.insert("tokenId".to_owned(), info.token_id.encode());
+        computed
     }
 
     fn observed(info: &TokenInfo) -> Map {

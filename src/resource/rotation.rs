@@ -10,6 +10,37 @@ pub(crate) fn date(ms: i64) -> String {
         .map_or_else(|_| format!("{ms} ms"), |time| time.strftime("%Y-%m-%d %H:%M:%S UTC").to_string())
 }
 
+/// A time as programs read it: RFC 3339, in UTC.
+pub(super) fn timestamp(ms: i64) -> String {
+    jiff::Timestamp::from_millisecond(ms).map_or_else(|_| format!("{ms} ms"), |time| time.to_string())
+}
+
+/// Such a time in milliseconds since 1970.
+pub(super) fn milliseconds(time: &str) -> Option<i64> {
+    time.parse::<jiff::Timestamp>().ok().map(jiff::Timestamp::as_millisecond)
+}
+
+/// With less than this left, in milliseconds, a credential that nothing replaces is warned of.
+pub(super) const SHORT_NOTICE_MS: i64 = 14 * 24 * 60 * 60 * 1000;
+
+/// Outputs that tell people when a credential ends and when it is due.
+pub(super) const EXPIRES_AT: &str = "expiresAt";
+pub(super) const ROTATES_AT: &str = "rotatesAt";
+
+/// Writes the dates into the outputs, as far as they are known.
+pub(super) fn put_dates(outputs: &mut Map, life: fn(&Map) -> Life) {
+    let life = life(outputs);
+    let before = outputs.get("rotateBeforeSeconds").and_then(|before| i64::decode(before).ok());
+    let expires = life.expires.filter(|_| life.ends());
+    let rotates = expires.zip(before).map(|(expires, before)| life.due_from(expires, before));
+    for (name, time) in [(EXPIRES_AT, expires), (ROTATES_AT, rotates)] {
+        match time {
+            Some(time) => drop(outputs.insert(name.to_owned(), timestamp(time).encode())),
+            None => drop(outputs.remove(name)),
+        }
+    }
+}
+
 /// A duration as people say it, in the largest unit that loses nothing much of it.
 pub(crate) fn duration(seconds: i64) -> String {
     let (number, unit) = match seconds {
@@ -41,6 +72,16 @@ impl Life {
         self.expires.is_some_and(|expires| expires > 0)
     }
 
+    /// When the credential is due that expires then, with a window of `before` seconds.
+    fn due_from(self, expires: i64, before: i64) -> i64 {
+        // A workspace may grant less than was asked for; a window as long as the lifetime would rotate on every run.
+        let window = match self.seconds() {
+            Some(lifetime) if before >= lifetime => lifetime / 2,
+            _ => before,
+        };
+        expires.saturating_sub(window.saturating_mul(1000))
+    }
+
     /// Why the credential is due at `now`: it has expired, or is about to.
     pub(super) fn due(self, noun: &str, rotate_before: &Input<i64>, now: i64) -> Option<String> {
         let expires = self.expires.filter(|_| self.ends())?;
@@ -48,12 +89,7 @@ impl Life {
             return Some(format!("the {noun} expired on {} and is replaced", date(expires)));
         }
         let before = *rotate_before.known()?;
-        // A workspace may grant less than was asked for; a window as long as the lifetime would rotate on every run.
-        let window = match self.seconds() {
-            Some(lifetime) if before >= lifetime => lifetime / 2,
-            _ => before,
-        };
-        (expires - now <= window.saturating_mul(1000)).then(|| {
+        (self.due_from(expires, before) <= now).then(|| {
             format!(
                 "the {noun} expires on {}, in less than rotateBeforeSeconds ({}), and is replaced",
                 date(expires),

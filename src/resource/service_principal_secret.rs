@@ -12,10 +12,11 @@ use super::filter::{self, Moment};
 use super::lost::{Candidate, Trace};
 use super::placement::{self, HasProviderConfig, ProviderConfig};
 use super::presence::{Gone, Presence, may_lag};
-use super::rotation::{Life, date};
+use super::rotation::{Life, date, milliseconds};
 use super::{Diff, Error, ObjectType};
 use crate::api::says_gone;
 use crate::api::service_principal_secrets::{self as api, MOST_SECRETS, NewSecret, SecretInfo};
+use crate::api::service_principals;
 use crate::client::{self, Client, Level};
 use crate::context::{Context, Severity};
 use crate::property::{
@@ -47,6 +48,10 @@ record! {
         /// Any values, such as a date. A change to them replaces the secret; adding the map, or removing all of it,
         /// does not.
         rotate_when_changed: Input<BTreeMap<String, String>> = "rotateWhenChanged";
+        /// How many seconds a secret lives on after it was replaced by a rotation, so that whoever holds its value has
+        /// time to get the new one. The resource is then updated rather than replaced, and the first `pulumi up` after
+        /// that time revokes the old secret.
+        overlap_seconds: Input<i64> = "overlapSeconds";
         /// Whose API manages the secret: that of the `account` or that of the `workspace`. If it is left out, the
         /// provider's host decides. A change from one API to the other replaces the secret.
         api: Input<String> = "api", Replace;
@@ -90,6 +95,17 @@ record! {
         status: String = "status";
         /// When the secret was last changed, as an RFC 3339 timestamp.
         update_time: String = "updateTime";
+        /// Id of the secret before this one, while it lives on.
+        previous_secret_id: Option<String> = "previousSecretId";
+        /// The secret before this one, while it lives on.
+        previous_secret: Option<SecretString> = "previousSecret";
+        /// When the secret before this one is due to be revoked, as an RFC 3339 timestamp: by the first `pulumi up` from
+        /// then on.
+        previous_revoke_time: Option<String> = "previousRevokeTime";
+        /// When the secret expires, as an RFC 3339 timestamp; absent means never.
+        expires_at: Option<String> = "expiresAt";
+        /// From when on `pulumi up` rotates the secret, as an RFC 3339 timestamp, if `rotateBeforeSeconds` is set.
+        rotates_at: Option<String> = "rotatesAt";
     }
 }
 
@@ -173,6 +189,10 @@ impl Credential for ServicePrincipalSecret {
         placement::ROWS,
     )];
     const VALUE: &'static str = "secret";
+    const CURRENT: &'static str = "servicePrincipalSecretId";
+    const PREVIOUS: (&'static str, &'static str) = ("previousSecretId", "previousSecret");
+    const OF_PREVIOUS: &'static [&'static str] = &["createTime", "expireTime", SERVICE_PRINCIPAL, "api"];
+    const OWNER: &'static [&'static str] = &[SERVICE_PRINCIPAL, "api"];
     const NEVER_SENT: &'static [&'static str] = &[
         "secret",
         "secretHash",
@@ -190,6 +210,7 @@ impl Credential for ServicePrincipalSecret {
             workspace: placement::stated(&inputs.provider_config),
             rotate_before: &inputs.rotate_before_seconds,
             rotate_when_changed: &inputs.rotate_when_changed,
+            overlap: &inputs.overlap_seconds,
         }
     }
 
@@ -207,6 +228,7 @@ impl Credential for ServicePrincipalSecret {
             seconds => {
                 let seconds = seconds.flatten().unwrap_or_default();
                 findings.lifetime("lifetime", seconds, &inputs.rotate_before_seconds, "secret");
+                findings.overlap("lifetime", seconds, &Self::terms(inputs), "secret");
             }
         }
         if let Some(api) = inputs.api.known()
@@ -242,6 +264,7 @@ impl Credential for ServicePrincipalSecret {
 
     async fn prepare(home: &Home, ctx: &Context, owner: &Owner) -> Result<BTreeSet<String>, Error> {
         let listed = api::list(&home.client, ctx, &at(home, ctx, owner).await?).await?;
+        name_strangers(home, ctx, owner, &listed).await;
         let before: BTreeSet<String> = listed.iter().map(|secret| secret.id.clone()).collect();
         // In a preview, what is deleted first is still there.
         let leaving = home.client.memory::<Places>().leaving(&ctx.urn);
@@ -269,6 +292,7 @@ impl Credential for ServicePrincipalSecret {
             match api::create(&home.client, ctx, &at, &new).await {
                 Ok(minted) => {
                     home.client.memory::<Places>().arrived(&owner.service_principal_id, &ctx.urn);
+                    Self::note(&home.client, &minted.info.id);
                     return Ok(New { id: minted.info.id.clone(), minted, incomplete: Vec::new() });
                 }
                 // The code of the limit is not documented and may look like that of too many requests, which would be
@@ -298,6 +322,24 @@ impl Credential for ServicePrincipalSecret {
             .filter(|secret| !before.contains(&secret.id))
             .map(|secret| Candidate { id: secret.id.clone(), created: milliseconds(&secret.create_time) })
             .collect())
+    }
+
+    async fn prove(
+        home: &Home,
+        ctx: &Context,
+        owner: &Owner,
+        value: &SecretString,
+    ) -> Result<(), client::Error> {
+        let account_id = if home.in_workspace { None } else { home.client.account_id(ctx).await? };
+        let principal = &owner.service_principal_id;
+        match service_principals::application_id(&home.client, ctx, account_id.as_deref(), principal).await {
+            Ok(application_id) => home.client.prove_secret(ctx, &application_id, value).await,
+            // Nobody can sign in without it, and whoever may manage secrets need not be allowed to ask.
+            Err(error) => {
+                tracing::debug!(%error, "the new secret could not be tried");
+                Ok(())
+            }
+        }
     }
 
     fn trace(home: &Home, owner: &Owner, _: &SecretInputs) -> Trace {
@@ -454,6 +496,20 @@ impl Credential for ServicePrincipalSecret {
         Ok(())
     }
 
+    fn note(client: &Client, id: &str) {
+        client.memory::<Places>().promised().known.insert(id.to_owned());
+    }
+
+    async fn reserve(home: &Home, ctx: &Context, owner: &Owner, leaving: Option<&str>) -> Result<(), Error> {
+        let listed = api::list(&home.client, ctx, &at(home, ctx, owner).await?).await?;
+        let leaving = leaving.filter(|id| listed.iter().any(|secret| secret.id == *id));
+        let places = home.client.memory::<Places>();
+        if places.reserve(&owner.service_principal_id, &ctx.urn, leaving, listed.len()) {
+            return Ok(());
+        }
+        Err(full(home, owner, None))
+    }
+
     async fn deletes_first(home: &Home, ctx: &Context, owner: &Owner, id: &str) -> Result<bool, Error> {
         let listed = api::list(&home.client, ctx, &at(home, ctx, owner).await?).await?;
         let places = home.client.memory::<Places>();
@@ -482,6 +538,8 @@ struct Promised {
     arriving: HashMap<String, BTreeSet<String>>,
     /// Secrets that are deleted before they are replaced: ids by URN.
     leaving: HashMap<String, String>,
+    /// Secrets that some state has, and what this process has created.
+    known: BTreeSet<String>,
 }
 
 impl Places {
@@ -508,6 +566,19 @@ impl Places {
         }
     }
 
+    /// Takes a place for a secret that lives beside the old one, if there is one. What is leaving makes room first.
+    fn reserve(&self, principal: &str, urn: &str, leaving: Option<&str>, listed: usize) -> bool {
+        let mut promised = self.promised();
+        promised.leaving.remove(urn);
+        if let Some(leaving) = leaving {
+            promised.leaving.insert(urn.to_owned(), leaving.to_owned());
+            return true;
+        }
+        let arriving = promised.arriving.entry(principal.to_owned()).or_default();
+        arriving.remove(urn);
+        listed + arriving.len() < MOST_SECRETS && arriving.insert(urn.to_owned())
+    }
+
     /// The promised secret is there, and listed.
     fn arrived(&self, principal: &str, urn: &str) {
         if let Some(arriving) = self.promised().arriving.get_mut(principal) {
@@ -518,6 +589,30 @@ impl Places {
     /// The secret of a resource that is deleted before it is replaced.
     fn leaving(&self, urn: &str) -> Option<String> {
         self.promised().leaving.get(urn).cloned()
+    }
+}
+
+/// Names the secrets that are younger than the one that rotates, and in no state that this process has seen. Nothing tells whether a rotation that was interrupted has
+/// left them, or somebody else uses them.
+async fn name_strangers(home: &Home, ctx: &Context, owner: &Owner, listed: &[SecretInfo]) {
+    let Some(created) = owner.created else { return };
+    let known = home.client.memory::<Places>().promised().known.clone();
+    let strangers: Vec<String> = listed
+        .iter()
+        .filter(|secret| milliseconds(&secret.create_time).is_some_and(|time| time > created))
+        .filter(|secret| !known.contains(&secret.id))
+        .map(|secret| format!("\n  secret id {}, created {}", secret.id, secret.create_time))
+        .collect();
+    if !strangers.is_empty() {
+        let warning = format!(
+            "service principal {} has secrets that are younger than the one that rotates. Unless another resource or somebody \
+             else uses them, they may be what an interrupted rotation has left, whose value nobody has:{}\nDelete what \
+             nobody uses with `{}`",
+            owner.service_principal_id,
+            strangers.concat(),
+            delete_command(home, owner)
+        );
+        ctx.report(Severity::Warning, &warning).await;
     }
 }
 
@@ -580,9 +675,4 @@ fn numeric(id: &str) -> Result<(), &'static str> {
     } else {
         Err("must be the numeric id of the service principal, not its application id, which is a UUID")
     }
-}
-
-/// An RFC 3339 time in milliseconds since 1970.
-fn milliseconds(time: &str) -> Option<i64> {
-    time.parse::<jiff::Timestamp>().ok().map(jiff::Timestamp::as_millisecond)
 }

@@ -44,6 +44,14 @@ record! {
         /// Any values, such as a date. A change to them replaces the token; adding the map, or removing all of it, does
         /// not.
         rotate_when_changed: Input<BTreeMap<String, String>> = "rotateWhenChanged";
+        /// How many seconds a token lives on after it was replaced by a rotation, so that whoever holds its value has
+        /// time to get the new one. The resource is then updated rather than replaced, and the first `pulumi up` after
+        /// that time revokes the old token.
+        overlap_seconds: Input<i64> = "overlapSeconds";
+        /// Whether the token that follows in a rotation starts with the scopes that Databricks has found in use
+        /// (`inferredScopes` and `backfillScopes`), and not with all of them once more. Takes `autoscopeEnabled` and
+        /// `overlapSeconds`.
+        keep_inferred_scopes: Input<bool> = "keepInferredScopes";
         /// The workspace that the token belongs to, if the provider's host serves several.
         provider_config: Input<ProviderConfig<Token>> = "providerConfig";
         /// Accepted for compatibility but never sent: Databricks sets it.
@@ -74,6 +82,17 @@ record! {
         inferred_scopes: Option<Vec<String>> = "inferredScopes";
         /// Scopes that Databricks has added for uses before it began to narrow them.
         backfill_scopes: Option<Vec<String>> = "backfillScopes";
+        /// Id of the token before this one, while it lives on.
+        previous_token_id: Option<String> = "previousTokenId";
+        /// The token before this one, while it lives on.
+        previous_token_value: Option<SecretString> = "previousTokenValue";
+        /// When the token before this one is due to be revoked, as an RFC 3339 timestamp: by the first `pulumi up` from
+        /// then on.
+        previous_revoke_time: Option<String> = "previousRevokeTime";
+        /// When the token expires, as an RFC 3339 timestamp; absent means never.
+        expires_at: Option<String> = "expiresAt";
+        /// From when on `pulumi up` rotates the token, as an RFC 3339 timestamp, if `rotateBeforeSeconds` is set.
+        rotates_at: Option<String> = "rotatesAt";
     }
 }
 
@@ -117,6 +136,10 @@ impl Credential for Token {
     const TYPES: &'static [ObjectType] =
         &[(Token::PROVIDER_CONFIG_TYPE, "The workspace of a token.", placement::ROWS)];
     const VALUE: &'static str = "tokenValue";
+    const CURRENT: &'static str = "tokenId";
+    const PREVIOUS: (&'static str, &'static str) = ("previousTokenId", "previousTokenValue");
+    const OF_PREVIOUS: &'static [&'static str] =
+        &["creationTime", "expiryTime", CREATED_BY_ID, CREATED_BY_USERNAME];
     const NEVER_SENT: &'static [&'static str] = &["creationTime", "expiryTime", "tokenId"];
 
     fn terms(inputs: &TokenInputs) -> Terms<'_> {
@@ -124,6 +147,7 @@ impl Credential for Token {
             workspace: placement::stated(&inputs.provider_config),
             rotate_before: &inputs.rotate_before_seconds,
             rotate_when_changed: &inputs.rotate_when_changed,
+            overlap: &inputs.overlap_seconds,
         }
     }
 
@@ -131,6 +155,9 @@ impl Credential for Token {
         let lifetime = inputs.lifetime_seconds.known().copied().unwrap_or_default();
         findings.lifetime("lifetimeSeconds", lifetime, &inputs.rotate_before_seconds, Self::NOUN);
         findings.scopes(inputs.scopes.known().map(|scopes| scopes.0.as_slice()), Self::NOUN);
+        let terms = Self::terms(inputs);
+        findings.overlap("lifetimeSeconds", lifetime, &terms, Self::NOUN);
+        check_kept_scopes(&inputs.keep_inferred_scopes, &inputs.autoscope_enabled, &terms, findings);
     }
 
     fn owner(state: &[&Map]) -> Result<Origin, Error> {
@@ -181,6 +208,27 @@ impl Credential for Token {
         (): &(),
     ) -> Result<Vec<Candidate>, Error> {
         Ok(alike(&inputs.comment, &tokens::list(&home.client, ctx).await?))
+    }
+
+    async fn leftovers(home: &Home, ctx: &Context, _: &Origin, mark: &str) -> Result<Vec<String>, Error> {
+        Ok(with_mark(&tokens::list(&home.client, ctx).await?, mark))
+    }
+
+    async fn prove(
+        home: &Home,
+        ctx: &Context,
+        _: &Origin,
+        value: &SecretString,
+    ) -> Result<(), client::Error> {
+        home.client.prove_token(ctx, value).await
+    }
+
+    fn carries(inputs: &TokenInputs) -> bool {
+        inputs.keep_inferred_scopes.known() == Some(&true) && !inputs.scopes.is_stated()
+    }
+
+    fn carry(wanted: &mut Map, old: &LiveToken) {
+        start_with_scopes(wanted, &found_scopes(&old.info));
     }
 
     fn trace(_: &Home, _: &Origin, inputs: &TokenInputs) -> Trace {
@@ -430,6 +478,56 @@ pub(super) fn alike(comment: &Input<Text>, tokens: &[TokenInfo]) -> Vec<Candidat
         .filter(|token| token.comment.as_deref().unwrap_or_default() == comment)
         .map(|token| Candidate { id: token.token_id.clone(), created: token.creation_time })
         .collect()
+}
+
+/// Those tokens whose comment ends with the mark of a rotation.
+pub(super) fn with_mark(tokens: &[TokenInfo], mark: &str) -> Vec<String> {
+    let has_mark =
+        |token: &&TokenInfo| token.comment.as_deref().is_some_and(|comment| comment.ends_with(mark));
+    tokens.iter().filter(has_mark).map(|token| token.token_id.clone()).collect()
+}
+
+/// Scopes of a token are kept where they were found, and where there is an update to do so.
+pub(super) fn check_kept_scopes(
+    keep: &Input<bool>,
+    autoscope_enabled: &Input<bool>,
+    terms: &Terms<'_>,
+    findings: &mut Findings,
+) {
+    if keep.known() != Some(&true) {
+        return;
+    }
+    if !autoscope_enabled.is_stated() || autoscope_enabled.known() == Some(&false) {
+        findings
+            .refuse("keepInferredScopes", "takes autoscopeEnabled: without it, Databricks infers no scopes");
+    }
+    if !terms.overlap.is_stated() {
+        findings.refuse(
+            "keepInferredScopes",
+            "takes overlapSeconds: only a rotation that is an update knows the old token",
+        );
+    }
+}
+
+/// Scopes of the successor of a token that Databricks has narrowed: those that it has found in use. One that was given
+/// such scopes passes them on.
+pub(super) fn found_scopes(old: &TokenInfo) -> Vec<String> {
+    let lists = [&old.inferred_scopes, &old.backfill_scopes];
+    let mut found: Vec<String> = lists.into_iter().flatten().flatten().cloned().collect();
+    if found.is_empty() {
+        found = old.scopes.clone().unwrap_or_default();
+    }
+    found.sort_unstable();
+    found.dedup();
+    found
+}
+
+/// States scopes of the successor, if there are any, in place of asking for all of them to be narrowed.
+pub(super) fn start_with_scopes(wanted: &mut Map, scopes: &[String]) {
+    if !scopes.is_empty() {
+        wanted.insert("scopes".to_owned(), scopes.to_vec().encode());
+        wanted.remove("autoscopeEnabled");
+    }
 }
 
 /// The comment in words.

@@ -4,6 +4,7 @@
 use std::collections::HashSet;
 use std::io;
 use std::pin::Pin;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::task::{Context, Poll};
 
@@ -15,6 +16,8 @@ use tonic::transport::server::Connected;
 use super::engine::EngineLog;
 use super::forward::Session;
 use crate::client::Client;
+use crate::property::Map;
+use crate::resource::Resource;
 
 /// What a connection has been told so far.
 #[derive(Default)]
@@ -25,6 +28,10 @@ pub(super) struct Instance {
     cancel: Mutex<CancellationToken>,
     /// Resources, by URN, that the engine has read and not checked since.
     read: Mutex<HashSet<String>>,
+    /// Resources, by URN, that the engine has a state of.
+    with_state: Mutex<HashSet<String>>,
+    /// Whether the engine can be asked to refresh a resource before it updates it.
+    refreshes_before_updates: AtomicBool,
     /// Cancelled when the process is asked to end, and every command with it.
     process: CancellationToken,
 }
@@ -43,9 +50,27 @@ impl Instance {
         self.read.lock().unwrap_or_else(PoisonError::into_inner).insert(urn.to_owned());
     }
 
-    /// The engine checks what a program states of a resource.
-    pub(super) fn checks(&self, urn: &str) {
+    /// The engine checks what a program states of a resource, against its state if it has one.
+    pub(super) fn checks(&self, urn: &str, has_state: bool) {
         self.read.lock().unwrap_or_else(PoisonError::into_inner).remove(urn);
+        if has_state {
+            self.with_state.lock().unwrap_or_else(PoisonError::into_inner).insert(urn.to_owned());
+        }
+    }
+
+    /// Whether the engine has a state of the resource, so that a create replaces it.
+    pub(super) fn has_state_of(&self, urn: &str) -> bool {
+        self.with_state.lock().unwrap_or_else(PoisonError::into_inner).contains(urn)
+    }
+
+    /// Says whether resources that want it can be refreshed before they are updated.
+    pub(super) fn refreshes_before_updates(&self, can: bool) {
+        self.refreshes_before_updates.store(can, Ordering::Relaxed);
+    }
+
+    /// Whether the engine is to refresh a resource with these inputs before it updates it.
+    pub(super) fn wants_refresh(&self, resource: &dyn Resource, inputs: &Map) -> bool {
+        self.refreshes_before_updates.load(Ordering::Relaxed) && resource.wants_refresh(inputs)
     }
 
     /// Whether a Diff that comes now is a refresh's, which nothing else tells: it follows a Read. Before a change is
@@ -63,6 +88,7 @@ impl Instance {
     /// that ends each of them must not reach the next.
     pub(super) fn begin(&self) {
         let mut cancel = self.cancel.lock().unwrap_or_else(PoisonError::into_inner);
+        self.with_state.lock().unwrap_or_else(PoisonError::into_inner).clear();
         if cancel.is_cancelled() {
             *cancel = self.process.child_token();
         }
@@ -85,6 +111,8 @@ impl Connection {
             official: Session::default(),
             cancel: Mutex::new(process.child_token()),
             read: Mutex::default(),
+            with_state: Mutex::default(),
+            refreshes_before_updates: AtomicBool::default(),
             process: process.clone(),
         };
         Connection { stream, instance: Arc::new(instance) }

@@ -223,7 +223,8 @@ mod tests {
         fn call(&mut self, request: http::Request<Body>) -> Self::Future {
             let unclaimed = self.0.get_mut().unwrap().take().unwrap();
             request.extensions().get::<Watch>().unwrap().over(unclaimed);
-            let reply = status::init_failed("id".to_owned(), &Map::new(), None, vec!["why".to_owned()]);
+            let reply =
+                status::init_failed("id".to_owned(), &Map::new(), None, vec!["why".to_owned()], false);
             Box::pin(async { Ok(reply.into_http()) })
         }
     }

@@ -18,7 +18,7 @@ use crate::config;
 use crate::context::{Clock, Context, Severity};
 use crate::env::Env;
 use crate::property::{Change, Changes, Failure, Kind, Map, Row, Value, is_internal, stated};
-use crate::resource::{self, Created, Found, Known, Resource, State, Verdict, date};
+use crate::resource::{self, Created, Found, Known, Resource, State, Updated, Verdict, date};
 use crate::{function, schema};
 
 /// The service. What a connection was told is in its [`Instance`].
@@ -183,6 +183,9 @@ fn find(token: &str, urn: &str) -> Result<&'static dyn Resource, Status> {
     })
 }
 
+/// The environment variable that keeps the engine from refreshing what rotates before each update, if it is `off`.
+const REFRESH_BEFORE_UPDATE: &str = "PULUMI_DATABRICKS_REFRESH_BEFORE_UPDATE";
+
 /// How to have what only the official plugin has; follows the name of the option `version`.
 const OFFICIAL: &str = "set to the official plugin's, installed with `pulumi plugin install resource databricks <version>`. \
                         A plugin on PATH answers for every version, so keep this one off PATH then. Or let this plugin \
@@ -272,6 +275,10 @@ impl ResourceProvider for Provider {
     ) -> Result<Response<pb::ProviderHandshakeResponse>, Status> {
         let instance = instance(&request)?;
         instance.begin();
+        instance.refreshes_before_updates(
+            request.get_ref().supports_refresh_before_update
+                && self.env.var(REFRESH_BEFORE_UPDATE) != Some("off"),
+        );
         instance.engine.connect(&request.get_ref().engine_address);
         Ok(Response::new(pb::ProviderHandshakeResponse {
             accept_secrets: true,
@@ -352,7 +359,7 @@ impl ResourceProvider for Provider {
         let resource = find(&request.get_ref().r#type, &request.get_ref().urn)?;
         let instance = instance(&request)?;
         let request = request.into_inner();
-        instance.checks(&request.urn);
+        instance.checks(&request.urn, request.olds.is_some_and(|olds| !olds.fields.is_empty()));
         let checked = resource.check(wire::decode(request.news));
         for warning in &checked.warnings {
             use crate::context::Reporter as _;
@@ -402,6 +409,7 @@ impl ResourceProvider for Provider {
         let it = request.get_ref();
         let operation = self.operation(&request, &it.urn, &it.r#type, it.timeout)?;
         let watch = request.extensions().get::<Watch>().cloned();
+        let instance = instance(&request)?;
         let request = request.into_inner();
         let resource = operation.resource;
         if request.preview {
@@ -414,18 +422,17 @@ impl ResourceProvider for Provider {
             let properties = wire::encode(&outputs);
             return Ok(Response::new(pb::CreateResponse { properties, ..Default::default() }));
         }
-        let (outcome, unclaimed) =
-            self.create_detached(operation, wire::decode_known(request.properties)?).await?;
-        if let (Some(watch), Some(unclaimed)) = (watch, unclaimed) {
-            watch.over(unclaimed);
-        }
-        match outcome {
-            Ok(Created { id, outputs, incomplete }) if incomplete.is_empty() => {
+        let inputs = wire::decode_known(request.properties)?;
+        let refresh_before_update = instance.wants_refresh(resource, &inputs);
+        // The engine has checked what a program states against a state, and yet it creates.
+        let replaces = instance.has_state_of(&request.urn);
+        match self.detached(operation, Work::Create { inputs, replaces }, watch).await? {
+            Ok(Made { id, outputs, incomplete, .. }) if incomplete.is_empty() => {
                 let properties = wire::encode(&outputs);
-                Ok(Response::new(pb::CreateResponse { id, properties, ..Default::default() }))
+                Ok(Response::new(pb::CreateResponse { id, properties, refresh_before_update }))
             }
-            Ok(Created { id, outputs, incomplete }) => {
-                Err(status::init_failed(id, &outputs, None, incomplete))
+            Ok(Made { id, outputs, incomplete, .. }) => {
+                Err(status::init_failed(id, &outputs, None, incomplete, refresh_before_update))
             }
             Err(error) => Err(status::failed("create", resource.noun(), &error)),
         }
@@ -435,7 +442,8 @@ impl ResourceProvider for Provider {
         let it = request.get_ref();
         let Operation { resource, client, ctx } =
             self.operation(&request, &it.urn, &it.r#type, it.timeout)?;
-        instance(&request)?.reads(&it.urn);
+        let instance = instance(&request)?;
+        instance.reads(&it.urn);
         let request = request.into_inner();
         let known = if status::is_import(&request) {
             Known::Nothing
@@ -450,7 +458,7 @@ impl ResourceProvider for Provider {
                 id,
                 properties: wire::encode(&outputs),
                 inputs: wire::encode(&inputs),
-                ..Default::default()
+                refresh_before_update: instance.wants_refresh(resource, &inputs),
             })),
             // No id and no properties: the engine takes anything else for an existing resource.
             Ok(None) => Ok(Response::new(pb::ReadResponse::default())),
@@ -486,25 +494,39 @@ impl ResourceProvider for Provider {
         request: Request<pb::UpdateRequest>,
     ) -> Result<Response<pb::UpdateResponse>, Status> {
         let it = request.get_ref();
-        let Operation { resource, client, ctx } =
-            self.operation(&request, &it.urn, &it.r#type, it.timeout)?;
+        let operation = self.operation(&request, &it.urn, &it.r#type, it.timeout)?;
+        let watch = request.extensions().get::<Watch>().cloned();
+        let instance = instance(&request)?;
         let request = request.into_inner();
+        let resource = operation.resource;
         let outputs = wire::decode(request.olds);
-        let known = State { inputs: old_inputs(resource, request.old_inputs, &outputs), outputs };
+        let inputs = old_inputs(resource, request.old_inputs, &outputs);
+        let known = State { inputs, outputs };
+        let (id, ignore) = (request.id, request.ignore_changes);
         if request.preview {
             let news = wire::decode(request.news);
-            let outputs = resource::preview_update(&resource.definition(), known.outputs, news);
+            let Operation { client, ctx, .. } = &operation;
+            let outputs = self
+                .under_way(resource.preview_update(client, ctx, update(&id, &known, &news, &ignore)))
+                .await
+                .map_err(|error| status::failed("update", resource.noun(), &error))?;
             return Ok(Response::new(pb::UpdateResponse {
                 properties: wire::encode(&outputs),
                 ..Default::default()
             }));
         }
         let news = wire::decode_known(request.news)?;
-        match self.under_way(resource.update(&client, &ctx, &request.id, known, news)).await {
-            Ok(outputs) => Ok(Response::new(pb::UpdateResponse {
-                properties: wire::encode(&outputs),
-                ..Default::default()
-            })),
+        let refresh_before_update = instance.wants_refresh(resource, &news);
+        match self.detached(operation, Work::Update { id, known, news, ignore }, watch).await? {
+            Ok(Made { outputs, incomplete, .. }) if incomplete.is_empty() => {
+                Ok(Response::new(pb::UpdateResponse {
+                    properties: wire::encode(&outputs),
+                    refresh_before_update,
+                }))
+            }
+            Ok(Made { id, outputs, incomplete, .. }) => {
+                Err(status::init_failed(id, &outputs, None, incomplete, refresh_before_update))
+            }
             Err(error) => Err(status::failed("update", resource.noun(), &error)),
         }
     }
@@ -612,34 +634,35 @@ impl Provider {
         work.await
     }
 
-    /// Creates in a task of its own, so that nothing between the request and its answer is cut short when the call
-    /// is dropped. Until the engine has the reply, what is created is [`Unclaimed`].
-    async fn create_detached(
+    /// Creates or updates in a task of its own, so that nothing between the request and its answer is cut short when the
+    /// call is dropped. Until the engine has the reply, what is created is [`Unclaimed`].
+    async fn detached(
         &self,
         operation: Operation,
-        inputs: Map,
-    ) -> Result<(Result<Created, resource::Error>, Option<Unclaimed>), Status> {
+        work: Work,
+        watch: Option<Watch>,
+    ) -> Result<Result<Made, resource::Error>, Status> {
         let (mut answer, answered) = tokio::sync::oneshot::channel();
         let in_flight = self.in_flight.clone();
-        let work = async move {
+        let task = async move {
             let Operation { resource, client, ctx } = operation;
             let started = date(ctx.clock.now_ms());
             // Once nobody waits any more, there is nothing to wait for: what is sent finishes, and nothing else is.
             let ctx = Context { cancel: ctx.cancel.child_token(), ..ctx };
             let outcome = {
-                let create = status::guarded(resource.create(&client, &ctx, inputs));
-                tokio::pin!(create);
+                let work = status::guarded(work.run(resource, &client, &ctx));
+                tokio::pin!(work);
                 tokio::select! {
-                    outcome = &mut create => outcome,
+                    outcome = &mut work => outcome,
                     () = answer.closed() => {
                         ctx.cancel.cancel();
-                        create.await
+                        work.await
                     }
                 }
             };
             let outcome = outcome.map(|outcome| {
-                let unclaimed = outcome.as_ref().ok().map(|created| {
-                    let (id, outputs) = (created.id.clone(), created.outputs.clone());
+                let minted = outcome.as_ref().ok().and_then(|made| made.minted.clone());
+                let unclaimed = minted.map(|(id, outputs)| {
                     Unclaimed::new(Undo { resource, client, ctx, id, outputs, in_flight })
                 });
                 (outcome, unclaimed)
@@ -662,9 +685,59 @@ impl Provider {
             };
             tracing::error!(error, "nobody waited for a {noun} that could not be created");
         };
-        self.in_flight.spawn(work.in_current_span());
-        answered.await.map_err(|_| Status::internal("the create ended without an answer"))?
+        self.in_flight.spawn(task.in_current_span());
+        let answered = answered.await;
+        let (outcome, unclaimed) =
+            answered.map_err(|_| Status::internal("the work ended without an answer"))??;
+        if let (Some(watch), Some(unclaimed)) = (watch, unclaimed) {
+            watch.over(unclaimed);
+        }
+        Ok(outcome)
     }
+}
+
+/// What may create something.
+enum Work {
+    Create { inputs: Map, replaces: bool },
+    Update { id: String, known: State, news: Map, ignore: Vec<String> },
+}
+
+/// What came of it.
+struct Made {
+    id: String,
+    outputs: Map,
+    incomplete: Vec<String>,
+    /// Id and outputs of what is to be deleted again unless the engine learns of it.
+    minted: Option<(String, Map)>,
+}
+
+impl Work {
+    async fn run(
+        self,
+        resource: &dyn Resource,
+        client: &Client,
+        ctx: &Context,
+    ) -> Result<Made, resource::Error> {
+        match self {
+            Work::Create { inputs, replaces } => {
+                let Created { id, outputs, incomplete } =
+                    resource.create(client, ctx, inputs, replaces).await?;
+                let minted = Some((id.clone(), outputs.clone()));
+                Ok(Made { id, outputs, incomplete, minted })
+            }
+            Work::Update { id, known, news, ignore } => {
+                let Updated { outputs, incomplete, minted } =
+                    resource.update(client, ctx, update(&id, &known, &news, &ignore)).await?;
+                Ok(Made { id, outputs, incomplete, minted })
+            }
+        }
+    }
+}
+
+/// What an update goes by.
+fn update<'a>(id: &'a str, known: &'a State, news: &'a Map, ignore: &'a [String]) -> resource::Diff<'a> {
+    let State { inputs: old_inputs, outputs } = known;
+    resource::Diff { id, old_inputs, outputs, news, ignore, refresh: false }
 }
 
 #[cfg(test)]
@@ -708,8 +781,23 @@ mod tests {
             unreachable!()
         }
 
-        async fn create(&self, _: &Client, _: &Context, inputs: Map) -> Result<Created, resource::Error> {
+        async fn create(
+            &self,
+            _: &Client,
+            _: &Context,
+            inputs: Map,
+            _: bool,
+        ) -> Result<Created, resource::Error> {
             panic!("{inputs:?}")
+        }
+
+        async fn preview_update(
+            &self,
+            _: &Client,
+            _: &Context,
+            _: resource::Diff<'_>,
+        ) -> Result<Map, resource::Error> {
+            unreachable!()
         }
 
         async fn read(
@@ -726,10 +814,8 @@ mod tests {
             &self,
             _: &Client,
             _: &Context,
-            _: &str,
-            _: State,
-            _: Map,
-        ) -> Result<Map, resource::Error> {
+            _: resource::Diff<'_>,
+        ) -> Result<Updated, resource::Error> {
             unreachable!()
         }
 
@@ -743,6 +829,10 @@ mod tests {
             _: &Context,
             _: &Map,
         ) -> Result<Vec<(String, String)>, resource::Error> {
+            unreachable!()
+        }
+
+        fn wants_refresh(&self, _: &Map) -> bool {
             unreachable!()
         }
     }
@@ -764,7 +854,8 @@ mod tests {
         let client = Client::new(config, Env::default(), clock);
         let inputs = Map::from([("comment".into(), Value::secret("hidden".into()))]);
         let operation = Operation { resource: &Faulty, client, ctx };
-        let Err(status) = provider.create_detached(operation, inputs).await else { panic!("it has a bug") };
+        let work = Work::Create { inputs, replaces: false };
+        let Err(status) = provider.detached(operation, work, None).await else { panic!("it has a bug") };
         assert_eq!(status.code(), tonic::Code::Internal);
         let text = status.message();
         assert!(text.contains("please report it") && text.contains("may have been created"), "{text}");

@@ -59,14 +59,20 @@ fn code(error: &client::Error) -> Code {
 /// The resource exists but is not complete: the engine keeps its id and properties, and calls Update next time.
 ///
 /// The code stands in the details too. If both differ, the engine drops the details and prints them in the clear.
-pub(super) fn init_failed(id: String, outputs: &Map, inputs: Option<&Map>, reasons: Vec<String>) -> Status {
+pub(super) fn init_failed(
+    id: String,
+    outputs: &Map,
+    inputs: Option<&Map>,
+    reasons: Vec<String>,
+    refresh_before_update: bool,
+) -> Status {
     let message = reasons.join("; ");
     let detail = ErrorResourceInitFailed {
         id,
         properties: wire::encode(outputs),
         reasons,
         inputs: inputs.and_then(wire::encode),
-        refresh_before_update: false,
+        refresh_before_update,
     };
     with_detail(Code::Unknown, message, "pulumirpc.ErrorResourceInitFailed", detail.encode_to_vec())
 }
@@ -138,7 +144,7 @@ mod tests {
     #[test]
     fn code_and_details_agree() {
         let outputs = Map::from([("tokenValue".into(), Value::secret("dapi-hidden".into()))]);
-        let status = init_failed("id".into(), &outputs, None, vec!["why".into()]);
+        let status = init_failed("id".into(), &outputs, None, vec!["why".into()], false);
         let details = rpc::Status::decode(status.details()).unwrap();
         assert_eq!(details.code, status.code() as i32);
         assert_eq!(details.message, status.message());

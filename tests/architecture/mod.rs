@@ -27,6 +27,7 @@ const RULES: &[(&[&str], &[&str], &str)] = &[
             "databricks-auth/src/strategies/",
             "databricks-auth/src/token_cache.rs",
             "databricks-auth/src/token_request.rs",
+            "databricks-auth/src/transport.rs",
             // From what a program states into its attribute.
             "databricks-auth/src/config/mod.rs",
             // What is taken out of answers before they are shown.

@@ -13,14 +13,14 @@ async fn the_search_after_a_lost_create_has_time_of_its_own() {
     let workspace = Local::start().await;
     workspace
         .faults(
-            json!({ "match": { "path": "/token/create" }, "action": { "drop": "after", "delay_ms": 400 } }),
+            json!({ "match": { "path": "/token/create" }, "action": { "drop": "after", "delay_ms": 2500 } }),
         )
         .await;
     let client = workspace.client(Arc::new(SystemClock));
     let mut ctx = context("urn", Arc::new(SystemClock), Arc::new(Told::default()));
-    ctx.deadline = Some(SystemTime::now() + Duration::from_millis(200));
+    ctx.deadline = Some(SystemTime::now() + Duration::from_secs(2));
     let inputs = Map::from([("comment".to_owned(), Value::from("lost"))]);
-    let error = token().create(&client, &ctx, inputs).await.unwrap_err().to_string();
+    let error = token().create(&client, &ctx, inputs, false).await.unwrap_err().to_string();
     let created = workspace.tokens().await;
     let [orphan] = &created[..] else { panic!("{created:?}: {error}") };
     let id = orphan["id"].as_str().unwrap();

@@ -8,7 +8,7 @@ use futures_util::stream;
 use pulumi_resource_databricks::client::Client;
 use pulumi_resource_databricks::context::SystemClock;
 use pulumi_resource_databricks::property::{Map, Value, same};
-use pulumi_resource_databricks::resource::{Known, State};
+use pulumi_resource_databricks::resource::{Diff, Known, State};
 use serde_json::json;
 
 use super::support::{Local, Told, context, token};
@@ -137,7 +137,7 @@ async fn after_a_change_of_ours_another_list_is_asked_for() {
         let scopes = Value::Array(vec![scope.into()]);
         Map::from([("comment".into(), comment.into()), ("scopes".into(), scopes)])
     };
-    let created = token().create(&client, &ctx, inputs("token", "sql")).await.unwrap();
+    let created = token().create(&client, &ctx, inputs("token", "sql"), false).await.unwrap();
     assert!(read(&client, &created.id).await.0);
 
     // Another one is created meanwhile, and its answer is late.
@@ -146,13 +146,15 @@ async fn after_a_change_of_ours_another_list_is_asked_for() {
         tokio::time::sleep(Duration::from_millis(150)).await;
         read(&client, &created.id).await.0
     };
-    let (late, found) = tokio::join!(token().create(&client, &ctx, inputs("late", "sql")), look);
+    let (late, found) = tokio::join!(token().create(&client, &ctx, inputs("late", "sql"), false), look);
     assert!(found);
     let late = late.unwrap();
     assert!(read(&client, &late.id).await.0);
 
     let known = || State { inputs: inputs("token", "sql"), outputs: created.outputs.clone() };
-    token().update(&client, &ctx, &created.id, known(), inputs("token", "jobs")).await.unwrap();
+    let (State { inputs: old_inputs, outputs }, news) = (&known(), inputs("token", "jobs"));
+    let update = Diff { id: &created.id, old_inputs, outputs, news: &news, ignore: &[], refresh: false };
+    token().update(&client, &ctx, update).await.unwrap();
     let known = Known::State(known());
     let state = token().read(&client, &ctx, &created.id, known).await.unwrap().unwrap().state;
     assert_eq!(state.outputs["scopes"], Value::Array(vec!["jobs".into()]));
@@ -243,7 +245,7 @@ async fn a_refresh_compares_scopes_as_sets() {
     let ctx = context("urn", Arc::new(SystemClock), Arc::new(Told::default()));
     let scopes = |scopes: &[&str]| Value::Array(scopes.iter().map(|scope| Value::from(*scope)).collect());
     let inputs = Map::from([("scopes".into(), scopes(&["sql", "jobs"]))]);
-    let created = token().create(&client, &ctx, inputs).await.unwrap();
+    let created = token().create(&client, &ctx, inputs, false).await.unwrap();
     for (stated, refreshed) in [
         (scopes(&["jobs", "sql"]), scopes(&["jobs", "sql"])),
         (scopes(&["sql", "clusters"]), scopes(&["sql", "jobs"])),
@@ -289,13 +291,13 @@ async fn a_secret_workspace_stays_secret() {
     let workspace = Local::start().await;
     let client = workspace.client(Arc::new(SystemClock));
     let ctx = context("urn", Arc::new(SystemClock), Arc::new(Told::default()));
-    let first = token().create(&client, &ctx, Map::new()).await.unwrap();
+    let first = token().create(&client, &ctx, Map::new(), false).await.unwrap();
     let Value::Object(config) = &first.outputs["providerConfig"] else { panic!("{:?}", first.outputs) };
     let secret = Value::secret(config["workspaceId"].clone());
     let inputs =
         Map::from([("providerConfig".into(), Value::Object(Map::from([("workspaceId".into(), secret)])))]);
 
-    let created = token().create(&client, &ctx, inputs.clone()).await.unwrap();
+    let created = token().create(&client, &ctx, inputs.clone(), false).await.unwrap();
     assert!(created.outputs["providerConfig"].has_secret());
     assert!(same(&created.outputs["providerConfig"], &first.outputs["providerConfig"]));
 

@@ -36,7 +36,7 @@ async fn six_hundred_creates_get_through_a_quarter_of_an_hour_of_refusals() {
         let ctx = context(&format!("urn-{number}"), clock.clone(), told.clone());
         tokio::spawn(async move {
             let inputs = Map::from([("comment".into(), Value::String(format!("storm {number}")))]);
-            let created = token().create(&client, &ctx, inputs).await;
+            let created = token().create(&client, &ctx, inputs, false).await;
             clock.done();
             created.map(|created| created.id)
         })
@@ -91,7 +91,7 @@ async fn a_wait_beyond_the_limit_is_not_begun() {
         let client = workspace.client(clock.clone());
         let ctx = context("urn", clock.clone(), Arc::new(Told::default()));
         let before: SystemTime = clock.now();
-        let error = token().create(&client, &ctx, Map::new()).await.unwrap_err().to_string();
+        let error = token().create(&client, &ctx, Map::new(), false).await.unwrap_err().to_string();
         assert!(error.contains("429"), "{error}");
         assert_eq!(clock.now(), before, "{retry_after}");
         assert!(workspace.tokens().await.is_empty());
@@ -108,7 +108,7 @@ async fn giving_up_says_what_was_tried() {
         .await;
     let client = workspace.client(clock.clone());
     let ctx = context("urn", clock.clone(), Arc::new(Told::default()));
-    let error = token().create(&client, &ctx, Map::new()).await.unwrap_err().to_string();
+    let error = token().create(&client, &ctx, Map::new(), false).await.unwrap_err().to_string();
     let sent = workspace.requests("/token/create").await.len();
     assert!(sent > 3, "{sent}");
     assert!(error.starts_with("gave up after "), "{error}");

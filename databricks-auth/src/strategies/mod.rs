@@ -44,6 +44,7 @@ use crate::settings::Settings;
 use crate::token_cache::{Cache, Source, Token};
 use crate::transport::authorization;
 pub(crate) use azure::find_host;
+pub(crate) use oauth_m2m::refusal;
 
 /// Every strategy, in the order in which they are tried.
 #[rustfmt::skip]

@@ -8,7 +8,7 @@ use super::{Bearer, Outcome, Strategy, half, oidc};
 use crate::error::AuthError;
 use crate::settings::Settings;
 use crate::token_cache::{Source, Token};
-use crate::token_request::{self, TokenAnswer};
+use crate::token_request::{self, Refusal, TokenAnswer};
 
 /// A Databricks service principal with an OAuth secret.
 pub(super) struct OAuthM2m;
@@ -54,18 +54,39 @@ impl Source for Client {
         let endpoint = self.endpoint.get_or_try_init(|| oidc::token_endpoint(&self.settings)).await;
         let endpoint = endpoint.map_err(|error| AuthError(format!("oidc: {error}")))?;
         let scope = oidc::scope(&self.settings);
-        let mut fields = vec![("grant_type", "client_credentials"), ("scope", &scope)];
+        let mut fields = vec![("scope", scope.as_str())];
         if let Some(group) = &self.settings.config.attributes.group_id {
             fields.push(("assume_group", group));
         }
-        let form = token_request::form(&fields);
-        let headers = token_request::client_authorization(&self.id, self.secret.expose_secret())?;
-        let what = format!("POST {endpoint}");
-        let answer: TokenAnswer = token_request::send(&self.settings, &what, || {
-            token_request::post_form(&self.settings, endpoint, &form).headers(headers.clone())
-        })
-        .await?;
-        answer.token(&what, &self.settings)
+        let answer = ask(&self.settings, endpoint, &self.id, &self.secret, &fields).await;
+        let answer = answer.map_err(|refusal| AuthError(refusal.reason))?;
+        answer.token(&format!("POST {endpoint}"), &self.settings)
+    }
+}
+
+async fn ask(
+    settings: &Settings,
+    endpoint: &str,
+    id: &str,
+    secret: &SecretString,
+    fields: &[(&str, &str)],
+) -> Result<TokenAnswer, Refusal> {
+    let form = token_request::form(&[&[("grant_type", "client_credentials")], fields].concat());
+    let headers = token_request::client_authorization(id, secret.expose_secret())
+        .map_err(|AuthError(reason)| Refusal { status: None, reason })?;
+    token_request::try_send(settings, &format!("POST {endpoint}"), || {
+        token_request::post_form(settings, endpoint, &form).headers(headers.clone())
+    })
+    .await
+}
+
+/// Asks for a token with a secret. Gives the answer of an endpoint that refuses the secret itself; nothing else that goes
+/// wrong says anything of it.
+pub(crate) async fn refusal(settings: &Settings, id: &str, secret: &SecretString) -> Option<AuthError> {
+    let endpoint = oidc::token_endpoint(settings).await.ok()?;
+    match ask(settings, &endpoint, id, secret, &[("scope", oidc::DEFAULT_SCOPE)]).await {
+        Err(Refusal { status: Some(401), reason }) => Some(AuthError(reason)),
+        _ => None,
     }
 }
 

@@ -8,7 +8,7 @@ use crate::settings::Settings;
 use crate::token_request::{self, Refusal};
 
 /// What services are asked for where the configuration names no scopes.
-const DEFAULT_SCOPE: &str = "all-apis";
+pub(super) const DEFAULT_SCOPE: &str = "all-apis";
 
 /// The discovery document of RFC 8414, as far as it is needed.
 #[derive(Deserialize)]

@@ -77,20 +77,36 @@ type OboToken struct {
 	Comment pulumi.StringPtrOutput `pulumi:"comment"`
 	// When the token was created, in milliseconds since 1970-01-01 UTC.
 	CreationTime pulumi.IntOutput `pulumi:"creationTime"`
+	// When the token expires, as an RFC 3339 timestamp; absent means never.
+	ExpiresAt pulumi.StringPtrOutput `pulumi:"expiresAt"`
 	// When the token expires, in milliseconds since 1970-01-01 UTC; -1 means never.
 	ExpiryTime pulumi.IntOutput `pulumi:"expiryTime"`
 	// Scopes that Databricks has seen in use.
 	InferredScopes pulumi.StringArrayOutput `pulumi:"inferredScopes"`
+	// Whether the token that follows in a rotation starts with the scopes that Databricks has found in use (`inferredScopes` and `backfillScopes`), and not with all of them once more. Takes `autoscopeEnabled` and `overlapSeconds`.
+	KeepInferredScopes pulumi.BoolPtrOutput `pulumi:"keepInferredScopes"`
 	// Lifetime of the token in seconds. If it is left out, the workspace decides: two years, or the longest lifetime that it allows. A change replaces the token.
 	LifetimeSeconds pulumi.IntPtrOutput `pulumi:"lifetimeSeconds"`
+	// How many seconds a token lives on after it was replaced by a rotation, so that whoever holds its value has time to get the new one. The resource is then updated rather than replaced, and the first `pulumi up` after that time revokes the old token.
+	OverlapSeconds pulumi.IntPtrOutput `pulumi:"overlapSeconds"`
+	// When the token before this one is due to be revoked, as an RFC 3339 timestamp: by the first `pulumi up` from then on.
+	PreviousRevokeTime pulumi.StringPtrOutput `pulumi:"previousRevokeTime"`
+	// Id of the token before this one, while it lives on.
+	PreviousTokenId pulumi.StringPtrOutput `pulumi:"previousTokenId"`
+	// The token before this one, while it lives on.
+	PreviousTokenValue pulumi.StringPtrOutput `pulumi:"previousTokenValue"`
 	// The workspace that the token belongs to.
 	ProviderConfig OboTokenProviderConfigOutput `pulumi:"providerConfig"`
 	// How many seconds before its expiry the token is due: from then on, an ordinary `pulumi up` replaces it. Must be less than `lifetimeSeconds`. A change of this setting alone replaces the token only if that makes it due.
 	RotateBeforeSeconds pulumi.IntPtrOutput `pulumi:"rotateBeforeSeconds"`
 	// Any values, such as a date. A change to them replaces the token; adding the map, or removing all of it, does not.
 	RotateWhenChanged pulumi.StringMapOutput `pulumi:"rotateWhenChanged"`
+	// From when on `pulumi up` rotates the token, as an RFC 3339 timestamp, if `rotateBeforeSeconds` is set.
+	RotatesAt pulumi.StringPtrOutput `pulumi:"rotatesAt"`
 	// API scopes that the token is limited to, such as `sql`. A change is made in place.
 	Scopes pulumi.StringArrayOutput `pulumi:"scopes"`
+	// Id of the token.
+	TokenId pulumi.StringOutput `pulumi:"tokenId"`
 	// The token itself. Databricks gives it only once, so it is empty after an import.
 	TokenValue pulumi.StringOutput `pulumi:"tokenValue"`
 }
@@ -106,6 +122,7 @@ func NewOboToken(ctx *pulumi.Context,
 		return nil, errors.New("invalid value for required argument 'ApplicationId'")
 	}
 	secrets := pulumi.AdditionalSecretOutputs([]string{
+		"previousTokenValue",
 		"tokenValue",
 	})
 	opts = append(opts, secrets)
@@ -144,20 +161,36 @@ type oboTokenState struct {
 	Comment *string `pulumi:"comment"`
 	// When the token was created, in milliseconds since 1970-01-01 UTC.
 	CreationTime *int `pulumi:"creationTime"`
+	// When the token expires, as an RFC 3339 timestamp; absent means never.
+	ExpiresAt *string `pulumi:"expiresAt"`
 	// When the token expires, in milliseconds since 1970-01-01 UTC; -1 means never.
 	ExpiryTime *int `pulumi:"expiryTime"`
 	// Scopes that Databricks has seen in use.
 	InferredScopes []string `pulumi:"inferredScopes"`
+	// Whether the token that follows in a rotation starts with the scopes that Databricks has found in use (`inferredScopes` and `backfillScopes`), and not with all of them once more. Takes `autoscopeEnabled` and `overlapSeconds`.
+	KeepInferredScopes *bool `pulumi:"keepInferredScopes"`
 	// Lifetime of the token in seconds. If it is left out, the workspace decides: two years, or the longest lifetime that it allows. A change replaces the token.
 	LifetimeSeconds *int `pulumi:"lifetimeSeconds"`
+	// How many seconds a token lives on after it was replaced by a rotation, so that whoever holds its value has time to get the new one. The resource is then updated rather than replaced, and the first `pulumi up` after that time revokes the old token.
+	OverlapSeconds *int `pulumi:"overlapSeconds"`
+	// When the token before this one is due to be revoked, as an RFC 3339 timestamp: by the first `pulumi up` from then on.
+	PreviousRevokeTime *string `pulumi:"previousRevokeTime"`
+	// Id of the token before this one, while it lives on.
+	PreviousTokenId *string `pulumi:"previousTokenId"`
+	// The token before this one, while it lives on.
+	PreviousTokenValue *string `pulumi:"previousTokenValue"`
 	// The workspace that the token belongs to.
 	ProviderConfig *OboTokenProviderConfig `pulumi:"providerConfig"`
 	// How many seconds before its expiry the token is due: from then on, an ordinary `pulumi up` replaces it. Must be less than `lifetimeSeconds`. A change of this setting alone replaces the token only if that makes it due.
 	RotateBeforeSeconds *int `pulumi:"rotateBeforeSeconds"`
 	// Any values, such as a date. A change to them replaces the token; adding the map, or removing all of it, does not.
 	RotateWhenChanged map[string]string `pulumi:"rotateWhenChanged"`
+	// From when on `pulumi up` rotates the token, as an RFC 3339 timestamp, if `rotateBeforeSeconds` is set.
+	RotatesAt *string `pulumi:"rotatesAt"`
 	// API scopes that the token is limited to, such as `sql`. A change is made in place.
 	Scopes []string `pulumi:"scopes"`
+	// Id of the token.
+	TokenId *string `pulumi:"tokenId"`
 	// The token itself. Databricks gives it only once, so it is empty after an import.
 	TokenValue *string `pulumi:"tokenValue"`
 }
@@ -175,20 +208,36 @@ type OboTokenState struct {
 	Comment pulumi.StringPtrInput
 	// When the token was created, in milliseconds since 1970-01-01 UTC.
 	CreationTime pulumi.IntPtrInput
+	// When the token expires, as an RFC 3339 timestamp; absent means never.
+	ExpiresAt pulumi.StringPtrInput
 	// When the token expires, in milliseconds since 1970-01-01 UTC; -1 means never.
 	ExpiryTime pulumi.IntPtrInput
 	// Scopes that Databricks has seen in use.
 	InferredScopes pulumi.StringArrayInput
+	// Whether the token that follows in a rotation starts with the scopes that Databricks has found in use (`inferredScopes` and `backfillScopes`), and not with all of them once more. Takes `autoscopeEnabled` and `overlapSeconds`.
+	KeepInferredScopes pulumi.BoolPtrInput
 	// Lifetime of the token in seconds. If it is left out, the workspace decides: two years, or the longest lifetime that it allows. A change replaces the token.
 	LifetimeSeconds pulumi.IntPtrInput
+	// How many seconds a token lives on after it was replaced by a rotation, so that whoever holds its value has time to get the new one. The resource is then updated rather than replaced, and the first `pulumi up` after that time revokes the old token.
+	OverlapSeconds pulumi.IntPtrInput
+	// When the token before this one is due to be revoked, as an RFC 3339 timestamp: by the first `pulumi up` from then on.
+	PreviousRevokeTime pulumi.StringPtrInput
+	// Id of the token before this one, while it lives on.
+	PreviousTokenId pulumi.StringPtrInput
+	// The token before this one, while it lives on.
+	PreviousTokenValue pulumi.StringPtrInput
 	// The workspace that the token belongs to.
 	ProviderConfig OboTokenProviderConfigPtrInput
 	// How many seconds before its expiry the token is due: from then on, an ordinary `pulumi up` replaces it. Must be less than `lifetimeSeconds`. A change of this setting alone replaces the token only if that makes it due.
 	RotateBeforeSeconds pulumi.IntPtrInput
 	// Any values, such as a date. A change to them replaces the token; adding the map, or removing all of it, does not.
 	RotateWhenChanged pulumi.StringMapInput
+	// From when on `pulumi up` rotates the token, as an RFC 3339 timestamp, if `rotateBeforeSeconds` is set.
+	RotatesAt pulumi.StringPtrInput
 	// API scopes that the token is limited to, such as `sql`. A change is made in place.
 	Scopes pulumi.StringArrayInput
+	// Id of the token.
+	TokenId pulumi.StringPtrInput
 	// The token itself. Databricks gives it only once, so it is empty after an import.
 	TokenValue pulumi.StringPtrInput
 }
@@ -204,8 +253,12 @@ type oboTokenArgs struct {
 	AutoscopeEnabled *bool `pulumi:"autoscopeEnabled"`
 	// Comment that is shown beside the token. A change replaces the token, unless `rotateBeforeSeconds` or `rotateWhenChanged` is set: these say when to rotate, so the comment is then updated in place.
 	Comment *string `pulumi:"comment"`
+	// Whether the token that follows in a rotation starts with the scopes that Databricks has found in use (`inferredScopes` and `backfillScopes`), and not with all of them once more. Takes `autoscopeEnabled` and `overlapSeconds`.
+	KeepInferredScopes *bool `pulumi:"keepInferredScopes"`
 	// Lifetime of the token in seconds. If it is left out, the workspace decides: two years, or the longest lifetime that it allows. A change replaces the token.
 	LifetimeSeconds *int `pulumi:"lifetimeSeconds"`
+	// How many seconds a token lives on after it was replaced by a rotation, so that whoever holds its value has time to get the new one. The resource is then updated rather than replaced, and the first `pulumi up` after that time revokes the old token.
+	OverlapSeconds *int `pulumi:"overlapSeconds"`
 	// The workspace that the token belongs to, if the provider's host serves several.
 	ProviderConfig *OboTokenProviderConfig `pulumi:"providerConfig"`
 	// How many seconds before its expiry the token is due: from then on, an ordinary `pulumi up` replaces it. Must be less than `lifetimeSeconds`. A change of this setting alone replaces the token only if that makes it due.
@@ -224,8 +277,12 @@ type OboTokenArgs struct {
 	AutoscopeEnabled pulumi.BoolPtrInput
 	// Comment that is shown beside the token. A change replaces the token, unless `rotateBeforeSeconds` or `rotateWhenChanged` is set: these say when to rotate, so the comment is then updated in place.
 	Comment pulumi.StringPtrInput
+	// Whether the token that follows in a rotation starts with the scopes that Databricks has found in use (`inferredScopes` and `backfillScopes`), and not with all of them once more. Takes `autoscopeEnabled` and `overlapSeconds`.
+	KeepInferredScopes pulumi.BoolPtrInput
 	// Lifetime of the token in seconds. If it is left out, the workspace decides: two years, or the longest lifetime that it allows. A change replaces the token.
 	LifetimeSeconds pulumi.IntPtrInput
+	// How many seconds a token lives on after it was replaced by a rotation, so that whoever holds its value has time to get the new one. The resource is then updated rather than replaced, and the first `pulumi up` after that time revokes the old token.
+	OverlapSeconds pulumi.IntPtrInput
 	// The workspace that the token belongs to, if the provider's host serves several.
 	ProviderConfig OboTokenProviderConfigPtrInput
 	// How many seconds before its expiry the token is due: from then on, an ordinary `pulumi up` replaces it. Must be less than `lifetimeSeconds`. A change of this setting alone replaces the token only if that makes it due.
@@ -353,6 +410,11 @@ func (o OboTokenOutput) CreationTime() pulumi.IntOutput {
 	return o.ApplyT(func(v *OboToken) pulumi.IntOutput { return v.CreationTime }).(pulumi.IntOutput)
 }
 
+// When the token expires, as an RFC 3339 timestamp; absent means never.
+func (o OboTokenOutput) ExpiresAt() pulumi.StringPtrOutput {
+	return o.ApplyT(func(v *OboToken) pulumi.StringPtrOutput { return v.ExpiresAt }).(pulumi.StringPtrOutput)
+}
+
 // When the token expires, in milliseconds since 1970-01-01 UTC; -1 means never.
 func (o OboTokenOutput) ExpiryTime() pulumi.IntOutput {
 	return o.ApplyT(func(v *OboToken) pulumi.IntOutput { return v.ExpiryTime }).(pulumi.IntOutput)
@@ -363,9 +425,34 @@ func (o OboTokenOutput) InferredScopes() pulumi.StringArrayOutput {
 	return o.ApplyT(func(v *OboToken) pulumi.StringArrayOutput { return v.InferredScopes }).(pulumi.StringArrayOutput)
 }
 
+// Whether the token that follows in a rotation starts with the scopes that Databricks has found in use (`inferredScopes` and `backfillScopes`), and not with all of them once more. Takes `autoscopeEnabled` and `overlapSeconds`.
+func (o OboTokenOutput) KeepInferredScopes() pulumi.BoolPtrOutput {
+	return o.ApplyT(func(v *OboToken) pulumi.BoolPtrOutput { return v.KeepInferredScopes }).(pulumi.BoolPtrOutput)
+}
+
 // Lifetime of the token in seconds. If it is left out, the workspace decides: two years, or the longest lifetime that it allows. A change replaces the token.
 func (o OboTokenOutput) LifetimeSeconds() pulumi.IntPtrOutput {
 	return o.ApplyT(func(v *OboToken) pulumi.IntPtrOutput { return v.LifetimeSeconds }).(pulumi.IntPtrOutput)
+}
+
+// How many seconds a token lives on after it was replaced by a rotation, so that whoever holds its value has time to get the new one. The resource is then updated rather than replaced, and the first `pulumi up` after that time revokes the old token.
+func (o OboTokenOutput) OverlapSeconds() pulumi.IntPtrOutput {
+	return o.ApplyT(func(v *OboToken) pulumi.IntPtrOutput { return v.OverlapSeconds }).(pulumi.IntPtrOutput)
+}
+
+// When the token before this one is due to be revoked, as an RFC 3339 timestamp: by the first `pulumi up` from then on.
+func (o OboTokenOutput) PreviousRevokeTime() pulumi.StringPtrOutput {
+	return o.ApplyT(func(v *OboToken) pulumi.StringPtrOutput { return v.PreviousRevokeTime }).(pulumi.StringPtrOutput)
+}
+
+// Id of the token before this one, while it lives on.
+func (o OboTokenOutput) PreviousTokenId() pulumi.StringPtrOutput {
+	return o.ApplyT(func(v *OboToken) pulumi.StringPtrOutput { return v.PreviousTokenId }).(pulumi.StringPtrOutput)
+}
+
+// The token before this one, while it lives on.
+func (o OboTokenOutput) PreviousTokenValue() pulumi.StringPtrOutput {
+	return o.ApplyT(func(v *OboToken) pulumi.StringPtrOutput { return v.PreviousTokenValue }).(pulumi.StringPtrOutput)
 }
 
 // The workspace that the token belongs to.
@@ -383,9 +470,19 @@ func (o OboTokenOutput) RotateWhenChanged() pulumi.StringMapOutput {
 	return o.ApplyT(func(v *OboToken) pulumi.StringMapOutput { return v.RotateWhenChanged }).(pulumi.StringMapOutput)
 }
 
+// From when on `pulumi up` rotates the token, as an RFC 3339 timestamp, if `rotateBeforeSeconds` is set.
+func (o OboTokenOutput) RotatesAt() pulumi.StringPtrOutput {
+	return o.ApplyT(func(v *OboToken) pulumi.StringPtrOutput { return v.RotatesAt }).(pulumi.StringPtrOutput)
+}
+
 // API scopes that the token is limited to, such as `sql`. A change is made in place.
 func (o OboTokenOutput) Scopes() pulumi.StringArrayOutput {
 	return o.ApplyT(func(v *OboToken) pulumi.StringArrayOutput { return v.Scopes }).(pulumi.StringArrayOutput)
+}
+
+// Id of the token.
+func (o OboTokenOutput) TokenId() pulumi.StringOutput {
+	return o.ApplyT(func(v *OboToken) pulumi.StringOutput { return v.TokenId }).(pulumi.StringOutput)
 }
 
 // The token itself. Databricks gives it only once, so it is empty after an import.

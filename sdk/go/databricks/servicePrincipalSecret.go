@@ -71,14 +71,26 @@ type ServicePrincipalSecret struct {
 	CreateTime pulumi.StringOutput `pulumi:"createTime"`
 	// When the secret expires, as an RFC 3339 timestamp; empty means never.
 	ExpireTime pulumi.StringOutput `pulumi:"expireTime"`
+	// When the secret expires, as an RFC 3339 timestamp; absent means never.
+	ExpiresAt pulumi.StringPtrOutput `pulumi:"expiresAt"`
 	// Lifetime as the program states it; empty if it states none.
 	Lifetime pulumi.StringOutput `pulumi:"lifetime"`
+	// How many seconds a secret lives on after it was replaced by a rotation, so that whoever holds its value has time to get the new one. The resource is then updated rather than replaced, and the first `pulumi up` after that time revokes the old secret.
+	OverlapSeconds pulumi.IntPtrOutput `pulumi:"overlapSeconds"`
+	// When the secret before this one is due to be revoked, as an RFC 3339 timestamp: by the first `pulumi up` from then on.
+	PreviousRevokeTime pulumi.StringPtrOutput `pulumi:"previousRevokeTime"`
+	// The secret before this one, while it lives on.
+	PreviousSecret pulumi.StringPtrOutput `pulumi:"previousSecret"`
+	// Id of the secret before this one, while it lives on.
+	PreviousSecretId pulumi.StringPtrOutput `pulumi:"previousSecretId"`
 	// The workspace whose API manages the secret; absent if the account's API does.
 	ProviderConfig ServicePrincipalSecretProviderConfigOutput `pulumi:"providerConfig"`
 	// How many seconds before its expiry the secret is due: from then on, an ordinary `pulumi up` replaces it. Must be less than `lifetime`. A change of this setting alone replaces the secret only if that makes it due.
 	RotateBeforeSeconds pulumi.IntPtrOutput `pulumi:"rotateBeforeSeconds"`
 	// Any values, such as a date. A change to them replaces the secret; adding the map, or removing all of it, does not.
 	RotateWhenChanged pulumi.StringMapOutput `pulumi:"rotateWhenChanged"`
+	// From when on `pulumi up` rotates the secret, as an RFC 3339 timestamp, if `rotateBeforeSeconds` is set.
+	RotatesAt pulumi.StringPtrOutput `pulumi:"rotatesAt"`
 	// OAuth scopes that access tokens obtained with this secret are limited to. If left out, there is no limit. A change replaces the secret.
 	Scopes pulumi.StringArrayOutput `pulumi:"scopes"`
 	// The secret itself. Databricks gives it only once, so it is empty after an import.
@@ -111,6 +123,7 @@ func NewServicePrincipalSecret(ctx *pulumi.Context,
 		args.Secret = pulumi.ToSecret(args.Secret).(pulumi.StringPtrInput)
 	}
 	secrets := pulumi.AdditionalSecretOutputs([]string{
+		"previousSecret",
 		"secret",
 	})
 	opts = append(opts, secrets)
@@ -143,14 +156,26 @@ type servicePrincipalSecretState struct {
 	CreateTime *string `pulumi:"createTime"`
 	// When the secret expires, as an RFC 3339 timestamp; empty means never.
 	ExpireTime *string `pulumi:"expireTime"`
+	// When the secret expires, as an RFC 3339 timestamp; absent means never.
+	ExpiresAt *string `pulumi:"expiresAt"`
 	// Lifetime as the program states it; empty if it states none.
 	Lifetime *string `pulumi:"lifetime"`
+	// How many seconds a secret lives on after it was replaced by a rotation, so that whoever holds its value has time to get the new one. The resource is then updated rather than replaced, and the first `pulumi up` after that time revokes the old secret.
+	OverlapSeconds *int `pulumi:"overlapSeconds"`
+	// When the secret before this one is due to be revoked, as an RFC 3339 timestamp: by the first `pulumi up` from then on.
+	PreviousRevokeTime *string `pulumi:"previousRevokeTime"`
+	// The secret before this one, while it lives on.
+	PreviousSecret *string `pulumi:"previousSecret"`
+	// Id of the secret before this one, while it lives on.
+	PreviousSecretId *string `pulumi:"previousSecretId"`
 	// The workspace whose API manages the secret; absent if the account's API does.
 	ProviderConfig *ServicePrincipalSecretProviderConfig `pulumi:"providerConfig"`
 	// How many seconds before its expiry the secret is due: from then on, an ordinary `pulumi up` replaces it. Must be less than `lifetime`. A change of this setting alone replaces the secret only if that makes it due.
 	RotateBeforeSeconds *int `pulumi:"rotateBeforeSeconds"`
 	// Any values, such as a date. A change to them replaces the secret; adding the map, or removing all of it, does not.
 	RotateWhenChanged map[string]string `pulumi:"rotateWhenChanged"`
+	// From when on `pulumi up` rotates the secret, as an RFC 3339 timestamp, if `rotateBeforeSeconds` is set.
+	RotatesAt *string `pulumi:"rotatesAt"`
 	// OAuth scopes that access tokens obtained with this secret are limited to. If left out, there is no limit. A change replaces the secret.
 	Scopes []string `pulumi:"scopes"`
 	// The secret itself. Databricks gives it only once, so it is empty after an import.
@@ -176,14 +201,26 @@ type ServicePrincipalSecretState struct {
 	CreateTime pulumi.StringPtrInput
 	// When the secret expires, as an RFC 3339 timestamp; empty means never.
 	ExpireTime pulumi.StringPtrInput
+	// When the secret expires, as an RFC 3339 timestamp; absent means never.
+	ExpiresAt pulumi.StringPtrInput
 	// Lifetime as the program states it; empty if it states none.
 	Lifetime pulumi.StringPtrInput
+	// How many seconds a secret lives on after it was replaced by a rotation, so that whoever holds its value has time to get the new one. The resource is then updated rather than replaced, and the first `pulumi up` after that time revokes the old secret.
+	OverlapSeconds pulumi.IntPtrInput
+	// When the secret before this one is due to be revoked, as an RFC 3339 timestamp: by the first `pulumi up` from then on.
+	PreviousRevokeTime pulumi.StringPtrInput
+	// The secret before this one, while it lives on.
+	PreviousSecret pulumi.StringPtrInput
+	// Id of the secret before this one, while it lives on.
+	PreviousSecretId pulumi.StringPtrInput
 	// The workspace whose API manages the secret; absent if the account's API does.
 	ProviderConfig ServicePrincipalSecretProviderConfigPtrInput
 	// How many seconds before its expiry the secret is due: from then on, an ordinary `pulumi up` replaces it. Must be less than `lifetime`. A change of this setting alone replaces the secret only if that makes it due.
 	RotateBeforeSeconds pulumi.IntPtrInput
 	// Any values, such as a date. A change to them replaces the secret; adding the map, or removing all of it, does not.
 	RotateWhenChanged pulumi.StringMapInput
+	// From when on `pulumi up` rotates the secret, as an RFC 3339 timestamp, if `rotateBeforeSeconds` is set.
+	RotatesAt pulumi.StringPtrInput
 	// OAuth scopes that access tokens obtained with this secret are limited to. If left out, there is no limit. A change replaces the secret.
 	Scopes pulumi.StringArrayInput
 	// The secret itself. Databricks gives it only once, so it is empty after an import.
@@ -215,6 +252,8 @@ type servicePrincipalSecretArgs struct {
 	ExpireTime *string `pulumi:"expireTime"`
 	// Lifetime of the secret in seconds, followed by an `s`: `3600s` is an hour. If it is left out, Databricks decides: two years. A changed lifetime replaces the secret; removing it from the program does not.
 	Lifetime *string `pulumi:"lifetime"`
+	// How many seconds a secret lives on after it was replaced by a rotation, so that whoever holds its value has time to get the new one. The resource is then updated rather than replaced, and the first `pulumi up` after that time revokes the old secret.
+	OverlapSeconds *int `pulumi:"overlapSeconds"`
 	// The workspace whose API manages the secret, if the provider's host serves several.
 	ProviderConfig *ServicePrincipalSecretProviderConfig `pulumi:"providerConfig"`
 	// How many seconds before its expiry the secret is due: from then on, an ordinary `pulumi up` replaces it. Must be less than `lifetime`. A change of this setting alone replaces the secret only if that makes it due.
@@ -249,6 +288,8 @@ type ServicePrincipalSecretArgs struct {
 	ExpireTime pulumi.StringPtrInput
 	// Lifetime of the secret in seconds, followed by an `s`: `3600s` is an hour. If it is left out, Databricks decides: two years. A changed lifetime replaces the secret; removing it from the program does not.
 	Lifetime pulumi.StringPtrInput
+	// How many seconds a secret lives on after it was replaced by a rotation, so that whoever holds its value has time to get the new one. The resource is then updated rather than replaced, and the first `pulumi up` after that time revokes the old secret.
+	OverlapSeconds pulumi.IntPtrInput
 	// The workspace whose API manages the secret, if the provider's host serves several.
 	ProviderConfig ServicePrincipalSecretProviderConfigPtrInput
 	// How many seconds before its expiry the secret is due: from then on, an ordinary `pulumi up` replaces it. Must be less than `lifetime`. A change of this setting alone replaces the secret only if that makes it due.
@@ -375,9 +416,34 @@ func (o ServicePrincipalSecretOutput) ExpireTime() pulumi.StringOutput {
 	return o.ApplyT(func(v *ServicePrincipalSecret) pulumi.StringOutput { return v.ExpireTime }).(pulumi.StringOutput)
 }
 
+// When the secret expires, as an RFC 3339 timestamp; absent means never.
+func (o ServicePrincipalSecretOutput) ExpiresAt() pulumi.StringPtrOutput {
+	return o.ApplyT(func(v *ServicePrincipalSecret) pulumi.StringPtrOutput { return v.ExpiresAt }).(pulumi.StringPtrOutput)
+}
+
 // Lifetime as the program states it; empty if it states none.
 func (o ServicePrincipalSecretOutput) Lifetime() pulumi.StringOutput {
 	return o.ApplyT(func(v *ServicePrincipalSecret) pulumi.StringOutput { return v.Lifetime }).(pulumi.StringOutput)
+}
+
+// How many seconds a secret lives on after it was replaced by a rotation, so that whoever holds its value has time to get the new one. The resource is then updated rather than replaced, and the first `pulumi up` after that time revokes the old secret.
+func (o ServicePrincipalSecretOutput) OverlapSeconds() pulumi.IntPtrOutput {
+	return o.ApplyT(func(v *ServicePrincipalSecret) pulumi.IntPtrOutput { return v.OverlapSeconds }).(pulumi.IntPtrOutput)
+}
+
+// When the secret before this one is due to be revoked, as an RFC 3339 timestamp: by the first `pulumi up` from then on.
+func (o ServicePrincipalSecretOutput) PreviousRevokeTime() pulumi.StringPtrOutput {
+	return o.ApplyT(func(v *ServicePrincipalSecret) pulumi.StringPtrOutput { return v.PreviousRevokeTime }).(pulumi.StringPtrOutput)
+}
+
+// The secret before this one, while it lives on.
+func (o ServicePrincipalSecretOutput) PreviousSecret() pulumi.StringPtrOutput {
+	return o.ApplyT(func(v *ServicePrincipalSecret) pulumi.StringPtrOutput { return v.PreviousSecret }).(pulumi.StringPtrOutput)
+}
+
+// Id of the secret before this one, while it lives on.
+func (o ServicePrincipalSecretOutput) PreviousSecretId() pulumi.StringPtrOutput {
+	return o.ApplyT(func(v *ServicePrincipalSecret) pulumi.StringPtrOutput { return v.PreviousSecretId }).(pulumi.StringPtrOutput)
 }
 
 // The workspace whose API manages the secret; absent if the account's API does.
@@ -393,6 +459,11 @@ func (o ServicePrincipalSecretOutput) RotateBeforeSeconds() pulumi.IntPtrOutput 
 // Any values, such as a date. A change to them replaces the secret; adding the map, or removing all of it, does not.
 func (o ServicePrincipalSecretOutput) RotateWhenChanged() pulumi.StringMapOutput {
 	return o.ApplyT(func(v *ServicePrincipalSecret) pulumi.StringMapOutput { return v.RotateWhenChanged }).(pulumi.StringMapOutput)
+}
+
+// From when on `pulumi up` rotates the secret, as an RFC 3339 timestamp, if `rotateBeforeSeconds` is set.
+func (o ServicePrincipalSecretOutput) RotatesAt() pulumi.StringPtrOutput {
+	return o.ApplyT(func(v *ServicePrincipalSecret) pulumi.StringPtrOutput { return v.RotatesAt }).(pulumi.StringPtrOutput)
 }
 
 // OAuth scopes that access tokens obtained with this secret are limited to. If left out, there is no limit. A change replaces the secret.

@@ -26,6 +26,7 @@ class ServicePrincipalSecretArgs:
                  create_time: pulumi.Input[Optional[_builtins.str]] = None,
                  expire_time: pulumi.Input[Optional[_builtins.str]] = None,
                  lifetime: pulumi.Input[Optional[_builtins.str]] = None,
+                 overlap_seconds: pulumi.Input[Optional[_builtins.int]] = None,
                  provider_config: pulumi.Input[Optional['ServicePrincipalSecretProviderConfigArgs']] = None,
                  rotate_before_seconds: pulumi.Input[Optional[_builtins.int]] = None,
                  rotate_when_changed: pulumi.Input[Optional[Mapping[str, pulumi.Input[_builtins.str]]]] = None,
@@ -44,6 +45,7 @@ class ServicePrincipalSecretArgs:
         :param pulumi.Input[_builtins.str] create_time: Accepted for compatibility but never sent: Databricks sets it.
         :param pulumi.Input[_builtins.str] expire_time: Accepted for compatibility but never sent: Databricks sets it.
         :param pulumi.Input[_builtins.str] lifetime: Lifetime of the secret in seconds, followed by an `s`: `3600s` is an hour. If it is left out, Databricks decides: two years. A changed lifetime replaces the secret; removing it from the program does not.
+        :param pulumi.Input[_builtins.int] overlap_seconds: How many seconds a secret lives on after it was replaced by a rotation, so that whoever holds its value has time to get the new one. The resource is then updated rather than replaced, and the first `pulumi up` after that time revokes the old secret.
         :param pulumi.Input['ServicePrincipalSecretProviderConfigArgs'] provider_config: The workspace whose API manages the secret, if the provider's host serves several.
         :param pulumi.Input[_builtins.int] rotate_before_seconds: How many seconds before its expiry the secret is due: from then on, an ordinary `pulumi up` replaces it. Must be less than `lifetime`. A change of this setting alone replaces the secret only if that makes it due.
         :param pulumi.Input[Mapping[str, pulumi.Input[_builtins.str]]] rotate_when_changed: Any values, such as a date. A change to them replaces the secret; adding the map, or removing all of it, does not.
@@ -64,6 +66,8 @@ class ServicePrincipalSecretArgs:
             pulumi.set(__self__, "expire_time", expire_time)
         if lifetime is not None:
             pulumi.set(__self__, "lifetime", lifetime)
+        if overlap_seconds is not None:
+            pulumi.set(__self__, "overlap_seconds", overlap_seconds)
         if provider_config is not None:
             pulumi.set(__self__, "provider_config", provider_config)
         if rotate_before_seconds is not None:
@@ -144,6 +148,18 @@ class ServicePrincipalSecretArgs:
     @lifetime.setter
     def lifetime(self, value: pulumi.Input[Optional[_builtins.str]]):
         pulumi.set(self, "lifetime", value)
+
+    @_builtins.property
+    @pulumi.getter(name="overlapSeconds")
+    def overlap_seconds(self) -> pulumi.Input[Optional[_builtins.int]]:
+        """
+        How many seconds a secret lives on after it was replaced by a rotation, so that whoever holds its value has time to get the new one. The resource is then updated rather than replaced, and the first `pulumi up` after that time revokes the old secret.
+        """
+        return pulumi.get(self, "overlap_seconds")
+
+    @overlap_seconds.setter
+    def overlap_seconds(self, value: pulumi.Input[Optional[_builtins.int]]):
+        pulumi.set(self, "overlap_seconds", value)
 
     @_builtins.property
     @pulumi.getter(name="providerConfig")
@@ -272,10 +288,16 @@ class _ServicePrincipalSecretState:
                  api: pulumi.Input[Optional[_builtins.str]] = None,
                  create_time: pulumi.Input[Optional[_builtins.str]] = None,
                  expire_time: pulumi.Input[Optional[_builtins.str]] = None,
+                 expires_at: pulumi.Input[Optional[_builtins.str]] = None,
                  lifetime: pulumi.Input[Optional[_builtins.str]] = None,
+                 overlap_seconds: pulumi.Input[Optional[_builtins.int]] = None,
+                 previous_revoke_time: pulumi.Input[Optional[_builtins.str]] = None,
+                 previous_secret: pulumi.Input[Optional[_builtins.str]] = None,
+                 previous_secret_id: pulumi.Input[Optional[_builtins.str]] = None,
                  provider_config: pulumi.Input[Optional['ServicePrincipalSecretProviderConfigArgs']] = None,
                  rotate_before_seconds: pulumi.Input[Optional[_builtins.int]] = None,
                  rotate_when_changed: pulumi.Input[Optional[Mapping[str, pulumi.Input[_builtins.str]]]] = None,
+                 rotates_at: pulumi.Input[Optional[_builtins.str]] = None,
                  scopes: pulumi.Input[Optional[Sequence[pulumi.Input[_builtins.str]]]] = None,
                  secret: pulumi.Input[Optional[_builtins.str]] = None,
                  secret_hash: pulumi.Input[Optional[_builtins.str]] = None,
@@ -290,10 +312,16 @@ class _ServicePrincipalSecretState:
         :param pulumi.Input[_builtins.str] api: Whose API manages the secret: that of the `account` or that of the `workspace`. If it is left out, the provider's host decides. A change from one API to the other replaces the secret.
         :param pulumi.Input[_builtins.str] create_time: When the secret was created, as an RFC 3339 timestamp.
         :param pulumi.Input[_builtins.str] expire_time: When the secret expires, as an RFC 3339 timestamp; empty means never.
+        :param pulumi.Input[_builtins.str] expires_at: When the secret expires, as an RFC 3339 timestamp; absent means never.
         :param pulumi.Input[_builtins.str] lifetime: Lifetime as the program states it; empty if it states none.
+        :param pulumi.Input[_builtins.int] overlap_seconds: How many seconds a secret lives on after it was replaced by a rotation, so that whoever holds its value has time to get the new one. The resource is then updated rather than replaced, and the first `pulumi up` after that time revokes the old secret.
+        :param pulumi.Input[_builtins.str] previous_revoke_time: When the secret before this one is due to be revoked, as an RFC 3339 timestamp: by the first `pulumi up` from then on.
+        :param pulumi.Input[_builtins.str] previous_secret: The secret before this one, while it lives on.
+        :param pulumi.Input[_builtins.str] previous_secret_id: Id of the secret before this one, while it lives on.
         :param pulumi.Input['ServicePrincipalSecretProviderConfigArgs'] provider_config: The workspace whose API manages the secret; absent if the account's API does.
         :param pulumi.Input[_builtins.int] rotate_before_seconds: How many seconds before its expiry the secret is due: from then on, an ordinary `pulumi up` replaces it. Must be less than `lifetime`. A change of this setting alone replaces the secret only if that makes it due.
         :param pulumi.Input[Mapping[str, pulumi.Input[_builtins.str]]] rotate_when_changed: Any values, such as a date. A change to them replaces the secret; adding the map, or removing all of it, does not.
+        :param pulumi.Input[_builtins.str] rotates_at: From when on `pulumi up` rotates the secret, as an RFC 3339 timestamp, if `rotateBeforeSeconds` is set.
         :param pulumi.Input[Sequence[pulumi.Input[_builtins.str]]] scopes: OAuth scopes that access tokens obtained with this secret are limited to. If left out, there is no limit. A change replaces the secret.
         :param pulumi.Input[_builtins.str] secret: The secret itself. Databricks gives it only once, so it is empty after an import.
         :param pulumi.Input[_builtins.str] secret_hash: Hash of the secret, as Databricks computes it.
@@ -309,14 +337,26 @@ class _ServicePrincipalSecretState:
             pulumi.set(__self__, "create_time", create_time)
         if expire_time is not None:
             pulumi.set(__self__, "expire_time", expire_time)
+        if expires_at is not None:
+            pulumi.set(__self__, "expires_at", expires_at)
         if lifetime is not None:
             pulumi.set(__self__, "lifetime", lifetime)
+        if overlap_seconds is not None:
+            pulumi.set(__self__, "overlap_seconds", overlap_seconds)
+        if previous_revoke_time is not None:
+            pulumi.set(__self__, "previous_revoke_time", previous_revoke_time)
+        if previous_secret is not None:
+            pulumi.set(__self__, "previous_secret", previous_secret)
+        if previous_secret_id is not None:
+            pulumi.set(__self__, "previous_secret_id", previous_secret_id)
         if provider_config is not None:
             pulumi.set(__self__, "provider_config", provider_config)
         if rotate_before_seconds is not None:
             pulumi.set(__self__, "rotate_before_seconds", rotate_before_seconds)
         if rotate_when_changed is not None:
             pulumi.set(__self__, "rotate_when_changed", rotate_when_changed)
+        if rotates_at is not None:
+            pulumi.set(__self__, "rotates_at", rotates_at)
         if scopes is not None:
             pulumi.set(__self__, "scopes", scopes)
         if secret is not None:
@@ -371,6 +411,18 @@ class _ServicePrincipalSecretState:
         pulumi.set(self, "expire_time", value)
 
     @_builtins.property
+    @pulumi.getter(name="expiresAt")
+    def expires_at(self) -> pulumi.Input[Optional[_builtins.str]]:
+        """
+        When the secret expires, as an RFC 3339 timestamp; absent means never.
+        """
+        return pulumi.get(self, "expires_at")
+
+    @expires_at.setter
+    def expires_at(self, value: pulumi.Input[Optional[_builtins.str]]):
+        pulumi.set(self, "expires_at", value)
+
+    @_builtins.property
     @pulumi.getter
     def lifetime(self) -> pulumi.Input[Optional[_builtins.str]]:
         """
@@ -381,6 +433,54 @@ class _ServicePrincipalSecretState:
     @lifetime.setter
     def lifetime(self, value: pulumi.Input[Optional[_builtins.str]]):
         pulumi.set(self, "lifetime", value)
+
+    @_builtins.property
+    @pulumi.getter(name="overlapSeconds")
+    def overlap_seconds(self) -> pulumi.Input[Optional[_builtins.int]]:
+        """
+        How many seconds a secret lives on after it was replaced by a rotation, so that whoever holds its value has time to get the new one. The resource is then updated rather than replaced, and the first `pulumi up` after that time revokes the old secret.
+        """
+        return pulumi.get(self, "overlap_seconds")
+
+    @overlap_seconds.setter
+    def overlap_seconds(self, value: pulumi.Input[Optional[_builtins.int]]):
+        pulumi.set(self, "overlap_seconds", value)
+
+    @_builtins.property
+    @pulumi.getter(name="previousRevokeTime")
+    def previous_revoke_time(self) -> pulumi.Input[Optional[_builtins.str]]:
+        """
+        When the secret before this one is due to be revoked, as an RFC 3339 timestamp: by the first `pulumi up` from then on.
+        """
+        return pulumi.get(self, "previous_revoke_time")
+
+    @previous_revoke_time.setter
+    def previous_revoke_time(self, value: pulumi.Input[Optional[_builtins.str]]):
+        pulumi.set(self, "previous_revoke_time", value)
+
+    @_builtins.property
+    @pulumi.getter(name="previousSecret")
+    def previous_secret(self) -> pulumi.Input[Optional[_builtins.str]]:
+        """
+        The secret before this one, while it lives on.
+        """
+        return pulumi.get(self, "previous_secret")
+
+    @previous_secret.setter
+    def previous_secret(self, value: pulumi.Input[Optional[_builtins.str]]):
+        pulumi.set(self, "previous_secret", value)
+
+    @_builtins.property
+    @pulumi.getter(name="previousSecretId")
+    def previous_secret_id(self) -> pulumi.Input[Optional[_builtins.str]]:
+        """
+        Id of the secret before this one, while it lives on.
+        """
+        return pulumi.get(self, "previous_secret_id")
+
+    @previous_secret_id.setter
+    def previous_secret_id(self, value: pulumi.Input[Optional[_builtins.str]]):
+        pulumi.set(self, "previous_secret_id", value)
 
     @_builtins.property
     @pulumi.getter(name="providerConfig")
@@ -417,6 +517,18 @@ class _ServicePrincipalSecretState:
     @rotate_when_changed.setter
     def rotate_when_changed(self, value: pulumi.Input[Optional[Mapping[str, pulumi.Input[_builtins.str]]]]):
         pulumi.set(self, "rotate_when_changed", value)
+
+    @_builtins.property
+    @pulumi.getter(name="rotatesAt")
+    def rotates_at(self) -> pulumi.Input[Optional[_builtins.str]]:
+        """
+        From when on `pulumi up` rotates the secret, as an RFC 3339 timestamp, if `rotateBeforeSeconds` is set.
+        """
+        return pulumi.get(self, "rotates_at")
+
+    @rotates_at.setter
+    def rotates_at(self, value: pulumi.Input[Optional[_builtins.str]]):
+        pulumi.set(self, "rotates_at", value)
 
     @_builtins.property
     @pulumi.getter
@@ -525,6 +637,7 @@ class ServicePrincipalSecret(pulumi.CustomResource):
                  create_time: pulumi.Input[Optional[_builtins.str]] = None,
                  expire_time: pulumi.Input[Optional[_builtins.str]] = None,
                  lifetime: pulumi.Input[Optional[_builtins.str]] = None,
+                 overlap_seconds: pulumi.Input[Optional[_builtins.int]] = None,
                  provider_config: pulumi.Input[Optional[Union['ServicePrincipalSecretProviderConfigArgs', 'ServicePrincipalSecretProviderConfigArgsDict']]] = None,
                  rotate_before_seconds: pulumi.Input[Optional[_builtins.int]] = None,
                  rotate_when_changed: pulumi.Input[Optional[Mapping[str, pulumi.Input[_builtins.str]]]] = None,
@@ -582,6 +695,7 @@ class ServicePrincipalSecret(pulumi.CustomResource):
         :param pulumi.Input[_builtins.str] create_time: Accepted for compatibility but never sent: Databricks sets it.
         :param pulumi.Input[_builtins.str] expire_time: Accepted for compatibility but never sent: Databricks sets it.
         :param pulumi.Input[_builtins.str] lifetime: Lifetime of the secret in seconds, followed by an `s`: `3600s` is an hour. If it is left out, Databricks decides: two years. A changed lifetime replaces the secret; removing it from the program does not.
+        :param pulumi.Input[_builtins.int] overlap_seconds: How many seconds a secret lives on after it was replaced by a rotation, so that whoever holds its value has time to get the new one. The resource is then updated rather than replaced, and the first `pulumi up` after that time revokes the old secret.
         :param pulumi.Input[Union['ServicePrincipalSecretProviderConfigArgs', 'ServicePrincipalSecretProviderConfigArgsDict']] provider_config: The workspace whose API manages the secret, if the provider's host serves several.
         :param pulumi.Input[_builtins.int] rotate_before_seconds: How many seconds before its expiry the secret is due: from then on, an ordinary `pulumi up` replaces it. Must be less than `lifetime`. A change of this setting alone replaces the secret only if that makes it due.
         :param pulumi.Input[Mapping[str, pulumi.Input[_builtins.str]]] rotate_when_changed: Any values, such as a date. A change to them replaces the secret; adding the map, or removing all of it, does not.
@@ -658,6 +772,7 @@ class ServicePrincipalSecret(pulumi.CustomResource):
                  create_time: pulumi.Input[Optional[_builtins.str]] = None,
                  expire_time: pulumi.Input[Optional[_builtins.str]] = None,
                  lifetime: pulumi.Input[Optional[_builtins.str]] = None,
+                 overlap_seconds: pulumi.Input[Optional[_builtins.int]] = None,
                  provider_config: pulumi.Input[Optional[Union['ServicePrincipalSecretProviderConfigArgs', 'ServicePrincipalSecretProviderConfigArgsDict']]] = None,
                  rotate_before_seconds: pulumi.Input[Optional[_builtins.int]] = None,
                  rotate_when_changed: pulumi.Input[Optional[Mapping[str, pulumi.Input[_builtins.str]]]] = None,
@@ -682,6 +797,7 @@ class ServicePrincipalSecret(pulumi.CustomResource):
             __props__.__dict__["create_time"] = create_time
             __props__.__dict__["expire_time"] = expire_time
             __props__.__dict__["lifetime"] = lifetime
+            __props__.__dict__["overlap_seconds"] = overlap_seconds
             __props__.__dict__["provider_config"] = provider_config
             __props__.__dict__["rotate_before_seconds"] = rotate_before_seconds
             __props__.__dict__["rotate_when_changed"] = rotate_when_changed
@@ -695,7 +811,12 @@ class ServicePrincipalSecret(pulumi.CustomResource):
             __props__.__dict__["status"] = status
             __props__.__dict__["time_rotating"] = time_rotating
             __props__.__dict__["update_time"] = update_time
-        secret_opts = pulumi.ResourceOptions(additional_secret_outputs=["secret"])
+            __props__.__dict__["expires_at"] = None
+            __props__.__dict__["previous_revoke_time"] = None
+            __props__.__dict__["previous_secret"] = None
+            __props__.__dict__["previous_secret_id"] = None
+            __props__.__dict__["rotates_at"] = None
+        secret_opts = pulumi.ResourceOptions(additional_secret_outputs=["previousSecret", "secret"])
         opts = pulumi.ResourceOptions.merge(opts, secret_opts)
         super(ServicePrincipalSecret, __self__).__init__(
             'databricks:index/servicePrincipalSecret:ServicePrincipalSecret',
@@ -710,10 +831,16 @@ class ServicePrincipalSecret(pulumi.CustomResource):
             api: pulumi.Input[Optional[_builtins.str]] = None,
             create_time: pulumi.Input[Optional[_builtins.str]] = None,
             expire_time: pulumi.Input[Optional[_builtins.str]] = None,
+            expires_at: pulumi.Input[Optional[_builtins.str]] = None,
             lifetime: pulumi.Input[Optional[_builtins.str]] = None,
+            overlap_seconds: pulumi.Input[Optional[_builtins.int]] = None,
+            previous_revoke_time: pulumi.Input[Optional[_builtins.str]] = None,
+            previous_secret: pulumi.Input[Optional[_builtins.str]] = None,
+            previous_secret_id: pulumi.Input[Optional[_builtins.str]] = None,
             provider_config: pulumi.Input[Optional[Union['ServicePrincipalSecretProviderConfigArgs', 'ServicePrincipalSecretProviderConfigArgsDict']]] = None,
             rotate_before_seconds: pulumi.Input[Optional[_builtins.int]] = None,
             rotate_when_changed: pulumi.Input[Optional[Mapping[str, pulumi.Input[_builtins.str]]]] = None,
+            rotates_at: pulumi.Input[Optional[_builtins.str]] = None,
             scopes: pulumi.Input[Optional[Sequence[pulumi.Input[_builtins.str]]]] = None,
             secret: pulumi.Input[Optional[_builtins.str]] = None,
             secret_hash: pulumi.Input[Optional[_builtins.str]] = None,
@@ -732,10 +859,16 @@ class ServicePrincipalSecret(pulumi.CustomResource):
         :param pulumi.Input[_builtins.str] api: Whose API manages the secret: that of the `account` or that of the `workspace`. If it is left out, the provider's host decides. A change from one API to the other replaces the secret.
         :param pulumi.Input[_builtins.str] create_time: When the secret was created, as an RFC 3339 timestamp.
         :param pulumi.Input[_builtins.str] expire_time: When the secret expires, as an RFC 3339 timestamp; empty means never.
+        :param pulumi.Input[_builtins.str] expires_at: When the secret expires, as an RFC 3339 timestamp; absent means never.
         :param pulumi.Input[_builtins.str] lifetime: Lifetime as the program states it; empty if it states none.
+        :param pulumi.Input[_builtins.int] overlap_seconds: How many seconds a secret lives on after it was replaced by a rotation, so that whoever holds its value has time to get the new one. The resource is then updated rather than replaced, and the first `pulumi up` after that time revokes the old secret.
+        :param pulumi.Input[_builtins.str] previous_revoke_time: When the secret before this one is due to be revoked, as an RFC 3339 timestamp: by the first `pulumi up` from then on.
+        :param pulumi.Input[_builtins.str] previous_secret: The secret before this one, while it lives on.
+        :param pulumi.Input[_builtins.str] previous_secret_id: Id of the secret before this one, while it lives on.
         :param pulumi.Input[Union['ServicePrincipalSecretProviderConfigArgs', 'ServicePrincipalSecretProviderConfigArgsDict']] provider_config: The workspace whose API manages the secret; absent if the account's API does.
         :param pulumi.Input[_builtins.int] rotate_before_seconds: How many seconds before its expiry the secret is due: from then on, an ordinary `pulumi up` replaces it. Must be less than `lifetime`. A change of this setting alone replaces the secret only if that makes it due.
         :param pulumi.Input[Mapping[str, pulumi.Input[_builtins.str]]] rotate_when_changed: Any values, such as a date. A change to them replaces the secret; adding the map, or removing all of it, does not.
+        :param pulumi.Input[_builtins.str] rotates_at: From when on `pulumi up` rotates the secret, as an RFC 3339 timestamp, if `rotateBeforeSeconds` is set.
         :param pulumi.Input[Sequence[pulumi.Input[_builtins.str]]] scopes: OAuth scopes that access tokens obtained with this secret are limited to. If left out, there is no limit. A change replaces the secret.
         :param pulumi.Input[_builtins.str] secret: The secret itself. Databricks gives it only once, so it is empty after an import.
         :param pulumi.Input[_builtins.str] secret_hash: Hash of the secret, as Databricks computes it.
@@ -752,10 +885,16 @@ class ServicePrincipalSecret(pulumi.CustomResource):
         __props__.__dict__["api"] = api
         __props__.__dict__["create_time"] = create_time
         __props__.__dict__["expire_time"] = expire_time
+        __props__.__dict__["expires_at"] = expires_at
         __props__.__dict__["lifetime"] = lifetime
+        __props__.__dict__["overlap_seconds"] = overlap_seconds
+        __props__.__dict__["previous_revoke_time"] = previous_revoke_time
+        __props__.__dict__["previous_secret"] = previous_secret
+        __props__.__dict__["previous_secret_id"] = previous_secret_id
         __props__.__dict__["provider_config"] = provider_config
         __props__.__dict__["rotate_before_seconds"] = rotate_before_seconds
         __props__.__dict__["rotate_when_changed"] = rotate_when_changed
+        __props__.__dict__["rotates_at"] = rotates_at
         __props__.__dict__["scopes"] = scopes
         __props__.__dict__["secret"] = secret
         __props__.__dict__["secret_hash"] = secret_hash
@@ -791,12 +930,52 @@ class ServicePrincipalSecret(pulumi.CustomResource):
         return pulumi.get(self, "expire_time")
 
     @_builtins.property
+    @pulumi.getter(name="expiresAt")
+    def expires_at(self) -> pulumi.Output[Optional[_builtins.str]]:
+        """
+        When the secret expires, as an RFC 3339 timestamp; absent means never.
+        """
+        return pulumi.get(self, "expires_at")
+
+    @_builtins.property
     @pulumi.getter
     def lifetime(self) -> pulumi.Output[_builtins.str]:
         """
         Lifetime as the program states it; empty if it states none.
         """
         return pulumi.get(self, "lifetime")
+
+    @_builtins.property
+    @pulumi.getter(name="overlapSeconds")
+    def overlap_seconds(self) -> pulumi.Output[Optional[_builtins.int]]:
+        """
+        How many seconds a secret lives on after it was replaced by a rotation, so that whoever holds its value has time to get the new one. The resource is then updated rather than replaced, and the first `pulumi up` after that time revokes the old secret.
+        """
+        return pulumi.get(self, "overlap_seconds")
+
+    @_builtins.property
+    @pulumi.getter(name="previousRevokeTime")
+    def previous_revoke_time(self) -> pulumi.Output[Optional[_builtins.str]]:
+        """
+        When the secret before this one is due to be revoked, as an RFC 3339 timestamp: by the first `pulumi up` from then on.
+        """
+        return pulumi.get(self, "previous_revoke_time")
+
+    @_builtins.property
+    @pulumi.getter(name="previousSecret")
+    def previous_secret(self) -> pulumi.Output[Optional[_builtins.str]]:
+        """
+        The secret before this one, while it lives on.
+        """
+        return pulumi.get(self, "previous_secret")
+
+    @_builtins.property
+    @pulumi.getter(name="previousSecretId")
+    def previous_secret_id(self) -> pulumi.Output[Optional[_builtins.str]]:
+        """
+        Id of the secret before this one, while it lives on.
+        """
+        return pulumi.get(self, "previous_secret_id")
 
     @_builtins.property
     @pulumi.getter(name="providerConfig")
@@ -821,6 +1000,14 @@ class ServicePrincipalSecret(pulumi.CustomResource):
         Any values, such as a date. A change to them replaces the secret; adding the map, or removing all of it, does not.
         """
         return pulumi.get(self, "rotate_when_changed")
+
+    @_builtins.property
+    @pulumi.getter(name="rotatesAt")
+    def rotates_at(self) -> pulumi.Output[Optional[_builtins.str]]:
+        """
+        From when on `pulumi up` rotates the secret, as an RFC 3339 timestamp, if `rotateBeforeSeconds` is set.
+        """
+        return pulumi.get(self, "rotates_at")
 
     @_builtins.property
     @pulumi.getter

@@ -25,7 +25,9 @@ class TokenArgs:
                  comment: pulumi.Input[Optional[_builtins.str]] = None,
                  creation_time: pulumi.Input[Optional[_builtins.int]] = None,
                  expiry_time: pulumi.Input[Optional[_builtins.int]] = None,
+                 keep_inferred_scopes: pulumi.Input[Optional[_builtins.bool]] = None,
                  lifetime_seconds: pulumi.Input[Optional[_builtins.int]] = None,
+                 overlap_seconds: pulumi.Input[Optional[_builtins.int]] = None,
                  provider_config: pulumi.Input[Optional['TokenProviderConfigArgs']] = None,
                  rotate_before_seconds: pulumi.Input[Optional[_builtins.int]] = None,
                  rotate_when_changed: pulumi.Input[Optional[Mapping[str, pulumi.Input[_builtins.str]]]] = None,
@@ -38,7 +40,9 @@ class TokenArgs:
         :param pulumi.Input[_builtins.str] comment: Comment that is shown beside the token in the user's settings. A change replaces the token, unless `rotateBeforeSeconds` or `rotateWhenChanged` is set: these say when to rotate, so the comment is then updated in place.
         :param pulumi.Input[_builtins.int] creation_time: Accepted for compatibility but never sent: Databricks sets it.
         :param pulumi.Input[_builtins.int] expiry_time: Accepted for compatibility but never sent: Databricks sets it.
+        :param pulumi.Input[_builtins.bool] keep_inferred_scopes: Whether the token that follows in a rotation starts with the scopes that Databricks has found in use (`inferredScopes` and `backfillScopes`), and not with all of them once more. Takes `autoscopeEnabled` and `overlapSeconds`.
         :param pulumi.Input[_builtins.int] lifetime_seconds: Lifetime of the token in seconds. If it is left out, the workspace decides: two years, or the longest lifetime that it allows. A change replaces the token.
+        :param pulumi.Input[_builtins.int] overlap_seconds: How many seconds a token lives on after it was replaced by a rotation, so that whoever holds its value has time to get the new one. The resource is then updated rather than replaced, and the first `pulumi up` after that time revokes the old token.
         :param pulumi.Input['TokenProviderConfigArgs'] provider_config: The workspace that the token belongs to, if the provider's host serves several.
         :param pulumi.Input[_builtins.int] rotate_before_seconds: How many seconds before its expiry the token is due: from then on, an ordinary `pulumi up` replaces it. Must be less than `lifetimeSeconds`. A change of this setting alone replaces the token only if that makes it due.
         :param pulumi.Input[Mapping[str, pulumi.Input[_builtins.str]]] rotate_when_changed: Any values, such as a date. A change to them replaces the token; adding the map, or removing all of it, does not.
@@ -53,8 +57,12 @@ class TokenArgs:
             pulumi.set(__self__, "creation_time", creation_time)
         if expiry_time is not None:
             pulumi.set(__self__, "expiry_time", expiry_time)
+        if keep_inferred_scopes is not None:
+            pulumi.set(__self__, "keep_inferred_scopes", keep_inferred_scopes)
         if lifetime_seconds is not None:
             pulumi.set(__self__, "lifetime_seconds", lifetime_seconds)
+        if overlap_seconds is not None:
+            pulumi.set(__self__, "overlap_seconds", overlap_seconds)
         if provider_config is not None:
             pulumi.set(__self__, "provider_config", provider_config)
         if rotate_before_seconds is not None:
@@ -115,6 +123,18 @@ class TokenArgs:
         pulumi.set(self, "expiry_time", value)
 
     @_builtins.property
+    @pulumi.getter(name="keepInferredScopes")
+    def keep_inferred_scopes(self) -> pulumi.Input[Optional[_builtins.bool]]:
+        """
+        Whether the token that follows in a rotation starts with the scopes that Databricks has found in use (`inferredScopes` and `backfillScopes`), and not with all of them once more. Takes `autoscopeEnabled` and `overlapSeconds`.
+        """
+        return pulumi.get(self, "keep_inferred_scopes")
+
+    @keep_inferred_scopes.setter
+    def keep_inferred_scopes(self, value: pulumi.Input[Optional[_builtins.bool]]):
+        pulumi.set(self, "keep_inferred_scopes", value)
+
+    @_builtins.property
     @pulumi.getter(name="lifetimeSeconds")
     def lifetime_seconds(self) -> pulumi.Input[Optional[_builtins.int]]:
         """
@@ -125,6 +145,18 @@ class TokenArgs:
     @lifetime_seconds.setter
     def lifetime_seconds(self, value: pulumi.Input[Optional[_builtins.int]]):
         pulumi.set(self, "lifetime_seconds", value)
+
+    @_builtins.property
+    @pulumi.getter(name="overlapSeconds")
+    def overlap_seconds(self) -> pulumi.Input[Optional[_builtins.int]]:
+        """
+        How many seconds a token lives on after it was replaced by a rotation, so that whoever holds its value has time to get the new one. The resource is then updated rather than replaced, and the first `pulumi up` after that time revokes the old token.
+        """
+        return pulumi.get(self, "overlap_seconds")
+
+    @overlap_seconds.setter
+    def overlap_seconds(self, value: pulumi.Input[Optional[_builtins.int]]):
+        pulumi.set(self, "overlap_seconds", value)
 
     @_builtins.property
     @pulumi.getter(name="providerConfig")
@@ -195,12 +227,19 @@ class _TokenState:
                  backfill_scopes: pulumi.Input[Optional[Sequence[pulumi.Input[_builtins.str]]]] = None,
                  comment: pulumi.Input[Optional[_builtins.str]] = None,
                  creation_time: pulumi.Input[Optional[_builtins.int]] = None,
+                 expires_at: pulumi.Input[Optional[_builtins.str]] = None,
                  expiry_time: pulumi.Input[Optional[_builtins.int]] = None,
                  inferred_scopes: pulumi.Input[Optional[Sequence[pulumi.Input[_builtins.str]]]] = None,
+                 keep_inferred_scopes: pulumi.Input[Optional[_builtins.bool]] = None,
                  lifetime_seconds: pulumi.Input[Optional[_builtins.int]] = None,
+                 overlap_seconds: pulumi.Input[Optional[_builtins.int]] = None,
+                 previous_revoke_time: pulumi.Input[Optional[_builtins.str]] = None,
+                 previous_token_id: pulumi.Input[Optional[_builtins.str]] = None,
+                 previous_token_value: pulumi.Input[Optional[_builtins.str]] = None,
                  provider_config: pulumi.Input[Optional['TokenProviderConfigArgs']] = None,
                  rotate_before_seconds: pulumi.Input[Optional[_builtins.int]] = None,
                  rotate_when_changed: pulumi.Input[Optional[Mapping[str, pulumi.Input[_builtins.str]]]] = None,
+                 rotates_at: pulumi.Input[Optional[_builtins.str]] = None,
                  scopes: pulumi.Input[Optional[Sequence[pulumi.Input[_builtins.str]]]] = None,
                  token_id: pulumi.Input[Optional[_builtins.str]] = None,
                  token_value: pulumi.Input[Optional[_builtins.str]] = None):
@@ -212,12 +251,19 @@ class _TokenState:
         :param pulumi.Input[Sequence[pulumi.Input[_builtins.str]]] backfill_scopes: Scopes that Databricks has added for uses before it began to narrow them.
         :param pulumi.Input[_builtins.str] comment: Comment that is shown beside the token in the user's settings. A change replaces the token, unless `rotateBeforeSeconds` or `rotateWhenChanged` is set: these say when to rotate, so the comment is then updated in place.
         :param pulumi.Input[_builtins.int] creation_time: When the token was created, in milliseconds since 1970-01-01 UTC.
+        :param pulumi.Input[_builtins.str] expires_at: When the token expires, as an RFC 3339 timestamp; absent means never.
         :param pulumi.Input[_builtins.int] expiry_time: When the token expires, in milliseconds since 1970-01-01 UTC; -1 means never.
         :param pulumi.Input[Sequence[pulumi.Input[_builtins.str]]] inferred_scopes: Scopes that Databricks has seen in use.
+        :param pulumi.Input[_builtins.bool] keep_inferred_scopes: Whether the token that follows in a rotation starts with the scopes that Databricks has found in use (`inferredScopes` and `backfillScopes`), and not with all of them once more. Takes `autoscopeEnabled` and `overlapSeconds`.
         :param pulumi.Input[_builtins.int] lifetime_seconds: Lifetime of the token in seconds. If it is left out, the workspace decides: two years, or the longest lifetime that it allows. A change replaces the token.
+        :param pulumi.Input[_builtins.int] overlap_seconds: How many seconds a token lives on after it was replaced by a rotation, so that whoever holds its value has time to get the new one. The resource is then updated rather than replaced, and the first `pulumi up` after that time revokes the old token.
+        :param pulumi.Input[_builtins.str] previous_revoke_time: When the token before this one is due to be revoked, as an RFC 3339 timestamp: by the first `pulumi up` from then on.
+        :param pulumi.Input[_builtins.str] previous_token_id: Id of the token before this one, while it lives on.
+        :param pulumi.Input[_builtins.str] previous_token_value: The token before this one, while it lives on.
         :param pulumi.Input['TokenProviderConfigArgs'] provider_config: The workspace that the token belongs to.
         :param pulumi.Input[_builtins.int] rotate_before_seconds: How many seconds before its expiry the token is due: from then on, an ordinary `pulumi up` replaces it. Must be less than `lifetimeSeconds`. A change of this setting alone replaces the token only if that makes it due.
         :param pulumi.Input[Mapping[str, pulumi.Input[_builtins.str]]] rotate_when_changed: Any values, such as a date. A change to them replaces the token; adding the map, or removing all of it, does not.
+        :param pulumi.Input[_builtins.str] rotates_at: From when on `pulumi up` rotates the token, as an RFC 3339 timestamp, if `rotateBeforeSeconds` is set.
         :param pulumi.Input[Sequence[pulumi.Input[_builtins.str]]] scopes: API scopes that the token is limited to, such as `sql`. A change is made in place.
         :param pulumi.Input[_builtins.str] token_id: Id of the token.
         :param pulumi.Input[_builtins.str] token_value: The token itself. Databricks gives it only once, so it is empty after an import.
@@ -232,18 +278,32 @@ class _TokenState:
             pulumi.set(__self__, "comment", comment)
         if creation_time is not None:
             pulumi.set(__self__, "creation_time", creation_time)
+        if expires_at is not None:
+            pulumi.set(__self__, "expires_at", expires_at)
         if expiry_time is not None:
             pulumi.set(__self__, "expiry_time", expiry_time)
         if inferred_scopes is not None:
             pulumi.set(__self__, "inferred_scopes", inferred_scopes)
+        if keep_inferred_scopes is not None:
+            pulumi.set(__self__, "keep_inferred_scopes", keep_inferred_scopes)
         if lifetime_seconds is not None:
             pulumi.set(__self__, "lifetime_seconds", lifetime_seconds)
+        if overlap_seconds is not None:
+            pulumi.set(__self__, "overlap_seconds", overlap_seconds)
+        if previous_revoke_time is not None:
+            pulumi.set(__self__, "previous_revoke_time", previous_revoke_time)
+        if previous_token_id is not None:
+            pulumi.set(__self__, "previous_token_id", previous_token_id)
+        if previous_token_value is not None:
+            pulumi.set(__self__, "previous_token_value", previous_token_value)
         if provider_config is not None:
             pulumi.set(__self__, "provider_config", provider_config)
         if rotate_before_seconds is not None:
             pulumi.set(__self__, "rotate_before_seconds", rotate_before_seconds)
         if rotate_when_changed is not None:
             pulumi.set(__self__, "rotate_when_changed", rotate_when_changed)
+        if rotates_at is not None:
+            pulumi.set(__self__, "rotates_at", rotates_at)
         if scopes is not None:
             pulumi.set(__self__, "scopes", scopes)
         if token_id is not None:
@@ -312,6 +372,18 @@ class _TokenState:
         pulumi.set(self, "creation_time", value)
 
     @_builtins.property
+    @pulumi.getter(name="expiresAt")
+    def expires_at(self) -> pulumi.Input[Optional[_builtins.str]]:
+        """
+        When the token expires, as an RFC 3339 timestamp; absent means never.
+        """
+        return pulumi.get(self, "expires_at")
+
+    @expires_at.setter
+    def expires_at(self, value: pulumi.Input[Optional[_builtins.str]]):
+        pulumi.set(self, "expires_at", value)
+
+    @_builtins.property
     @pulumi.getter(name="expiryTime")
     def expiry_time(self) -> pulumi.Input[Optional[_builtins.int]]:
         """
@@ -336,6 +408,18 @@ class _TokenState:
         pulumi.set(self, "inferred_scopes", value)
 
     @_builtins.property
+    @pulumi.getter(name="keepInferredScopes")
+    def keep_inferred_scopes(self) -> pulumi.Input[Optional[_builtins.bool]]:
+        """
+        Whether the token that follows in a rotation starts with the scopes that Databricks has found in use (`inferredScopes` and `backfillScopes`), and not with all of them once more. Takes `autoscopeEnabled` and `overlapSeconds`.
+        """
+        return pulumi.get(self, "keep_inferred_scopes")
+
+    @keep_inferred_scopes.setter
+    def keep_inferred_scopes(self, value: pulumi.Input[Optional[_builtins.bool]]):
+        pulumi.set(self, "keep_inferred_scopes", value)
+
+    @_builtins.property
     @pulumi.getter(name="lifetimeSeconds")
     def lifetime_seconds(self) -> pulumi.Input[Optional[_builtins.int]]:
         """
@@ -346,6 +430,54 @@ class _TokenState:
     @lifetime_seconds.setter
     def lifetime_seconds(self, value: pulumi.Input[Optional[_builtins.int]]):
         pulumi.set(self, "lifetime_seconds", value)
+
+    @_builtins.property
+    @pulumi.getter(name="overlapSeconds")
+    def overlap_seconds(self) -> pulumi.Input[Optional[_builtins.int]]:
+        """
+        How many seconds a token lives on after it was replaced by a rotation, so that whoever holds its value has time to get the new one. The resource is then updated rather than replaced, and the first `pulumi up` after that time revokes the old token.
+        """
+        return pulumi.get(self, "overlap_seconds")
+
+    @overlap_seconds.setter
+    def overlap_seconds(self, value: pulumi.Input[Optional[_builtins.int]]):
+        pulumi.set(self, "overlap_seconds", value)
+
+    @_builtins.property
+    @pulumi.getter(name="previousRevokeTime")
+    def previous_revoke_time(self) -> pulumi.Input[Optional[_builtins.str]]:
+        """
+        When the token before this one is due to be revoked, as an RFC 3339 timestamp: by the first `pulumi up` from then on.
+        """
+        return pulumi.get(self, "previous_revoke_time")
+
+    @previous_revoke_time.setter
+    def previous_revoke_time(self, value: pulumi.Input[Optional[_builtins.str]]):
+        pulumi.set(self, "previous_revoke_time", value)
+
+    @_builtins.property
+    @pulumi.getter(name="previousTokenId")
+    def previous_token_id(self) -> pulumi.Input[Optional[_builtins.str]]:
+        """
+        Id of the token before this one, while it lives on.
+        """
+        return pulumi.get(self, "previous_token_id")
+
+    @previous_token_id.setter
+    def previous_token_id(self, value: pulumi.Input[Optional[_builtins.str]]):
+        pulumi.set(self, "previous_token_id", value)
+
+    @_builtins.property
+    @pulumi.getter(name="previousTokenValue")
+    def previous_token_value(self) -> pulumi.Input[Optional[_builtins.str]]:
+        """
+        The token before this one, while it lives on.
+        """
+        return pulumi.get(self, "previous_token_value")
+
+    @previous_token_value.setter
+    def previous_token_value(self, value: pulumi.Input[Optional[_builtins.str]]):
+        pulumi.set(self, "previous_token_value", value)
 
     @_builtins.property
     @pulumi.getter(name="providerConfig")
@@ -382,6 +514,18 @@ class _TokenState:
     @rotate_when_changed.setter
     def rotate_when_changed(self, value: pulumi.Input[Optional[Mapping[str, pulumi.Input[_builtins.str]]]]):
         pulumi.set(self, "rotate_when_changed", value)
+
+    @_builtins.property
+    @pulumi.getter(name="rotatesAt")
+    def rotates_at(self) -> pulumi.Input[Optional[_builtins.str]]:
+        """
+        From when on `pulumi up` rotates the token, as an RFC 3339 timestamp, if `rotateBeforeSeconds` is set.
+        """
+        return pulumi.get(self, "rotates_at")
+
+    @rotates_at.setter
+    def rotates_at(self, value: pulumi.Input[Optional[_builtins.str]]):
+        pulumi.set(self, "rotates_at", value)
 
     @_builtins.property
     @pulumi.getter
@@ -430,7 +574,9 @@ class Token(pulumi.CustomResource):
                  comment: pulumi.Input[Optional[_builtins.str]] = None,
                  creation_time: pulumi.Input[Optional[_builtins.int]] = None,
                  expiry_time: pulumi.Input[Optional[_builtins.int]] = None,
+                 keep_inferred_scopes: pulumi.Input[Optional[_builtins.bool]] = None,
                  lifetime_seconds: pulumi.Input[Optional[_builtins.int]] = None,
+                 overlap_seconds: pulumi.Input[Optional[_builtins.int]] = None,
                  provider_config: pulumi.Input[Optional[Union['TokenProviderConfigArgs', 'TokenProviderConfigArgsDict']]] = None,
                  rotate_before_seconds: pulumi.Input[Optional[_builtins.int]] = None,
                  rotate_when_changed: pulumi.Input[Optional[Mapping[str, pulumi.Input[_builtins.str]]]] = None,
@@ -481,7 +627,9 @@ class Token(pulumi.CustomResource):
         :param pulumi.Input[_builtins.str] comment: Comment that is shown beside the token in the user's settings. A change replaces the token, unless `rotateBeforeSeconds` or `rotateWhenChanged` is set: these say when to rotate, so the comment is then updated in place.
         :param pulumi.Input[_builtins.int] creation_time: Accepted for compatibility but never sent: Databricks sets it.
         :param pulumi.Input[_builtins.int] expiry_time: Accepted for compatibility but never sent: Databricks sets it.
+        :param pulumi.Input[_builtins.bool] keep_inferred_scopes: Whether the token that follows in a rotation starts with the scopes that Databricks has found in use (`inferredScopes` and `backfillScopes`), and not with all of them once more. Takes `autoscopeEnabled` and `overlapSeconds`.
         :param pulumi.Input[_builtins.int] lifetime_seconds: Lifetime of the token in seconds. If it is left out, the workspace decides: two years, or the longest lifetime that it allows. A change replaces the token.
+        :param pulumi.Input[_builtins.int] overlap_seconds: How many seconds a token lives on after it was replaced by a rotation, so that whoever holds its value has time to get the new one. The resource is then updated rather than replaced, and the first `pulumi up` after that time revokes the old token.
         :param pulumi.Input[Union['TokenProviderConfigArgs', 'TokenProviderConfigArgsDict']] provider_config: The workspace that the token belongs to, if the provider's host serves several.
         :param pulumi.Input[_builtins.int] rotate_before_seconds: How many seconds before its expiry the token is due: from then on, an ordinary `pulumi up` replaces it. Must be less than `lifetimeSeconds`. A change of this setting alone replaces the token only if that makes it due.
         :param pulumi.Input[Mapping[str, pulumi.Input[_builtins.str]]] rotate_when_changed: Any values, such as a date. A change to them replaces the token; adding the map, or removing all of it, does not.
@@ -551,7 +699,9 @@ class Token(pulumi.CustomResource):
                  comment: pulumi.Input[Optional[_builtins.str]] = None,
                  creation_time: pulumi.Input[Optional[_builtins.int]] = None,
                  expiry_time: pulumi.Input[Optional[_builtins.int]] = None,
+                 keep_inferred_scopes: pulumi.Input[Optional[_builtins.bool]] = None,
                  lifetime_seconds: pulumi.Input[Optional[_builtins.int]] = None,
+                 overlap_seconds: pulumi.Input[Optional[_builtins.int]] = None,
                  provider_config: pulumi.Input[Optional[Union['TokenProviderConfigArgs', 'TokenProviderConfigArgsDict']]] = None,
                  rotate_before_seconds: pulumi.Input[Optional[_builtins.int]] = None,
                  rotate_when_changed: pulumi.Input[Optional[Mapping[str, pulumi.Input[_builtins.str]]]] = None,
@@ -570,7 +720,9 @@ class Token(pulumi.CustomResource):
             __props__.__dict__["comment"] = comment
             __props__.__dict__["creation_time"] = creation_time
             __props__.__dict__["expiry_time"] = expiry_time
+            __props__.__dict__["keep_inferred_scopes"] = keep_inferred_scopes
             __props__.__dict__["lifetime_seconds"] = lifetime_seconds
+            __props__.__dict__["overlap_seconds"] = overlap_seconds
             __props__.__dict__["provider_config"] = provider_config
             __props__.__dict__["rotate_before_seconds"] = rotate_before_seconds
             __props__.__dict__["rotate_when_changed"] = rotate_when_changed
@@ -578,9 +730,14 @@ class Token(pulumi.CustomResource):
             __props__.__dict__["token_id"] = token_id
             __props__.__dict__["autoscope_state"] = None
             __props__.__dict__["backfill_scopes"] = None
+            __props__.__dict__["expires_at"] = None
             __props__.__dict__["inferred_scopes"] = None
+            __props__.__dict__["previous_revoke_time"] = None
+            __props__.__dict__["previous_token_id"] = None
+            __props__.__dict__["previous_token_value"] = None
+            __props__.__dict__["rotates_at"] = None
             __props__.__dict__["token_value"] = None
-        secret_opts = pulumi.ResourceOptions(additional_secret_outputs=["tokenValue"])
+        secret_opts = pulumi.ResourceOptions(additional_secret_outputs=["previousTokenValue", "tokenValue"])
         opts = pulumi.ResourceOptions.merge(opts, secret_opts)
         super(Token, __self__).__init__(
             'databricks:index/token:Token',
@@ -597,12 +754,19 @@ class Token(pulumi.CustomResource):
             backfill_scopes: pulumi.Input[Optional[Sequence[pulumi.Input[_builtins.str]]]] = None,
             comment: pulumi.Input[Optional[_builtins.str]] = None,
             creation_time: pulumi.Input[Optional[_builtins.int]] = None,
+            expires_at: pulumi.Input[Optional[_builtins.str]] = None,
             expiry_time: pulumi.Input[Optional[_builtins.int]] = None,
             inferred_scopes: pulumi.Input[Optional[Sequence[pulumi.Input[_builtins.str]]]] = None,
+            keep_inferred_scopes: pulumi.Input[Optional[_builtins.bool]] = None,
             lifetime_seconds: pulumi.Input[Optional[_builtins.int]] = None,
+            overlap_seconds: pulumi.Input[Optional[_builtins.int]] = None,
+            previous_revoke_time: pulumi.Input[Optional[_builtins.str]] = None,
+            previous_token_id: pulumi.Input[Optional[_builtins.str]] = None,
+            previous_token_value: pulumi.Input[Optional[_builtins.str]] = None,
             provider_config: pulumi.Input[Optional[Union['TokenProviderConfigArgs', 'TokenProviderConfigArgsDict']]] = None,
             rotate_before_seconds: pulumi.Input[Optional[_builtins.int]] = None,
             rotate_when_changed: pulumi.Input[Optional[Mapping[str, pulumi.Input[_builtins.str]]]] = None,
+            rotates_at: pulumi.Input[Optional[_builtins.str]] = None,
             scopes: pulumi.Input[Optional[Sequence[pulumi.Input[_builtins.str]]]] = None,
             token_id: pulumi.Input[Optional[_builtins.str]] = None,
             token_value: pulumi.Input[Optional[_builtins.str]] = None) -> 'Token':
@@ -618,12 +782,19 @@ class Token(pulumi.CustomResource):
         :param pulumi.Input[Sequence[pulumi.Input[_builtins.str]]] backfill_scopes: Scopes that Databricks has added for uses before it began to narrow them.
         :param pulumi.Input[_builtins.str] comment: Comment that is shown beside the token in the user's settings. A change replaces the token, unless `rotateBeforeSeconds` or `rotateWhenChanged` is set: these say when to rotate, so the comment is then updated in place.
         :param pulumi.Input[_builtins.int] creation_time: When the token was created, in milliseconds since 1970-01-01 UTC.
+        :param pulumi.Input[_builtins.str] expires_at: When the token expires, as an RFC 3339 timestamp; absent means never.
         :param pulumi.Input[_builtins.int] expiry_time: When the token expires, in milliseconds since 1970-01-01 UTC; -1 means never.
         :param pulumi.Input[Sequence[pulumi.Input[_builtins.str]]] inferred_scopes: Scopes that Databricks has seen in use.
+        :param pulumi.Input[_builtins.bool] keep_inferred_scopes: Whether the token that follows in a rotation starts with the scopes that Databricks has found in use (`inferredScopes` and `backfillScopes`), and not with all of them once more. Takes `autoscopeEnabled` and `overlapSeconds`.
         :param pulumi.Input[_builtins.int] lifetime_seconds: Lifetime of the token in seconds. If it is left out, the workspace decides: two years, or the longest lifetime that it allows. A change replaces the token.
+        :param pulumi.Input[_builtins.int] overlap_seconds: How many seconds a token lives on after it was replaced by a rotation, so that whoever holds its value has time to get the new one. The resource is then updated rather than replaced, and the first `pulumi up` after that time revokes the old token.
+        :param pulumi.Input[_builtins.str] previous_revoke_time: When the token before this one is due to be revoked, as an RFC 3339 timestamp: by the first `pulumi up` from then on.
+        :param pulumi.Input[_builtins.str] previous_token_id: Id of the token before this one, while it lives on.
+        :param pulumi.Input[_builtins.str] previous_token_value: The token before this one, while it lives on.
         :param pulumi.Input[Union['TokenProviderConfigArgs', 'TokenProviderConfigArgsDict']] provider_config: The workspace that the token belongs to.
         :param pulumi.Input[_builtins.int] rotate_before_seconds: How many seconds before its expiry the token is due: from then on, an ordinary `pulumi up` replaces it. Must be less than `lifetimeSeconds`. A change of this setting alone replaces the token only if that makes it due.
         :param pulumi.Input[Mapping[str, pulumi.Input[_builtins.str]]] rotate_when_changed: Any values, such as a date. A change to them replaces the token; adding the map, or removing all of it, does not.
+        :param pulumi.Input[_builtins.str] rotates_at: From when on `pulumi up` rotates the token, as an RFC 3339 timestamp, if `rotateBeforeSeconds` is set.
         :param pulumi.Input[Sequence[pulumi.Input[_builtins.str]]] scopes: API scopes that the token is limited to, such as `sql`. A change is made in place.
         :param pulumi.Input[_builtins.str] token_id: Id of the token.
         :param pulumi.Input[_builtins.str] token_value: The token itself. Databricks gives it only once, so it is empty after an import.
@@ -637,12 +808,19 @@ class Token(pulumi.CustomResource):
         __props__.__dict__["backfill_scopes"] = backfill_scopes
         __props__.__dict__["comment"] = comment
         __props__.__dict__["creation_time"] = creation_time
+        __props__.__dict__["expires_at"] = expires_at
         __props__.__dict__["expiry_time"] = expiry_time
         __props__.__dict__["inferred_scopes"] = inferred_scopes
+        __props__.__dict__["keep_inferred_scopes"] = keep_inferred_scopes
         __props__.__dict__["lifetime_seconds"] = lifetime_seconds
+        __props__.__dict__["overlap_seconds"] = overlap_seconds
+        __props__.__dict__["previous_revoke_time"] = previous_revoke_time
+        __props__.__dict__["previous_token_id"] = previous_token_id
+        __props__.__dict__["previous_token_value"] = previous_token_value
         __props__.__dict__["provider_config"] = provider_config
         __props__.__dict__["rotate_before_seconds"] = rotate_before_seconds
         __props__.__dict__["rotate_when_changed"] = rotate_when_changed
+        __props__.__dict__["rotates_at"] = rotates_at
         __props__.__dict__["scopes"] = scopes
         __props__.__dict__["token_id"] = token_id
         __props__.__dict__["token_value"] = token_value
@@ -689,6 +867,14 @@ class Token(pulumi.CustomResource):
         return pulumi.get(self, "creation_time")
 
     @_builtins.property
+    @pulumi.getter(name="expiresAt")
+    def expires_at(self) -> pulumi.Output[Optional[_builtins.str]]:
+        """
+        When the token expires, as an RFC 3339 timestamp; absent means never.
+        """
+        return pulumi.get(self, "expires_at")
+
+    @_builtins.property
     @pulumi.getter(name="expiryTime")
     def expiry_time(self) -> pulumi.Output[_builtins.int]:
         """
@@ -705,12 +891,52 @@ class Token(pulumi.CustomResource):
         return pulumi.get(self, "inferred_scopes")
 
     @_builtins.property
+    @pulumi.getter(name="keepInferredScopes")
+    def keep_inferred_scopes(self) -> pulumi.Output[Optional[_builtins.bool]]:
+        """
+        Whether the token that follows in a rotation starts with the scopes that Databricks has found in use (`inferredScopes` and `backfillScopes`), and not with all of them once more. Takes `autoscopeEnabled` and `overlapSeconds`.
+        """
+        return pulumi.get(self, "keep_inferred_scopes")
+
+    @_builtins.property
     @pulumi.getter(name="lifetimeSeconds")
     def lifetime_seconds(self) -> pulumi.Output[Optional[_builtins.int]]:
         """
         Lifetime of the token in seconds. If it is left out, the workspace decides: two years, or the longest lifetime that it allows. A change replaces the token.
         """
         return pulumi.get(self, "lifetime_seconds")
+
+    @_builtins.property
+    @pulumi.getter(name="overlapSeconds")
+    def overlap_seconds(self) -> pulumi.Output[Optional[_builtins.int]]:
+        """
+        How many seconds a token lives on after it was replaced by a rotation, so that whoever holds its value has time to get the new one. The resource is then updated rather than replaced, and the first `pulumi up` after that time revokes the old token.
+        """
+        return pulumi.get(self, "overlap_seconds")
+
+    @_builtins.property
+    @pulumi.getter(name="previousRevokeTime")
+    def previous_revoke_time(self) -> pulumi.Output[Optional[_builtins.str]]:
+        """
+        When the token before this one is due to be revoked, as an RFC 3339 timestamp: by the first `pulumi up` from then on.
+        """
+        return pulumi.get(self, "previous_revoke_time")
+
+    @_builtins.property
+    @pulumi.getter(name="previousTokenId")
+    def previous_token_id(self) -> pulumi.Output[Optional[_builtins.str]]:
+        """
+        Id of the token before this one, while it lives on.
+        """
+        return pulumi.get(self, "previous_token_id")
+
+    @_builtins.property
+    @pulumi.getter(name="previousTokenValue")
+    def previous_token_value(self) -> pulumi.Output[Optional[_builtins.str]]:
+        """
+        The token before this one, while it lives on.
+        """
+        return pulumi.get(self, "previous_token_value")
 
     @_builtins.property
     @pulumi.getter(name="providerConfig")
@@ -735,6 +961,14 @@ class Token(pulumi.CustomResource):
         Any values, such as a date. A change to them replaces the token; adding the map, or removing all of it, does not.
         """
         return pulumi.get(self, "rotate_when_changed")
+
+    @_builtins.property
+    @pulumi.getter(name="rotatesAt")
+    def rotates_at(self) -> pulumi.Output[Optional[_builtins.str]]:
+        """
+        From when on `pulumi up` rotates the token, as an RFC 3339 timestamp, if `rotateBeforeSeconds` is set.
+        """
+        return pulumi.get(self, "rotates_at")
 
     @_builtins.property
     @pulumi.getter

@@ -67,6 +67,21 @@ public final class OboTokenArgs extends com.pulumi.resources.ResourceArgs {
     }
 
     /**
+     * Whether the token that follows in a rotation starts with the scopes that Databricks has found in use (`inferredScopes` and `backfillScopes`), and not with all of them once more. Takes `autoscopeEnabled` and `overlapSeconds`.
+     * 
+     */
+    @Import(name="keepInferredScopes")
+    private @Nullable Output<Boolean> keepInferredScopes;
+
+    /**
+     * @return Whether the token that follows in a rotation starts with the scopes that Databricks has found in use (`inferredScopes` and `backfillScopes`), and not with all of them once more. Takes `autoscopeEnabled` and `overlapSeconds`.
+     * 
+     */
+    public Optional<Output<Boolean>> keepInferredScopes() {
+        return Optional.ofNullable(this.keepInferredScopes);
+    }
+
+    /**
      * Lifetime of the token in seconds. If it is left out, the workspace decides: two years, or the longest lifetime that it allows. A change replaces the token.
      * 
      */
@@ -79,6 +94,21 @@ public final class OboTokenArgs extends com.pulumi.resources.ResourceArgs {
      */
     public Optional<Output<Integer>> lifetimeSeconds() {
         return Optional.ofNullable(this.lifetimeSeconds);
+    }
+
+    /**
+     * How many seconds a token lives on after it was replaced by a rotation, so that whoever holds its value has time to get the new one. The resource is then updated rather than replaced, and the first `pulumi up` after that time revokes the old token.
+     * 
+     */
+    @Import(name="overlapSeconds")
+    private @Nullable Output<Integer> overlapSeconds;
+
+    /**
+     * @return How many seconds a token lives on after it was replaced by a rotation, so that whoever holds its value has time to get the new one. The resource is then updated rather than replaced, and the first `pulumi up` after that time revokes the old token.
+     * 
+     */
+    public Optional<Output<Integer>> overlapSeconds() {
+        return Optional.ofNullable(this.overlapSeconds);
     }
 
     /**
@@ -147,7 +177,9 @@ public final class OboTokenArgs extends com.pulumi.resources.ResourceArgs {
         this.applicationId = $.applicationId;
         this.autoscopeEnabled = $.autoscopeEnabled;
         this.comment = $.comment;
+        this.keepInferredScopes = $.keepInferredScopes;
         this.lifetimeSeconds = $.lifetimeSeconds;
+        this.overlapSeconds = $.overlapSeconds;
         this.providerConfig = $.providerConfig;
         this.rotateBeforeSeconds = $.rotateBeforeSeconds;
         this.rotateWhenChanged = $.rotateWhenChanged;
@@ -236,6 +268,27 @@ public final class OboTokenArgs extends com.pulumi.resources.ResourceArgs {
         }
 
         /**
+         * @param keepInferredScopes Whether the token that follows in a rotation starts with the scopes that Databricks has found in use (`inferredScopes` and `backfillScopes`), and not with all of them once more. Takes `autoscopeEnabled` and `overlapSeconds`.
+         * 
+         * @return builder
+         * 
+         */
+        public Builder keepInferredScopes(@Nullable Output<Boolean> keepInferredScopes) {
+            $.keepInferredScopes = keepInferredScopes;
+            return this;
+        }
+
+        /**
+         * @param keepInferredScopes Whether the token that follows in a rotation starts with the scopes that Databricks has found in use (`inferredScopes` and `backfillScopes`), and not with all of them once more. Takes `autoscopeEnabled` and `overlapSeconds`.
+         * 
+         * @return builder
+         * 
+         */
+        public Builder keepInferredScopes(Boolean keepInferredScopes) {
+            return keepInferredScopes(Output.of(keepInferredScopes));
+        }
+
+        /**
          * @param lifetimeSeconds Lifetime of the token in seconds. If it is left out, the workspace decides: two years, or the longest lifetime that it allows. A change replaces the token.
          * 
          * @return builder
@@ -254,6 +307,27 @@ public final class OboTokenArgs extends com.pulumi.resources.ResourceArgs {
          */
         public Builder lifetimeSeconds(Integer lifetimeSeconds) {
             return lifetimeSeconds(Output.of(lifetimeSeconds));
+        }
+
+        /**
+         * @param overlapSeconds How many seconds a token lives on after it was replaced by a rotation, so that whoever holds its value has time to get the new one. The resource is then updated rather than replaced, and the first `pulumi up` after that time revokes the old token.
+         * 
+         * @return builder
+         * 
+         */
+        public Builder overlapSeconds(@Nullable Output<Integer> overlapSeconds) {
+            $.overlapSeconds = overlapSeconds;
+            return this;
+        }
+
+        /**
+         * @param overlapSeconds How many seconds a token lives on after it was replaced by a rotation, so that whoever holds its value has time to get the new one. The resource is then updated rather than replaced, and the first `pulumi up` after that time revokes the old token.
+         * 
+         * @return builder
+         * 
+         */
+        public Builder overlapSeconds(Integer overlapSeconds) {
+            return overlapSeconds(Output.of(overlapSeconds));
         }
 
         /**

@@ -110,6 +110,20 @@ public class ServicePrincipalSecret extends com.pulumi.resources.CustomResource 
         return this.expireTime;
     }
     /**
+     * When the secret expires, as an RFC 3339 timestamp; absent means never.
+     * 
+     */
+    @Export(name="expiresAt", refs={String.class}, tree="[0]")
+    private Output</* @Nullable */ String> expiresAt;
+
+    /**
+     * @return When the secret expires, as an RFC 3339 timestamp; absent means never.
+     * 
+     */
+    public Output<Optional<String>> expiresAt() {
+        return Codegen.optional(this.expiresAt);
+    }
+    /**
      * Lifetime as the program states it; empty if it states none.
      * 
      */
@@ -122,6 +136,62 @@ public class ServicePrincipalSecret extends com.pulumi.resources.CustomResource 
      */
     public Output<String> lifetime() {
         return this.lifetime;
+    }
+    /**
+     * How many seconds a secret lives on after it was replaced by a rotation, so that whoever holds its value has time to get the new one. The resource is then updated rather than replaced, and the first `pulumi up` after that time revokes the old secret.
+     * 
+     */
+    @Export(name="overlapSeconds", refs={Integer.class}, tree="[0]")
+    private Output</* @Nullable */ Integer> overlapSeconds;
+
+    /**
+     * @return How many seconds a secret lives on after it was replaced by a rotation, so that whoever holds its value has time to get the new one. The resource is then updated rather than replaced, and the first `pulumi up` after that time revokes the old secret.
+     * 
+     */
+    public Output<Optional<Integer>> overlapSeconds() {
+        return Codegen.optional(this.overlapSeconds);
+    }
+    /**
+     * When the secret before this one is due to be revoked, as an RFC 3339 timestamp: by the first `pulumi up` from then on.
+     * 
+     */
+    @Export(name="previousRevokeTime", refs={String.class}, tree="[0]")
+    private Output</* @Nullable */ String> previousRevokeTime;
+
+    /**
+     * @return When the secret before this one is due to be revoked, as an RFC 3339 timestamp: by the first `pulumi up` from then on.
+     * 
+     */
+    public Output<Optional<String>> previousRevokeTime() {
+        return Codegen.optional(this.previousRevokeTime);
+    }
+    /**
+     * The secret before this one, while it lives on.
+     * 
+     */
+    @Export(name="previousSecret", refs={String.class}, tree="[0]")
+    private Output</* @Nullable */ String> previousSecret;
+
+    /**
+     * @return The secret before this one, while it lives on.
+     * 
+     */
+    public Output<Optional<String>> previousSecret() {
+        return Codegen.optional(this.previousSecret);
+    }
+    /**
+     * Id of the secret before this one, while it lives on.
+     * 
+     */
+    @Export(name="previousSecretId", refs={String.class}, tree="[0]")
+    private Output</* @Nullable */ String> previousSecretId;
+
+    /**
+     * @return Id of the secret before this one, while it lives on.
+     * 
+     */
+    public Output<Optional<String>> previousSecretId() {
+        return Codegen.optional(this.previousSecretId);
     }
     /**
      * The workspace whose API manages the secret; absent if the account&#39;s API does.
@@ -164,6 +234,20 @@ public class ServicePrincipalSecret extends com.pulumi.resources.CustomResource 
      */
     public Output<Optional<Map<String,String>>> rotateWhenChanged() {
         return Codegen.optional(this.rotateWhenChanged);
+    }
+    /**
+     * From when on `pulumi up` rotates the secret, as an RFC 3339 timestamp, if `rotateBeforeSeconds` is set.
+     * 
+     */
+    @Export(name="rotatesAt", refs={String.class}, tree="[0]")
+    private Output</* @Nullable */ String> rotatesAt;
+
+    /**
+     * @return From when on `pulumi up` rotates the secret, as an RFC 3339 timestamp, if `rotateBeforeSeconds` is set.
+     * 
+     */
+    public Output<Optional<String>> rotatesAt() {
+        return Codegen.optional(this.rotatesAt);
     }
     /**
      * OAuth scopes that access tokens obtained with this secret are limited to. If left out, there is no limit. A change replaces the secret.
@@ -318,6 +402,7 @@ public class ServicePrincipalSecret extends com.pulumi.resources.CustomResource 
         var defaultOptions = com.pulumi.resources.CustomResourceOptions.builder()
             .version(Utilities.getVersion())
             .additionalSecretOutputs(List.of(
+                "previousSecret",
                 "secret"
             ))
             .build();

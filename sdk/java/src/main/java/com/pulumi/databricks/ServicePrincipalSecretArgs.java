@@ -81,6 +81,21 @@ public final class ServicePrincipalSecretArgs extends com.pulumi.resources.Resou
     }
 
     /**
+     * How many seconds a secret lives on after it was replaced by a rotation, so that whoever holds its value has time to get the new one. The resource is then updated rather than replaced, and the first `pulumi up` after that time revokes the old secret.
+     * 
+     */
+    @Import(name="overlapSeconds")
+    private @Nullable Output<Integer> overlapSeconds;
+
+    /**
+     * @return How many seconds a secret lives on after it was replaced by a rotation, so that whoever holds its value has time to get the new one. The resource is then updated rather than replaced, and the first `pulumi up` after that time revokes the old secret.
+     * 
+     */
+    public Optional<Output<Integer>> overlapSeconds() {
+        return Optional.ofNullable(this.overlapSeconds);
+    }
+
+    /**
      * The workspace whose API manages the secret, if the provider&#39;s host serves several.
      * 
      */
@@ -252,6 +267,7 @@ public final class ServicePrincipalSecretArgs extends com.pulumi.resources.Resou
         this.createTime = $.createTime;
         this.expireTime = $.expireTime;
         this.lifetime = $.lifetime;
+        this.overlapSeconds = $.overlapSeconds;
         this.providerConfig = $.providerConfig;
         this.rotateBeforeSeconds = $.rotateBeforeSeconds;
         this.rotateWhenChanged = $.rotateWhenChanged;
@@ -365,6 +381,27 @@ public final class ServicePrincipalSecretArgs extends com.pulumi.resources.Resou
          */
         public Builder lifetime(String lifetime) {
             return lifetime(Output.of(lifetime));
+        }
+
+        /**
+         * @param overlapSeconds How many seconds a secret lives on after it was replaced by a rotation, so that whoever holds its value has time to get the new one. The resource is then updated rather than replaced, and the first `pulumi up` after that time revokes the old secret.
+         * 
+         * @return builder
+         * 
+         */
+        public Builder overlapSeconds(@Nullable Output<Integer> overlapSeconds) {
+            $.overlapSeconds = overlapSeconds;
+            return this;
+        }
+
+        /**
+         * @param overlapSeconds How many seconds a secret lives on after it was replaced by a rotation, so that whoever holds its value has time to get the new one. The resource is then updated rather than replaced, and the first `pulumi up` after that time revokes the old secret.
+         * 
+         * @return builder
+         * 
+         */
+        public Builder overlapSeconds(Integer overlapSeconds) {
+            return overlapSeconds(Output.of(overlapSeconds));
         }
 
         /**

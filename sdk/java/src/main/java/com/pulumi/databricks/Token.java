@@ -139,6 +139,20 @@ public class Token extends com.pulumi.resources.CustomResource {
         return this.creationTime;
     }
     /**
+     * When the token expires, as an RFC 3339 timestamp; absent means never.
+     * 
+     */
+    @Export(name="expiresAt", refs={String.class}, tree="[0]")
+    private Output</* @Nullable */ String> expiresAt;
+
+    /**
+     * @return When the token expires, as an RFC 3339 timestamp; absent means never.
+     * 
+     */
+    public Output<Optional<String>> expiresAt() {
+        return Codegen.optional(this.expiresAt);
+    }
+    /**
      * When the token expires, in milliseconds since 1970-01-01 UTC; -1 means never.
      * 
      */
@@ -167,6 +181,20 @@ public class Token extends com.pulumi.resources.CustomResource {
         return Codegen.optional(this.inferredScopes);
     }
     /**
+     * Whether the token that follows in a rotation starts with the scopes that Databricks has found in use (`inferredScopes` and `backfillScopes`), and not with all of them once more. Takes `autoscopeEnabled` and `overlapSeconds`.
+     * 
+     */
+    @Export(name="keepInferredScopes", refs={Boolean.class}, tree="[0]")
+    private Output</* @Nullable */ Boolean> keepInferredScopes;
+
+    /**
+     * @return Whether the token that follows in a rotation starts with the scopes that Databricks has found in use (`inferredScopes` and `backfillScopes`), and not with all of them once more. Takes `autoscopeEnabled` and `overlapSeconds`.
+     * 
+     */
+    public Output<Optional<Boolean>> keepInferredScopes() {
+        return Codegen.optional(this.keepInferredScopes);
+    }
+    /**
      * Lifetime of the token in seconds. If it is left out, the workspace decides: two years, or the longest lifetime that it allows. A change replaces the token.
      * 
      */
@@ -179,6 +207,62 @@ public class Token extends com.pulumi.resources.CustomResource {
      */
     public Output<Optional<Integer>> lifetimeSeconds() {
         return Codegen.optional(this.lifetimeSeconds);
+    }
+    /**
+     * How many seconds a token lives on after it was replaced by a rotation, so that whoever holds its value has time to get the new one. The resource is then updated rather than replaced, and the first `pulumi up` after that time revokes the old token.
+     * 
+     */
+    @Export(name="overlapSeconds", refs={Integer.class}, tree="[0]")
+    private Output</* @Nullable */ Integer> overlapSeconds;
+
+    /**
+     * @return How many seconds a token lives on after it was replaced by a rotation, so that whoever holds its value has time to get the new one. The resource is then updated rather than replaced, and the first `pulumi up` after that time revokes the old token.
+     * 
+     */
+    public Output<Optional<Integer>> overlapSeconds() {
+        return Codegen.optional(this.overlapSeconds);
+    }
+    /**
+     * When the token before this one is due to be revoked, as an RFC 3339 timestamp: by the first `pulumi up` from then on.
+     * 
+     */
+    @Export(name="previousRevokeTime", refs={String.class}, tree="[0]")
+    private Output</* @Nullable */ String> previousRevokeTime;
+
+    /**
+     * @return When the token before this one is due to be revoked, as an RFC 3339 timestamp: by the first `pulumi up` from then on.
+     * 
+     */
+    public Output<Optional<String>> previousRevokeTime() {
+        return Codegen.optional(this.previousRevokeTime);
+    }
+    /**
+     * Id of the token before this one, while it lives on.
+     * 
+     */
+    @Export(name="previousTokenId", refs={String.class}, tree="[0]")
+    private Output</* @Nullable */ String> previousTokenId;
+
+    /**
+     * @return Id of the token before this one, while it lives on.
+     * 
+     */
+    public Output<Optional<String>> previousTokenId() {
+        return Codegen.optional(this.previousTokenId);
+    }
+    /**
+     * The token before this one, while it lives on.
+     * 
+     */
+    @Export(name="previousTokenValue", refs={String.class}, tree="[0]")
+    private Output</* @Nullable */ String> previousTokenValue;
+
+    /**
+     * @return The token before this one, while it lives on.
+     * 
+     */
+    public Output<Optional<String>> previousTokenValue() {
+        return Codegen.optional(this.previousTokenValue);
     }
     /**
      * The workspace that the token belongs to.
@@ -221,6 +305,20 @@ public class Token extends com.pulumi.resources.CustomResource {
      */
     public Output<Optional<Map<String,String>>> rotateWhenChanged() {
         return Codegen.optional(this.rotateWhenChanged);
+    }
+    /**
+     * From when on `pulumi up` rotates the token, as an RFC 3339 timestamp, if `rotateBeforeSeconds` is set.
+     * 
+     */
+    @Export(name="rotatesAt", refs={String.class}, tree="[0]")
+    private Output</* @Nullable */ String> rotatesAt;
+
+    /**
+     * @return From when on `pulumi up` rotates the token, as an RFC 3339 timestamp, if `rotateBeforeSeconds` is set.
+     * 
+     */
+    public Output<Optional<String>> rotatesAt() {
+        return Codegen.optional(this.rotatesAt);
     }
     /**
      * API scopes that the token is limited to, such as `sql`. A change is made in place.
@@ -305,6 +403,7 @@ public class Token extends com.pulumi.resources.CustomResource {
         var defaultOptions = com.pulumi.resources.CustomResourceOptions.builder()
             .version(Utilities.getVersion())
             .additionalSecretOutputs(List.of(
+                "previousTokenValue",
                 "tokenValue"
             ))
             .build();

@@ -112,6 +112,21 @@ public final class OboTokenState extends com.pulumi.resources.ResourceArgs {
     }
 
     /**
+     * When the token expires, as an RFC 3339 timestamp; absent means never.
+     * 
+     */
+    @Import(name="expiresAt")
+    private @Nullable Output<String> expiresAt;
+
+    /**
+     * @return When the token expires, as an RFC 3339 timestamp; absent means never.
+     * 
+     */
+    public Optional<Output<String>> expiresAt() {
+        return Optional.ofNullable(this.expiresAt);
+    }
+
+    /**
      * When the token expires, in milliseconds since 1970-01-01 UTC; -1 means never.
      * 
      */
@@ -142,6 +157,21 @@ public final class OboTokenState extends com.pulumi.resources.ResourceArgs {
     }
 
     /**
+     * Whether the token that follows in a rotation starts with the scopes that Databricks has found in use (`inferredScopes` and `backfillScopes`), and not with all of them once more. Takes `autoscopeEnabled` and `overlapSeconds`.
+     * 
+     */
+    @Import(name="keepInferredScopes")
+    private @Nullable Output<Boolean> keepInferredScopes;
+
+    /**
+     * @return Whether the token that follows in a rotation starts with the scopes that Databricks has found in use (`inferredScopes` and `backfillScopes`), and not with all of them once more. Takes `autoscopeEnabled` and `overlapSeconds`.
+     * 
+     */
+    public Optional<Output<Boolean>> keepInferredScopes() {
+        return Optional.ofNullable(this.keepInferredScopes);
+    }
+
+    /**
      * Lifetime of the token in seconds. If it is left out, the workspace decides: two years, or the longest lifetime that it allows. A change replaces the token.
      * 
      */
@@ -154,6 +184,66 @@ public final class OboTokenState extends com.pulumi.resources.ResourceArgs {
      */
     public Optional<Output<Integer>> lifetimeSeconds() {
         return Optional.ofNullable(this.lifetimeSeconds);
+    }
+
+    /**
+     * How many seconds a token lives on after it was replaced by a rotation, so that whoever holds its value has time to get the new one. The resource is then updated rather than replaced, and the first `pulumi up` after that time revokes the old token.
+     * 
+     */
+    @Import(name="overlapSeconds")
+    private @Nullable Output<Integer> overlapSeconds;
+
+    /**
+     * @return How many seconds a token lives on after it was replaced by a rotation, so that whoever holds its value has time to get the new one. The resource is then updated rather than replaced, and the first `pulumi up` after that time revokes the old token.
+     * 
+     */
+    public Optional<Output<Integer>> overlapSeconds() {
+        return Optional.ofNullable(this.overlapSeconds);
+    }
+
+    /**
+     * When the token before this one is due to be revoked, as an RFC 3339 timestamp: by the first `pulumi up` from then on.
+     * 
+     */
+    @Import(name="previousRevokeTime")
+    private @Nullable Output<String> previousRevokeTime;
+
+    /**
+     * @return When the token before this one is due to be revoked, as an RFC 3339 timestamp: by the first `pulumi up` from then on.
+     * 
+     */
+    public Optional<Output<String>> previousRevokeTime() {
+        return Optional.ofNullable(this.previousRevokeTime);
+    }
+
+    /**
+     * Id of the token before this one, while it lives on.
+     * 
+     */
+    @Import(name="previousTokenId")
+    private @Nullable Output<String> previousTokenId;
+
+    /**
+     * @return Id of the token before this one, while it lives on.
+     * 
+     */
+    public Optional<Output<String>> previousTokenId() {
+        return Optional.ofNullable(this.previousTokenId);
+    }
+
+    /**
+     * The token before this one, while it lives on.
+     * 
+     */
+    @Import(name="previousTokenValue")
+    private @Nullable Output<String> previousTokenValue;
+
+    /**
+     * @return The token before this one, while it lives on.
+     * 
+     */
+    public Optional<Output<String>> previousTokenValue() {
+        return Optional.ofNullable(this.previousTokenValue);
     }
 
     /**
@@ -202,6 +292,21 @@ public final class OboTokenState extends com.pulumi.resources.ResourceArgs {
     }
 
     /**
+     * From when on `pulumi up` rotates the token, as an RFC 3339 timestamp, if `rotateBeforeSeconds` is set.
+     * 
+     */
+    @Import(name="rotatesAt")
+    private @Nullable Output<String> rotatesAt;
+
+    /**
+     * @return From when on `pulumi up` rotates the token, as an RFC 3339 timestamp, if `rotateBeforeSeconds` is set.
+     * 
+     */
+    public Optional<Output<String>> rotatesAt() {
+        return Optional.ofNullable(this.rotatesAt);
+    }
+
+    /**
      * API scopes that the token is limited to, such as `sql`. A change is made in place.
      * 
      */
@@ -214,6 +319,21 @@ public final class OboTokenState extends com.pulumi.resources.ResourceArgs {
      */
     public Optional<Output<List<String>>> scopes() {
         return Optional.ofNullable(this.scopes);
+    }
+
+    /**
+     * Id of the token.
+     * 
+     */
+    @Import(name="tokenId")
+    private @Nullable Output<String> tokenId;
+
+    /**
+     * @return Id of the token.
+     * 
+     */
+    public Optional<Output<String>> tokenId() {
+        return Optional.ofNullable(this.tokenId);
     }
 
     /**
@@ -240,13 +360,21 @@ public final class OboTokenState extends com.pulumi.resources.ResourceArgs {
         this.backfillScopes = $.backfillScopes;
         this.comment = $.comment;
         this.creationTime = $.creationTime;
+        this.expiresAt = $.expiresAt;
         this.expiryTime = $.expiryTime;
         this.inferredScopes = $.inferredScopes;
+        this.keepInferredScopes = $.keepInferredScopes;
         this.lifetimeSeconds = $.lifetimeSeconds;
+        this.overlapSeconds = $.overlapSeconds;
+        this.previousRevokeTime = $.previousRevokeTime;
+        this.previousTokenId = $.previousTokenId;
+        this.previousTokenValue = $.previousTokenValue;
         this.providerConfig = $.providerConfig;
         this.rotateBeforeSeconds = $.rotateBeforeSeconds;
         this.rotateWhenChanged = $.rotateWhenChanged;
+        this.rotatesAt = $.rotatesAt;
         this.scopes = $.scopes;
+        this.tokenId = $.tokenId;
         this.tokenValue = $.tokenValue;
     }
 
@@ -405,6 +533,27 @@ public final class OboTokenState extends com.pulumi.resources.ResourceArgs {
         }
 
         /**
+         * @param expiresAt When the token expires, as an RFC 3339 timestamp; absent means never.
+         * 
+         * @return builder
+         * 
+         */
+        public Builder expiresAt(@Nullable Output<String> expiresAt) {
+            $.expiresAt = expiresAt;
+            return this;
+        }
+
+        /**
+         * @param expiresAt When the token expires, as an RFC 3339 timestamp; absent means never.
+         * 
+         * @return builder
+         * 
+         */
+        public Builder expiresAt(String expiresAt) {
+            return expiresAt(Output.of(expiresAt));
+        }
+
+        /**
          * @param expiryTime When the token expires, in milliseconds since 1970-01-01 UTC; -1 means never.
          * 
          * @return builder
@@ -457,6 +606,27 @@ public final class OboTokenState extends com.pulumi.resources.ResourceArgs {
         }
 
         /**
+         * @param keepInferredScopes Whether the token that follows in a rotation starts with the scopes that Databricks has found in use (`inferredScopes` and `backfillScopes`), and not with all of them once more. Takes `autoscopeEnabled` and `overlapSeconds`.
+         * 
+         * @return builder
+         * 
+         */
+        public Builder keepInferredScopes(@Nullable Output<Boolean> keepInferredScopes) {
+            $.keepInferredScopes = keepInferredScopes;
+            return this;
+        }
+
+        /**
+         * @param keepInferredScopes Whether the token that follows in a rotation starts with the scopes that Databricks has found in use (`inferredScopes` and `backfillScopes`), and not with all of them once more. Takes `autoscopeEnabled` and `overlapSeconds`.
+         * 
+         * @return builder
+         * 
+         */
+        public Builder keepInferredScopes(Boolean keepInferredScopes) {
+            return keepInferredScopes(Output.of(keepInferredScopes));
+        }
+
+        /**
          * @param lifetimeSeconds Lifetime of the token in seconds. If it is left out, the workspace decides: two years, or the longest lifetime that it allows. A change replaces the token.
          * 
          * @return builder
@@ -475,6 +645,90 @@ public final class OboTokenState extends com.pulumi.resources.ResourceArgs {
          */
         public Builder lifetimeSeconds(Integer lifetimeSeconds) {
             return lifetimeSeconds(Output.of(lifetimeSeconds));
+        }
+
+        /**
+         * @param overlapSeconds How many seconds a token lives on after it was replaced by a rotation, so that whoever holds its value has time to get the new one. The resource is then updated rather than replaced, and the first `pulumi up` after that time revokes the old token.
+         * 
+         * @return builder
+         * 
+         */
+        public Builder overlapSeconds(@Nullable Output<Integer> overlapSeconds) {
+            $.overlapSeconds = overlapSeconds;
+            return this;
+        }
+
+        /**
+         * @param overlapSeconds How many seconds a token lives on after it was replaced by a rotation, so that whoever holds its value has time to get the new one. The resource is then updated rather than replaced, and the first `pulumi up` after that time revokes the old token.
+         * 
+         * @return builder
+         * 
+         */
+        public Builder overlapSeconds(Integer overlapSeconds) {
+            return overlapSeconds(Output.of(overlapSeconds));
+        }
+
+        /**
+         * @param previousRevokeTime When the token before this one is due to be revoked, as an RFC 3339 timestamp: by the first `pulumi up` from then on.
+         * 
+         * @return builder
+         * 
+         */
+        public Builder previousRevokeTime(@Nullable Output<String> previousRevokeTime) {
+            $.previousRevokeTime = previousRevokeTime;
+            return this;
+        }
+
+        /**
+         * @param previousRevokeTime When the token before this one is due to be revoked, as an RFC 3339 timestamp: by the first `pulumi up` from then on.
+         * 
+         * @return builder
+         * 
+         */
+        public Builder previousRevokeTime(String previousRevokeTime) {
+            return previousRevokeTime(Output.of(previousRevokeTime));
+        }
+
+        /**
+         * @param previousTokenId Id of the token before this one, while it lives on.
+         * 
+         * @return builder
+         * 
+         */
+        public Builder previousTokenId(@Nullable Output<String> previousTokenId) {
+            $.previousTokenId = previousTokenId;
+            return this;
+        }
+
+        /**
+         * @param previousTokenId Id of the token before this one, while it lives on.
+         * 
+         * @return builder
+         * 
+         */
+        public Builder previousTokenId(String previousTokenId) {
+            return previousTokenId(Output.of(previousTokenId));
+        }
+
+        /**
+         * @param previousTokenValue The token before this one, while it lives on.
+         * 
+         * @return builder
+         * 
+         */
+        public Builder previousTokenValue(@Nullable Output<String> previousTokenValue) {
+            $.previousTokenValue = previousTokenValue;
+            return this;
+        }
+
+        /**
+         * @param previousTokenValue The token before this one, while it lives on.
+         * 
+         * @return builder
+         * 
+         */
+        public Builder previousTokenValue(String previousTokenValue) {
+            return previousTokenValue(Output.of(previousTokenValue));
         }
 
         /**
@@ -541,6 +795,27 @@ public final class OboTokenState extends com.pulumi.resources.ResourceArgs {
         }
 
         /**
+         * @param rotatesAt From when on `pulumi up` rotates the token, as an RFC 3339 timestamp, if `rotateBeforeSeconds` is set.
+         * 
+         * @return builder
+         * 
+         */
+        public Builder rotatesAt(@Nullable Output<String> rotatesAt) {
+            $.rotatesAt = rotatesAt;
+            return this;
+        }
+
+        /**
+         * @param rotatesAt From when on `pulumi up` rotates the token, as an RFC 3339 timestamp, if `rotateBeforeSeconds` is set.
+         * 
+         * @return builder
+         * 
+         */
+        public Builder rotatesAt(String rotatesAt) {
+            return rotatesAt(Output.of(rotatesAt));
+        }
+
+        /**
          * @param scopes API scopes that the token is limited to, such as `sql`. A change is made in place.
          * 
          * @return builder
@@ -569,6 +844,27 @@ public final class OboTokenState extends com.pulumi.resources.ResourceArgs {
          */
         public Builder scopes(String... scopes) {
             return scopes(List.of(scopes));
+        }
+
+        /**
+         * @param tokenId Id of the token.
+         * 
+         * @return builder
+         * 
+         */
+        public Builder tokenId(@Nullable Output<String> tokenId) {
+            $.tokenId = tokenId;
+            return this;
+        }
+
+        /**
+         * @param tokenId Id of the token.
+         * 
+         * @return builder
+         * 
+         */
+        public Builder tokenId(String tokenId) {
+            return tokenId(Output.of(tokenId));
         }
 
         /**

@@ -65,6 +65,21 @@ public final class ServicePrincipalSecretState extends com.pulumi.resources.Reso
     }
 
     /**
+     * When the secret expires, as an RFC 3339 timestamp; absent means never.
+     * 
+     */
+    @Import(name="expiresAt")
+    private @Nullable Output<String> expiresAt;
+
+    /**
+     * @return When the secret expires, as an RFC 3339 timestamp; absent means never.
+     * 
+     */
+    public Optional<Output<String>> expiresAt() {
+        return Optional.ofNullable(this.expiresAt);
+    }
+
+    /**
      * Lifetime as the program states it; empty if it states none.
      * 
      */
@@ -77,6 +92,66 @@ public final class ServicePrincipalSecretState extends com.pulumi.resources.Reso
      */
     public Optional<Output<String>> lifetime() {
         return Optional.ofNullable(this.lifetime);
+    }
+
+    /**
+     * How many seconds a secret lives on after it was replaced by a rotation, so that whoever holds its value has time to get the new one. The resource is then updated rather than replaced, and the first `pulumi up` after that time revokes the old secret.
+     * 
+     */
+    @Import(name="overlapSeconds")
+    private @Nullable Output<Integer> overlapSeconds;
+
+    /**
+     * @return How many seconds a secret lives on after it was replaced by a rotation, so that whoever holds its value has time to get the new one. The resource is then updated rather than replaced, and the first `pulumi up` after that time revokes the old secret.
+     * 
+     */
+    public Optional<Output<Integer>> overlapSeconds() {
+        return Optional.ofNullable(this.overlapSeconds);
+    }
+
+    /**
+     * When the secret before this one is due to be revoked, as an RFC 3339 timestamp: by the first `pulumi up` from then on.
+     * 
+     */
+    @Import(name="previousRevokeTime")
+    private @Nullable Output<String> previousRevokeTime;
+
+    /**
+     * @return When the secret before this one is due to be revoked, as an RFC 3339 timestamp: by the first `pulumi up` from then on.
+     * 
+     */
+    public Optional<Output<String>> previousRevokeTime() {
+        return Optional.ofNullable(this.previousRevokeTime);
+    }
+
+    /**
+     * The secret before this one, while it lives on.
+     * 
+     */
+    @Import(name="previousSecret")
+    private @Nullable Output<String> previousSecret;
+
+    /**
+     * @return The secret before this one, while it lives on.
+     * 
+     */
+    public Optional<Output<String>> previousSecret() {
+        return Optional.ofNullable(this.previousSecret);
+    }
+
+    /**
+     * Id of the secret before this one, while it lives on.
+     * 
+     */
+    @Import(name="previousSecretId")
+    private @Nullable Output<String> previousSecretId;
+
+    /**
+     * @return Id of the secret before this one, while it lives on.
+     * 
+     */
+    public Optional<Output<String>> previousSecretId() {
+        return Optional.ofNullable(this.previousSecretId);
     }
 
     /**
@@ -122,6 +197,21 @@ public final class ServicePrincipalSecretState extends com.pulumi.resources.Reso
      */
     public Optional<Output<Map<String,String>>> rotateWhenChanged() {
         return Optional.ofNullable(this.rotateWhenChanged);
+    }
+
+    /**
+     * From when on `pulumi up` rotates the secret, as an RFC 3339 timestamp, if `rotateBeforeSeconds` is set.
+     * 
+     */
+    @Import(name="rotatesAt")
+    private @Nullable Output<String> rotatesAt;
+
+    /**
+     * @return From when on `pulumi up` rotates the secret, as an RFC 3339 timestamp, if `rotateBeforeSeconds` is set.
+     * 
+     */
+    public Optional<Output<String>> rotatesAt() {
+        return Optional.ofNullable(this.rotatesAt);
     }
 
     /**
@@ -250,10 +340,16 @@ public final class ServicePrincipalSecretState extends com.pulumi.resources.Reso
         this.api = $.api;
         this.createTime = $.createTime;
         this.expireTime = $.expireTime;
+        this.expiresAt = $.expiresAt;
         this.lifetime = $.lifetime;
+        this.overlapSeconds = $.overlapSeconds;
+        this.previousRevokeTime = $.previousRevokeTime;
+        this.previousSecret = $.previousSecret;
+        this.previousSecretId = $.previousSecretId;
         this.providerConfig = $.providerConfig;
         this.rotateBeforeSeconds = $.rotateBeforeSeconds;
         this.rotateWhenChanged = $.rotateWhenChanged;
+        this.rotatesAt = $.rotatesAt;
         this.scopes = $.scopes;
         this.secret = $.secret;
         this.secretHash = $.secretHash;
@@ -346,6 +442,27 @@ public final class ServicePrincipalSecretState extends com.pulumi.resources.Reso
         }
 
         /**
+         * @param expiresAt When the secret expires, as an RFC 3339 timestamp; absent means never.
+         * 
+         * @return builder
+         * 
+         */
+        public Builder expiresAt(@Nullable Output<String> expiresAt) {
+            $.expiresAt = expiresAt;
+            return this;
+        }
+
+        /**
+         * @param expiresAt When the secret expires, as an RFC 3339 timestamp; absent means never.
+         * 
+         * @return builder
+         * 
+         */
+        public Builder expiresAt(String expiresAt) {
+            return expiresAt(Output.of(expiresAt));
+        }
+
+        /**
          * @param lifetime Lifetime as the program states it; empty if it states none.
          * 
          * @return builder
@@ -364,6 +481,90 @@ public final class ServicePrincipalSecretState extends com.pulumi.resources.Reso
          */
         public Builder lifetime(String lifetime) {
             return lifetime(Output.of(lifetime));
+        }
+
+        /**
+         * @param overlapSeconds How many seconds a secret lives on after it was replaced by a rotation, so that whoever holds its value has time to get the new one. The resource is then updated rather than replaced, and the first `pulumi up` after that time revokes the old secret.
+         * 
+         * @return builder
+         * 
+         */
+        public Builder overlapSeconds(@Nullable Output<Integer> overlapSeconds) {
+            $.overlapSeconds = overlapSeconds;
+            return this;
+        }
+
+        /**
+         * @param overlapSeconds How many seconds a secret lives on after it was replaced by a rotation, so that whoever holds its value has time to get the new one. The resource is then updated rather than replaced, and the first `pulumi up` after that time revokes the old secret.
+         * 
+         * @return builder
+         * 
+         */
+        public Builder overlapSeconds(Integer overlapSeconds) {
+            return overlapSeconds(Output.of(overlapSeconds));
+        }
+
+        /**
+         * @param previousRevokeTime When the secret before this one is due to be revoked, as an RFC 3339 timestamp: by the first `pulumi up` from then on.
+         * 
+         * @return builder
+         * 
+         */
+        public Builder previousRevokeTime(@Nullable Output<String> previousRevokeTime) {
+            $.previousRevokeTime = previousRevokeTime;
+            return this;
+        }
+
+        /**
+         * @param previousRevokeTime When the secret before this one is due to be revoked, as an RFC 3339 timestamp: by the first `pulumi up` from then on.
+         * 
+         * @return builder
+         * 
+         */
+        public Builder previousRevokeTime(String previousRevokeTime) {
+            return previousRevokeTime(Output.of(previousRevokeTime));
+        }
+
+        /**
+         * @param previousSecret The secret before this one, while it lives on.
+         * 
+         * @return builder
+         * 
+         */
+        public Builder previousSecret(@Nullable Output<String> previousSecret) {
+            $.previousSecret = previousSecret;
+            return this;
+        }
+
+        /**
+         * @param previousSecret The secret before this one, while it lives on.
+         * 
+         * @return builder
+         * 
+         */
+        public Builder previousSecret(String previousSecret) {
+            return previousSecret(Output.of(previousSecret));
+        }
+
+        /**
+         * @param previousSecretId Id of the secret before this one, while it lives on.
+         * 
+         * @return builder
+         * 
+         */
+        public Builder previousSecretId(@Nullable Output<String> previousSecretId) {
+            $.previousSecretId = previousSecretId;
+            return this;
+        }
+
+        /**
+         * @param previousSecretId Id of the secret before this one, while it lives on.
+         * 
+         * @return builder
+         * 
+         */
+        public Builder previousSecretId(String previousSecretId) {
+            return previousSecretId(Output.of(previousSecretId));
         }
 
         /**
@@ -427,6 +628,27 @@ public final class ServicePrincipalSecretState extends com.pulumi.resources.Reso
          */
         public Builder rotateWhenChanged(Map<String,String> rotateWhenChanged) {
             return rotateWhenChanged(Output.of(rotateWhenChanged));
+        }
+
+        /**
+         * @param rotatesAt From when on `pulumi up` rotates the secret, as an RFC 3339 timestamp, if `rotateBeforeSeconds` is set.
+         * 
+         * @return builder
+         * 
+         */
+        public Builder rotatesAt(@Nullable Output<String> rotatesAt) {
+            $.rotatesAt = rotatesAt;
+            return this;
+        }
+
+        /**
+         * @param rotatesAt From when on `pulumi up` rotates the secret, as an RFC 3339 timestamp, if `rotateBeforeSeconds` is set.
+         * 
+         * @return builder
+         * 
+         */
+        public Builder rotatesAt(String rotatesAt) {
+            return rotatesAt(Output.of(rotatesAt));
         }
 
         /**

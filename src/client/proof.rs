@@ -1,0 +1,40 @@
+//! Trying a new credential out, before anything relies on it.
+
+use databricks_auth::transport::bearer;
+use secrecy::SecretString;
+use serde::de::IgnoredAny;
+
+use super::current_user::question;
+use super::{Client, Error};
+use crate::context::Context;
+
+impl Client {
+    /// Makes a request with a token. That the token may not ask this is as good an answer as any other but a 401.
+    pub async fn prove_token(&self, ctx: &Context, value: &SecretString) -> Result<(), Error> {
+        let signed = self.sign(ctx).await?.with(bearer(value)?);
+        match self.attempt::<IgnoredAny>(ctx, signed, &question()).await {
+            Err(Error::Api(error)) if error.status == 401 => Err(Error::Api(error)),
+            // Whatever else goes wrong says nothing of the token.
+            _ => Ok(()),
+        }
+    }
+
+    /// Signs in with the OAuth secret of a service principal.
+    pub async fn prove_secret(
+        &self,
+        ctx: &Context,
+        client_id: &str,
+        value: &SecretString,
+    ) -> Result<(), Error> {
+        let endpoint = self.endpoint().await?;
+        let refusal = self.0.auth.refusal(&endpoint.found, client_id, value);
+        tokio::select! {
+            biased;
+            refusal = refusal => match refusal {
+                Some(error) => Err(error.into()),
+                None => Ok(()),
+            },
+            () = ctx.cancel.cancelled() => Ok(()),
+        }
+    }
+}
