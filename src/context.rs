@@ -8,6 +8,9 @@ use std::time::SystemTime;
 pub use databricks_auth::clock::{BoxFuture, Clock, SystemClock};
 use tokio_util::sync::CancellationToken;
 
+/// The target of `tracing` spans that are for the engine's traces, and in no log.
+pub const SPANS: &str = "traces";
+
 /// How a message to the user is shown.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Severity {
@@ -26,6 +29,16 @@ pub trait Reporter: Send + Sync + 'static {
     /// Shows `message` for the resource `urn`, or for the provider if that is empty. Never fails: the engine may be
     /// gone, and no operation depends on it.
     fn report<'a>(&'a self, severity: Severity, urn: &'a str, message: &'a str) -> BoxFuture<'a, ()>;
+}
+
+/// Tells nobody anything, where there is no engine.
+#[derive(Clone, Copy, Debug)]
+pub struct Silent;
+
+impl Reporter for Silent {
+    fn report<'a>(&'a self, _: Severity, _: &'a str, _: &'a str) -> BoxFuture<'a, ()> {
+        Box::pin(async {})
+    }
 }
 
 /// One operation: what it is for, and when to stop waiting.

@@ -7,14 +7,17 @@
 //!
 //! Protobuf types live only in `server`, and the HTTP library only in `databricks_auth`.
 
+pub mod adopt;
 pub mod api;
 pub mod client;
 pub mod config;
 pub mod context;
 pub mod doctor;
+pub mod function;
 pub mod property;
 pub mod resource;
 pub mod schema;
 pub mod server;
+pub mod stack;
 
 pub use databricks_auth::env;

@@ -2,15 +2,17 @@
 
 use std::ffi::OsString;
 use std::io::{IsTerminal as _, Read as _, Write as _};
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::sync::Arc;
 use std::time::Duration;
 
-use lexopt::Arg;
-use pulumi_resource_databricks::context::SystemClock;
+use lexopt::{Arg, ValueExt as _};
+use pulumi_resource_databricks::context::{self, SystemClock};
 use pulumi_resource_databricks::env::Env;
-use pulumi_resource_databricks::{doctor, server};
+use pulumi_resource_databricks::{adopt, doctor, server};
 use tokio::net::TcpListener;
+use tokio_util::sync::CancellationToken;
 use tracing_subscriber::Layer as _;
 use tracing_subscriber::layer::SubscriberExt as _;
 use tracing_subscriber::util::SubscriberInitExt as _;
@@ -24,9 +26,10 @@ To install it, run `pulumi plugin install resource databricks VERSION --file PAT
 
 Usage: pulumi-resource-databricks [OPTIONS] [ENGINE]
        pulumi-resource-databricks doctor [--stack]
+       pulumi-resource-databricks import-file [OPTIONS] [FILTERS]
 
-`doctor` says how the provider is configured, how it signs in, and what is wrong; `doctor --help`
-tells more.
+`doctor` says how the provider is configured, how it signs in, and what is wrong. `import-file`
+writes a file for `pulumi import --file`, with values. `--help` after either tells more.
 
 Without ENGINE (host:port) it waits to be attached to: set
 PULUMI_DEBUG_PROVIDERS=databricks:PORT for the `pulumi` command.
@@ -46,12 +49,17 @@ fn help() -> String {
     HELP.replace("OFFICIAL\n", &format!("{}\n", server::official_plugin(&Env::of_process())))
 }
 
+/// The names of what people run.
+const DOCTOR: &str = "doctor";
+const IMPORT_FILE: &str = "import-file";
+
 /// What the command line asks for.
 enum Task {
     Serve { engine: Option<String>, verbosity: u32 },
     Examine { reads_stack: bool },
+    Adopt { options: adopt::Options, reads_stack: bool, values: Option<PathBuf> },
     Print(String),
-    Misused(String),
+    Misused { command: &'static str, reason: String },
 }
 
 fn main() -> ExitCode {
@@ -61,7 +69,13 @@ fn main() -> ExitCode {
     }
     let mut args = std::env::args_os().skip(1).peekable();
     // What the engine passes is an address, and never this.
-    let task = if args.next_if(|arg| arg == "doctor").is_some() { parse_doctor(args) } else { parse(args) };
+    let task = if args.next_if(|arg| arg == DOCTOR).is_some() {
+        parse_doctor(args)
+    } else if args.next_if(|arg| arg == IMPORT_FILE).is_some() {
+        parse_import_file(args)
+    } else {
+        parse(args)
+    };
     let (engine, verbosity) = match task {
         Task::Serve { engine, verbosity } => (engine, verbosity),
         Task::Examine { reads_stack } => return examine(reads_stack),
@@ -69,10 +83,14 @@ fn main() -> ExitCode {
             let _ = write!(std::io::stdout(), "{text}");
             return ExitCode::SUCCESS;
         }
-        Task::Misused(reason) => return misused(&format!("{reason}; see doctor --help")),
+        Task::Adopt { options, reads_stack, values } => return adopt(options, reads_stack, values),
+        Task::Misused { command, reason } => {
+            return misused(command, &format!("{reason}; see {command} --help"));
+        }
     };
-    log_to_stderr(verbosity);
-    match serve(engine) {
+    let (collector, traces) = server::traces(&Env::of_process()).unzip();
+    log_to_stderr(verbosity, collector);
+    match serve(engine, traces) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             let _ = writeln!(std::io::stderr(), "pulumi-resource-databricks: {error}");
@@ -119,32 +137,115 @@ fn parse_doctor(args: impl Iterator<Item = OsString>) -> Task {
             Ok(None) => return Task::Examine { reads_stack },
             Ok(Some(Arg::Long("help") | Arg::Short('h'))) => return Task::Print(doctor::HELP.to_owned()),
             Ok(Some(Arg::Long("stack"))) => reads_stack = true,
-            Ok(Some(arg)) => return Task::Misused(arg.unexpected().to_string()),
-            Err(error) => return Task::Misused(error.to_string()),
+            Ok(Some(arg)) => {
+                return Task::Misused { command: DOCTOR, reason: arg.unexpected().to_string() };
+            }
+            Err(error) => return Task::Misused { command: DOCTOR, reason: error.to_string() },
         }
     }
 }
 
-/// Ends `doctor` where it cannot do what it is asked for.
-fn misused(reason: &str) -> ExitCode {
-    let _ = writeln!(std::io::stderr(), "pulumi-resource-databricks doctor: {reason}");
+fn parse_import_file(args: impl Iterator<Item = OsString>) -> Task {
+    let mut options = adopt::Options {
+        kind: "token".to_owned(),
+        filters: Vec::new(),
+        stack: None,
+        values: None,
+        out: "import.json".into(),
+    };
+    let (mut reads_stack, mut values) = (false, None);
+    let mut parser = lexopt::Parser::from_args(args);
+    let mut read = || -> Result<bool, lexopt::Error> {
+        while let Some(arg) = parser.next()? {
+            match arg {
+                Arg::Long("help") | Arg::Short('h') => return Ok(true),
+                Arg::Long("stack") => reads_stack = true,
+                Arg::Long("type") => options.kind = parser.value()?.string()?,
+                Arg::Long("values") => values = Some(PathBuf::from(parser.value()?)),
+                Arg::Long("out") => options.out = parser.value()?.into(),
+                // What a list of the type can be limited to.
+                Arg::Long(filter) => {
+                    let filter = filter.to_owned();
+                    options.filters.push((filter, parser.value()?.string()?));
+                }
+                // Not repeated: it may be a value.
+                Arg::Value(_) => {
+                    return Err("values are read from a file, and nothing else stands alone here".into());
+                }
+                arg => return Err(arg.unexpected()),
+            }
+        }
+        Ok(false)
+    };
+    match read() {
+        Ok(true) => Task::Print(adopt::HELP.to_owned()),
+        Ok(false) => Task::Adopt { options, reads_stack, values },
+        Err(error) => Task::Misused { command: IMPORT_FILE, reason: error.to_string() },
+    }
+}
+
+/// Ends a command where it cannot do what it is asked for.
+fn misused(command: &str, reason: &str) -> ExitCode {
+    let _ = writeln!(std::io::stderr(), "pulumi-resource-databricks {command}: {reason}");
     ExitCode::from(2)
+}
+
+#[tokio::main]
+async fn adopt(mut options: adopt::Options, reads_stack: bool, values: Option<PathBuf>) -> ExitCode {
+    let from_stdin = values.as_deref() == Some(Path::new("-"));
+    if reads_stack && from_stdin {
+        return misused(
+            IMPORT_FILE,
+            "--stack and --values - both read standard input: put the values into a file",
+        );
+    }
+    let inputs = || -> Result<(), String> {
+        if reads_stack {
+            options.stack = Some(read_stack(IMPORT_FILE)?);
+        }
+        options.values = match values {
+            Some(_) if from_stdin => {
+                Some(read_stdin("--values -", "… | pulumi-resource-databricks import-file --values -")?)
+            }
+            Some(path) => {
+                let text =
+                    std::fs::read_to_string(&path).map_err(|error| format!("{}: {error}", path.display()))?;
+                Some(Zeroizing::new(text))
+            }
+            None => None,
+        };
+        Ok(())
+    };
+    if let Err(reason) = inputs() {
+        return misused(IMPORT_FILE, &reason);
+    }
+    match adopt::write(options, Env::of_process(), Arc::new(SystemClock)).await {
+        Ok(text) => {
+            let _ = write!(std::io::stdout(), "{text}");
+            ExitCode::SUCCESS
+        }
+        Err(adopt::Failure::Misused(reason)) => misused(IMPORT_FILE, &reason),
+        Err(adopt::Failure::Failed(reason)) => {
+            let _ = writeln!(std::io::stderr(), "pulumi-resource-databricks {IMPORT_FILE}: {reason}");
+            ExitCode::FAILURE
+        }
+    }
 }
 
 #[tokio::main]
 async fn examine(reads_stack: bool) -> ExitCode {
     let mut stdout = std::io::stdout();
     let colours = stdout.is_terminal() && std::env::var_os("NO_COLOR").is_none_or(|value| value.is_empty());
-    let stack = match reads_stack.then(read_stack).transpose() {
+    let stack = match reads_stack.then(|| read_stack(DOCTOR)).transpose() {
         Ok(stack) => stack,
-        Err(reason) => return misused(&reason),
+        Err(reason) => return misused(DOCTOR, &reason),
     };
     let stack = stack.as_ref().map(|stack| stack.as_str());
     match doctor::examine(stack, Env::of_process(), Arc::new(SystemClock), &mut stdout, colours).await {
         Ok(doctor::Verdict::Healthy) => ExitCode::SUCCESS,
         Ok(doctor::Verdict::Broken) => ExitCode::FAILURE,
-        Ok(doctor::Verdict::Misused(reason)) => misused(&reason),
-        Err(error) => misused(&error.to_string()),
+        Ok(doctor::Verdict::Misused(reason)) => misused(DOCTOR, &reason),
+        Err(error) => misused(DOCTOR, &error.to_string()),
     }
 }
 
@@ -152,10 +253,15 @@ async fn examine(reads_stack: bool) -> ExitCode {
 const STACK_TIMEOUT: Duration = Duration::from_secs(60);
 
 /// Reads the configuration of a stack, which holds credentials, from standard input.
-fn read_stack() -> Result<Zeroizing<String>, String> {
-    const COMMAND: &str = "pulumi config --json --show-secrets | pulumi-resource-databricks doctor --stack";
+fn read_stack(command: &str) -> Result<Zeroizing<String>, String> {
+    let pipe = format!("pulumi config --json --show-secrets | pulumi-resource-databricks {command} --stack");
+    read_stdin("--stack", &pipe)
+}
+
+/// Reads standard input to its end, for an option. What a person typed there would show.
+fn read_stdin(option: &str, command: &str) -> Result<Zeroizing<String>, String> {
     if std::io::stdin().is_terminal() {
-        return Err(format!("--stack reads from standard input: `{COMMAND}`"));
+        return Err(format!("{option} reads from standard input: `{command}`"));
     }
     let (read, wait) = std::sync::mpsc::channel();
     // `pulumi plugin run` holds the other end of a standard input to which nothing ever comes.
@@ -166,14 +272,14 @@ fn read_stack() -> Result<Zeroizing<String>, String> {
     match wait.recv_timeout(STACK_TIMEOUT) {
         Ok(text) => text.map_err(|error| format!("standard input: {error}")),
         Err(_) => Err(format!(
-            "standard input has not ended within {} s. `pulumi plugin run` passes nothing on: run `{COMMAND}`",
+            "standard input has not ended within {} s. `pulumi plugin run` passes nothing on: run `{command}`",
             STACK_TIMEOUT.as_secs()
         )),
     }
 }
 
 /// Logs go to stderr, where the engine collects them: stdout is for the port alone.
-fn log_to_stderr(verbosity: u32) {
+fn log_to_stderr(verbosity: u32, collector: Option<server::Collector>) {
     let level = match verbosity {
         0 => tracing::Level::WARN,
         1 | 2 => tracing::Level::INFO,
@@ -182,7 +288,9 @@ fn log_to_stderr(verbosity: u32) {
     // Our own events only: what the HTTP libraries log is not known to be free of credentials.
     let own = tracing_subscriber::filter::Targets::new().with_target("pulumi_resource_databricks", level);
     let format = tracing_subscriber::fmt::layer().with_writer(std::io::stderr).with_ansi(false);
-    tracing_subscriber::registry().with(format.with_filter(own)).init();
+    let spans = tracing_subscriber::filter::Targets::new().with_target(context::SPANS, tracing::Level::INFO);
+    let collector = collector.map(|collector| collector.with_filter(spans));
+    tracing_subscriber::registry().with(format.with_filter(own)).with(collector).init();
     // A panic's text may quote what it stumbled over; its place is enough to find the bug.
     std::panic::set_hook(Box::new(|panic| {
         let place = panic.location().map(ToString::to_string).unwrap_or_default();
@@ -190,8 +298,14 @@ fn log_to_stderr(verbosity: u32) {
     }));
 }
 
+/// How long the last traces may take.
+const LAST_TRACES: Duration = Duration::from_secs(1);
+
 #[tokio::main]
-async fn serve(engine: Option<String>) -> Result<(), Box<dyn std::error::Error>> {
+async fn serve(
+    engine: Option<String>,
+    traces: Option<server::Traces>,
+) -> Result<(), Box<dyn std::error::Error>> {
     // The engine dials 127.0.0.1, and nobody else should be able to.
     let listener = TcpListener::bind(("127.0.0.1", 0)).await?;
     let port = listener.local_addr()?.port();
@@ -201,6 +315,8 @@ async fn serve(engine: Option<String>) -> Result<(), Box<dyn std::error::Error>>
     writeln!(stdout, "{port}")?;
     stdout.flush()?;
     let started_by_engine = engine.is_some();
+    let end_of_traces = CancellationToken::new();
+    let traces = traces.map(|traces| tokio::spawn(traces.send(end_of_traces.clone())));
     server::serve(listener, Env::of_process(), Arc::new(SystemClock), engine, async move {
         tokio::select! {
             () = asked_to_end => {}
@@ -208,6 +324,10 @@ async fn serve(engine: Option<String>) -> Result<(), Box<dyn std::error::Error>>
         }
     })
     .await?;
+    end_of_traces.cancel();
+    if let Some(traces) = traces {
+        let _ = tokio::time::timeout(LAST_TRACES, traces).await;
+    }
     Ok(())
 }
 

@@ -3,6 +3,7 @@
 use serde_json::{Map as Object, Value as Json, json};
 
 use crate::config::{ATTRIBUTES, Attribute, AttributeKind};
+use crate::function;
 use crate::property::Row;
 use crate::resource::{self, Definition};
 
@@ -34,6 +35,14 @@ pub fn package() -> Json {
             types.insert((*token).to_owned(), object_type(doc, rows));
         }
         resources.insert(resource.type_token().to_owned(), resource_type(&definition));
+    }
+    let mut functions = Object::new();
+    for function in function::ALL {
+        let definition = function.definition();
+        for (token, doc, rows) in definition.types {
+            types.insert((*token).to_owned(), object_type(doc, rows));
+        }
+        functions.insert(function.token().to_owned(), function_type(&definition));
     }
     let mut package = json!({
         "name": "databricks",
@@ -70,6 +79,7 @@ pub fn package() -> Json {
         },
         "types": types,
         "resources": resources,
+        "functions": functions,
     });
     if let Some(url) = PLUGIN_DOWNLOAD_URL {
         package["pluginDownloadURL"] = url.into();
@@ -135,6 +145,22 @@ fn resource_type(definition: &Definition) -> Json {
         }
     }
     resource
+}
+
+fn function_type(definition: &function::Definition) -> Json {
+    let object = |rows: &[Row]| {
+        let mut object = json!({ "type": "object", "properties": properties(rows) });
+        let needed = required(rows.iter());
+        if !needed.is_empty() {
+            object["required"] = json!(needed);
+        }
+        object
+    };
+    let mut function = json!({ "description": definition.doc, "outputs": object(definition.outputs) });
+    if !definition.inputs.is_empty() {
+        function["inputs"] = object(definition.inputs);
+    }
+    function
 }
 
 fn object_type(doc: &str, rows: &[Row]) -> Json {

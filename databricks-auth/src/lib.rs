@@ -29,5 +29,5 @@ pub mod transport;
 mod unified_auth;
 
 pub use error::AuthError;
-pub use strategies::SignIn;
+pub use strategies::{AccessToken, SignIn};
 pub use unified_auth::{Endpoint, UnifiedAuth};

@@ -5,6 +5,16 @@ import * as pulumi from "@pulumi/pulumi";
 import * as utilities from "./utilities";
 
 // Export members:
+export { GetAccessTokenResult } from "./getAccessToken";
+export const getAccessToken: typeof import("./getAccessToken").getAccessToken = null as any;
+export const getAccessTokenOutput: typeof import("./getAccessToken").getAccessTokenOutput = null as any;
+utilities.lazyLoad(exports, ["getAccessToken","getAccessTokenOutput"], () => require("./getAccessToken"));
+
+export { GetCurrentUserArgs, GetCurrentUserResult, GetCurrentUserOutputArgs } from "./getCurrentUser";
+export const getCurrentUser: typeof import("./getCurrentUser").getCurrentUser = null as any;
+export const getCurrentUserOutput: typeof import("./getCurrentUser").getCurrentUserOutput = null as any;
+utilities.lazyLoad(exports, ["getCurrentUser","getCurrentUserOutput"], () => require("./getCurrentUser"));
+
 export { OboTokenArgs, OboTokenState } from "./oboToken";
 export type OboToken = import("./oboToken").OboToken;
 export const OboToken: typeof import("./oboToken").OboToken = null as any;

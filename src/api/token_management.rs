@@ -36,7 +36,7 @@ pub async fn get(client: &Client, ctx: &Context, id: &str) -> Result<Option<Toke
         }
         Ok(reply) => Ok(Some(reply.body.token_info).filter(|token| token.is_live(reply.date))),
         Err(error) if says_gone(&error, id) => Ok(None),
-        Err(error) if may_be_gone(&error) => match list(client, ctx).await {
+        Err(error) if may_be_gone(&error) => match list(client, ctx, None).await {
             Ok(mut all) => Ok(all.extract_if(.., |token| token.token_id == id).next()),
             // Whoever may not see the list may not look a token up either, which the first answer says better.
             Err(_) => Err(error),
@@ -45,9 +45,20 @@ pub async fn get(client: &Client, ctx: &Context, id: &str) -> Result<Option<Toke
     }
 }
 
-/// Lists the live tokens of everybody in the workspace.
-pub async fn list(client: &Client, ctx: &Context) -> Result<Vec<TokenInfo>, Error> {
-    list_at(client, ctx, &Request::new(Method::GET, TOKENS, None, Repeat::Always)).await
+/// Lists the live tokens of everybody in the workspace, or those that one user or service principal has created.
+pub async fn list(client: &Client, ctx: &Context, created_by: Option<&str>) -> Result<Vec<TokenInfo>, Error> {
+    let mut request = Request::new(Method::GET, TOKENS, None, Repeat::Always);
+    if let Some(name) = created_by {
+        request = request.query("created_by_username", name);
+    }
+    let mut tokens = list_at(client, ctx, &request).await?;
+    let is_theirs = |token: &TokenInfo| {
+        created_by.is_none_or(|name| {
+            token.created_by_username.as_deref().is_some_and(|creator| creator.eq_ignore_ascii_case(name))
+        })
+    };
+    tokens.retain(is_theirs);
+    Ok(tokens)
 }
 
 /// Changes the comment or the scopes of a token in place.

@@ -40,6 +40,8 @@ pub struct TokenInfo {
     pub created_by_username: Option<String>,
     /// Numeric id of whoever it acts as; only in lists for administrators.
     pub owner_id: Option<i64>,
+    /// Midnight of the day on which it was used last; only in lists for administrators.
+    pub last_used_day: Option<i64>,
 }
 
 /// What a token is to be.

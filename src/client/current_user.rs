@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use http::Method;
 use serde::Deserialize;
+use tracing::Instrument as _;
 
 use super::{Client, Error, Repeat, Request};
 use crate::context::Context;
@@ -44,7 +45,8 @@ impl Client {
                 Ok(signed) => signed,
                 Err(error) => return Introduction { refused: Some(error), ..Introduction::default() },
             };
-            match self.attempt::<User>(ctx, signed, &question()).await {
+            let question = question();
+            match self.attempt::<User>(ctx, signed, &question).instrument(question.span(0)).await {
                 Ok(reply) => Introduction {
                     workspace_id: reply.workspace_id,
                     user: Some(reply.body).filter(|user| !user.id.is_empty()),

@@ -7,6 +7,7 @@ use secrecy::SecretString;
 use serde_json::Value as Json;
 
 use super::Repeat;
+use crate::context::SPANS;
 
 /// What is encoded in a segment of a path: all but the unreserved characters of RFC 3986.
 const SEGMENT: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'_').remove(b'.').remove(b'~');
@@ -74,6 +75,21 @@ impl Request {
         self.path.push('=');
         self.path.extend(utf8_percent_encode(value, SEGMENT));
         self
+    }
+
+    /// A span around one attempt to send it. The query may hold names of people.
+    pub(super) fn span(&self, repeated: u64) -> tracing::Span {
+        let path = self.path.split('?').next().unwrap_or_default();
+        tracing::info_span!(
+            target: SPANS,
+            "request",
+            otel.name = format!("{} {path}", self.method),
+            http.request.method = self.method.as_str(),
+            url.path = path,
+            http.request.resend_count = repeated,
+            http.response.status_code = tracing::field::Empty,
+            error.type = tracing::field::Empty,
+        )
     }
 
     /// Keeps parts of the request out of every message about it.

@@ -12,6 +12,7 @@ use databricks_auth::transport::{Response, credentials_in};
 use http::{HeaderMap, Method};
 use ring::rand::{SecureRandom as _, SystemRandom};
 use serde::de::DeserializeOwned;
+use tracing::{Instrument as _, Span};
 
 use super::debug_log::DebugLog;
 use super::retry::{self, Retry};
@@ -33,12 +34,15 @@ impl Client {
         let _writing = (request.method != Method::GET).then(|| self.0.shared_reads.writing());
         let mut retry = self.retry(ctx);
         let mut may_renew = true;
+        let mut attempts = 0;
         loop {
+            let repeated = attempts;
+            attempts += 1;
             let mut used = None;
             let sent = async {
                 let signed = unless_too_late(ctx, request, self.sign(ctx)).await?;
                 used = Some((signed.sign_in.clone(), signed.headers.clone()));
-                self.attempt(ctx, signed, request).await
+                self.attempt(ctx, signed, request).instrument(request.span(repeated)).await
             };
             let outcome = match request.repeat {
                 // A read may be given up at once when the engine asks. A change is not sent any more then; once it is sent,
@@ -126,8 +130,11 @@ impl Client {
             }
             signed.send().await
         };
-        let response =
-            send.await.map_err(|failure| Error::of_connection(host, &request.to_string(), failure))?;
+        let response = send.await.map_err(|failure| {
+            Span::current().record("error.type", "connection");
+            Error::of_connection(host, &request.to_string(), failure)
+        })?;
+        Span::current().record("http.response.status_code", response.status().as_u16());
         let reply = self.read(ctx, &endpoint, request, response, log.as_ref()).await;
         reply.map_err(|error| error.map_texts(|text| self.0.redactor.hide(text, &secrets)))
     }

@@ -3,6 +3,7 @@
 use std::collections::HashMap;
 use std::sync::{MutexGuard, PoisonError};
 
+use databricks_auth::AccessToken;
 use databricks_auth::metadata::{HostType, Metadata};
 use http::Method;
 use serde::Deserialize;
@@ -46,6 +47,23 @@ impl Client {
                 HostType::Account => Level::Account,
                 HostType::Unified => Level::Both,
             })
+        };
+        unless_too_late(ctx, &ANY_REQUEST, found).await
+    }
+
+    /// URL of the host, which Azure may have to be asked for.
+    pub async fn host(&self, ctx: &Context) -> Result<String, Error> {
+        let found = async { Ok(self.endpoint().await?.found.host.url.clone()) };
+        unless_too_late(ctx, &ANY_REQUEST, found).await
+    }
+
+    /// The OAuth access token that requests are signed with, and the name of the way to sign in. There is none where
+    /// they are signed with something else.
+    pub async fn access_token(&self, ctx: &Context) -> Result<(Option<AccessToken>, &'static str), Error> {
+        let found = async {
+            let endpoint = self.endpoint().await?;
+            let sign_in = self.credentials(&endpoint).await?;
+            Ok((sign_in.access_token().await?, sign_in.auth_type()))
         };
         unless_too_late(ctx, &ANY_REQUEST, found).await
     }

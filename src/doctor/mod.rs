@@ -2,7 +2,6 @@
 //! prints nothing that is secret.
 
 mod report;
-mod stack;
 
 use std::io::{self, Write};
 use std::sync::Arc;
@@ -16,10 +15,10 @@ use crate::api::tokens::TokenInfo;
 use crate::api::{current_user, tokens};
 use crate::client::{Client, Error, Level};
 use crate::config::{self, ATTRIBUTES, Config, Source};
-use crate::context::{BoxFuture, Clock, Context, Reporter, Severity};
+use crate::context::{Clock, Context, Silent};
 use crate::env::Env;
 use crate::property::Map;
-use crate::resource;
+use crate::{resource, stack};
 use report::{Mark, Report};
 
 /// What `doctor --help` prints.
@@ -80,15 +79,6 @@ pub enum Verdict {
     Broken,
     /// The configuration of the stack cannot be understood, for this reason.
     Misused(String),
-}
-
-/// Nobody is told anything but by the report.
-struct Silent;
-
-impl Reporter for Silent {
-    fn report<'a>(&'a self, _: Severity, _: &'a str, _: &'a str) -> BoxFuture<'a, ()> {
-        Box::pin(async {})
-    }
 }
 
 /// Reads the configuration and prints what there is to say. `stack` is the configuration of a stack, as JSON.

@@ -37,6 +37,8 @@ pub(super) trait Credential: Send + Sync + 'static {
     type Owner: Send + Sync;
     /// What is known before a create, by which its result can be told from what was there.
     type Before: Send + Sync;
+    /// What `pulumi do … list` takes.
+    type Query: Record + Send + Sync;
 
     /// Type token.
     const TYPE_TOKEN: &'static str;
@@ -62,8 +64,6 @@ pub(super) trait Credential: Send + Sync + 'static {
     const OWNER: &'static [&'static str] = &[];
     /// Inputs that are accepted for compatibility and never sent, since Databricks sets them.
     const NEVER_SENT: &'static [&'static str];
-    /// Inputs of `pulumi do … list`; `None` where there is no list.
-    const LIST_INPUTS: Option<&'static [Row]> = Some(&[]);
     /// Whether only so many may exist at a time: previews look whether there is room then.
     const LIMITED: bool = false;
     /// Whether the official plugin keeps the id among the outputs.
@@ -164,7 +164,11 @@ pub(super) trait Credential: Send + Sync + 'static {
     }
 
     /// Lists live ones: id and name of each.
-    async fn list(client: &Client, ctx: &Context, query: &Map) -> Result<Vec<(String, String)>, Error>;
+    async fn list(
+        client: &Client,
+        ctx: &Context,
+        query: &Self::Query,
+    ) -> Result<Vec<(String, String)>, Error>;
 
     /// Computed outputs; the credential itself and `providerConfig` are not among them.
     fn computed(live: &Self::Live, stated: &Map) -> Map;
@@ -364,7 +368,7 @@ impl<C: Credential> Resource for C {
             computed: C::COMPUTED,
             never_sent: C::NEVER_SENT,
             types: C::TYPES,
-            list_inputs: C::LIST_INPUTS,
+            list_inputs: Some(C::Query::ROWS),
         }
     }
 
@@ -664,7 +668,12 @@ impl<C: Credential> Resource for C {
         ctx: &Context,
         query: &Map,
     ) -> Result<Vec<(String, String)>, Error> {
-        C::list(client, ctx, query).await
+        let query = cleaned(query.clone());
+        let wrong = check_keys(&query, C::Query::ROWS, &format!("a list of {}s", C::NOUN));
+        if !wrong.is_empty() {
+            return Err(wrong.into());
+        }
+        C::list(client, ctx, &C::Query::decode(&query)?).await
     }
 
     fn wants_refresh(&self, inputs: &Map) -> bool {

@@ -5,10 +5,11 @@
 mod fuzz;
 
 mod credential;
+mod filter;
 mod lost;
 mod obo_token;
 mod overlap;
-mod placement;
+pub(crate) mod placement;
 mod presence;
 mod rotation;
 mod service_principal_secret;

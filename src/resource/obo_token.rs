@@ -5,7 +5,8 @@ use std::collections::BTreeMap;
 use async_trait::async_trait;
 use secrecy::SecretString;
 
-use super::credential::{Credential, Findings, Home, New, Terms, is_imported};
+use super::credential::{Credential, Findings, Home, New, Terms};
+use super::filter::{self, TokenQuery};
 use super::lost::{Candidate, Trace};
 use super::placement::{self, HasProviderConfig, ProviderConfig};
 use super::presence::{Gone, Presence};
@@ -15,7 +16,9 @@ use crate::api::token_management;
 use crate::api::tokens::{NewToken, TokenInfo};
 use crate::client::{self, Client};
 use crate::context::Context;
-use crate::property::{Change, Changes, Input, Kind, Map, Needed, Property, Record, Row, Scopes, Text};
+use crate::property::{
+    Change, Changes, Input, Kind, Map, Needed, Property, Record, Row, Scopes, Text, stated,
+};
 use crate::record;
 
 /// The resource.
@@ -101,6 +104,7 @@ impl Credential for OboToken {
     type Live = TokenInfo;
     type Owner = ();
     type Before = ();
+    type Query = TokenQuery;
 
     const TYPE_TOKEN: &'static str = "databricks:index/oboToken:OboToken";
     const NOUN: &'static str = "obo token";
@@ -181,13 +185,13 @@ impl Credential for OboToken {
         (): &(),
     ) -> Result<Vec<Candidate>, Error> {
         // The list has everybody's tokens, and most of them are their owners' own.
-        let mut all = token_management::list(&home.client, ctx).await?;
+        let mut all = token_management::list(&home.client, ctx, None).await?;
         all.retain(TokenInfo::is_on_behalf);
         Ok(token::alike(&inputs.comment, &all))
     }
 
     async fn leftovers(home: &Home, ctx: &Context, (): &(), mark: &str) -> Result<Vec<String>, Error> {
-        let mut all = token_management::list(&home.client, ctx).await?;
+        let mut all = token_management::list(&home.client, ctx, None).await?;
         all.retain(TokenInfo::is_on_behalf);
         Ok(token::with_mark(&all, mark))
     }
@@ -247,9 +251,12 @@ impl Credential for OboToken {
         Ok(token_management::delete(&home.client, ctx, id).await?)
     }
 
-    async fn list(client: &Client, ctx: &Context, _: &Map) -> Result<Vec<(String, String)>, Error> {
-        let all = token_management::list(client, ctx).await?;
-        Ok(all.iter().filter(|token| token.is_on_behalf()).map(token::named).collect())
+    async fn list(
+        client: &Client,
+        ctx: &Context,
+        query: &TokenQuery,
+    ) -> Result<Vec<(String, String)>, Error> {
+        filter::list(client, ctx, query, true).await
     }
 
     fn computed(info: &TokenInfo, _: &Map) -> Map {
@@ -279,7 +286,7 @@ impl Credential for OboToken {
     ) -> Result<(), Error> {
         token::settle_lifetime(&news.lifetime_seconds, request.outputs, changes);
         // Databricks does not tell whose token was imported, so what the program states is taken for it.
-        if is_imported(request.outputs, Self::VALUE)
+        if stated(request.outputs, "applicationId").is_none()
             && let Some(change @ (Kind::Added, _)) = changes.get_mut("applicationId")
         {
             change.1 = Change::Update;

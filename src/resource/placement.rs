@@ -25,17 +25,17 @@ record! {
 }
 
 /// The rows of every `providerConfig`.
-pub(super) const ROWS: &[Row] = Workspace::ROWS;
+pub(crate) const ROWS: &[Row] = Workspace::ROWS;
 
 /// A resource whose `providerConfig` has a type of its own in the schema, as in the official package.
-pub(super) trait HasProviderConfig: Clone + Send + Sync + 'static {
+pub(crate) trait HasProviderConfig: Clone + Send + Sync + 'static {
     /// Token of that type.
     const PROVIDER_CONFIG_TYPE: &'static str;
 }
 
 /// The workspace that the resource `R` belongs to.
 #[derive(Clone)]
-pub(super) struct ProviderConfig<R> {
+pub(crate) struct ProviderConfig<R> {
     workspace_id: Input<String>,
     resource: PhantomData<R>,
 }
@@ -63,12 +63,12 @@ impl<R: HasProviderConfig> Property for ProviderConfig<R> {
 }
 
 /// `providerConfig` among the outputs: the workspace, if it is known.
-pub(super) fn output(workspace_id: Option<String>) -> Value {
+pub(crate) fn output(workspace_id: Option<String>) -> Value {
     Value::Object(Workspace { workspace_id: workspace_id.map_or(Input::Absent, Input::Known) }.encode())
 }
 
 /// The workspace that inputs name, as far as they do.
-pub(super) fn stated<R>(config: &Input<ProviderConfig<R>>) -> Input<&str> {
+pub(crate) fn stated<R>(config: &Input<ProviderConfig<R>>) -> Input<&str> {
     match config {
         Input::Known(config) => match &config.workspace_id {
             Input::Known(id) => Input::Known(id),

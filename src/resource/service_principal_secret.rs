@@ -8,6 +8,7 @@ use secrecy::SecretString;
 use serde_json::Value as Json;
 
 use super::credential::{Credential, Findings, Home, New, Terms};
+use super::filter::{self, Moment};
 use super::lost::{Candidate, Trace};
 use super::placement::{self, HasProviderConfig, ProviderConfig};
 use super::presence::{Gone, Presence, may_lag};
@@ -110,12 +111,16 @@ record! {
 
 record! {
     /// What a list of secrets takes.
-    struct SecretQuery {
+    pub(super) struct SecretQuery {
         /// Numeric id of the service principal whose secrets are listed.
         service_principal_id: Needed<String> = "servicePrincipalId";
         /// Whose API lists the secrets: that of the `account` or that of the `workspace`. If it is left out, the
         /// provider's host decides.
         api: Input<String> = "api";
+        /// Id of the workspace whose API lists the secrets, if the provider's host serves several.
+        workspace_id: Input<String> = "workspaceId";
+        /// Only secrets that expire before this time: an RFC 3339 timestamp, or a date, whose beginning in UTC counts.
+        expires_before: Input<Moment> = "expiresBefore";
     }
 }
 
@@ -171,6 +176,7 @@ impl Credential for ServicePrincipalSecret {
     type Live = SecretInfo;
     type Owner = Owner;
     type Before = BTreeSet<String>;
+    type Query = SecretQuery;
 
     const TYPE_TOKEN: &'static str = "databricks:index/servicePrincipalSecret:ServicePrincipalSecret";
     const NOUN: &'static str = "service principal secret";
@@ -196,7 +202,6 @@ impl Credential for ServicePrincipalSecret {
         "expireTime",
         "servicePrincipalSecretId",
     ];
-    const LIST_INPUTS: Option<&'static [Row]> = Some(SecretQuery::ROWS);
     const LIMITED: bool = true;
     const ID_IS_OUTPUT: bool = false;
 
@@ -403,17 +408,25 @@ impl Credential for ServicePrincipalSecret {
         Ok(api::delete(&home.client, ctx, &at(home, ctx, owner).await?, id).await?)
     }
 
-    async fn list(client: &Client, ctx: &Context, query: &Map) -> Result<Vec<(String, String)>, Error> {
-        SecretQuery::decode(query)?;
-        let owner = Self::owner(&[query])?;
-        let home = Self::home(client, ctx, &owner, None).await?;
+    async fn list(
+        client: &Client,
+        ctx: &Context,
+        query: &SecretQuery,
+    ) -> Result<Vec<(String, String)>, Error> {
+        let workspace = filter::name(&query.workspace_id, "workspaceId")?;
+        let owner = Self::owner(&[&query.encode()])?;
+        let home = Self::home(client, ctx, &owner, workspace).await?;
         let listed = api::list(&home.client, ctx, &at(&home, ctx, &owner).await?).await?;
+        let fits = |secret: &&SecretInfo| {
+            let expiry = || secret.expire_time.as_deref().and_then(milliseconds);
+            query.expires_before.known().is_none_or(|time| time.is_after(expiry()))
+        };
         // An import needs the service principal too.
         let principal = &owner.service_principal_id;
         let named = |secret: &SecretInfo| {
             (format!("{principal}|{}", secret.id), format!("created {}", secret.create_time))
         };
-        Ok(listed.iter().map(named).collect())
+        Ok(listed.iter().filter(fits).map(named).collect())
     }
 
     fn computed(info: &SecretInfo, stated: &Map) -> Map {

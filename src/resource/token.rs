@@ -6,6 +6,7 @@ use async_trait::async_trait;
 use secrecy::SecretString;
 
 use super::credential::{Credential, Findings, Home, New, Terms, is_imported};
+use super::filter::{self, TokenQuery};
 use super::lost::{Candidate, Trace};
 use super::placement::{self, HasProviderConfig, ProviderConfig};
 use super::presence::{Gone, Presence, is_new, may_lag};
@@ -15,7 +16,7 @@ use crate::api::tokens::{self, NewToken, TokenChange, TokenInfo};
 use crate::api::{Minted, leaves_open, token_management, workspace_conf};
 use crate::client::{self, Client, User};
 use crate::context::{Context, Severity};
-use crate::property::{Changes, Input, Map, Property, Record, Row, Scopes, Text};
+use crate::property::{Changes, Input, Kind, Map, Property, Record, Row, Scopes, Text};
 use crate::record;
 
 /// The resource.
@@ -125,6 +126,7 @@ impl Credential for Token {
     type Live = LiveToken;
     type Owner = Origin;
     type Before = ();
+    type Query = TokenQuery;
 
     const TYPE_TOKEN: &'static str = "databricks:index/token:Token";
     const NOUN: &'static str = "token";
@@ -297,8 +299,12 @@ impl Credential for Token {
         token.is_anothers
     }
 
-    async fn list(client: &Client, ctx: &Context, _: &Map) -> Result<Vec<(String, String)>, Error> {
-        Ok(tokens::list(client, ctx).await?.iter().map(named).collect())
+    async fn list(
+        client: &Client,
+        ctx: &Context,
+        query: &TokenQuery,
+    ) -> Result<Vec<(String, String)>, Error> {
+        filter::list(client, ctx, query, false).await
     }
 
     fn computed(token: &LiveToken, _: &Map) -> Map {
@@ -632,9 +638,10 @@ pub(super) fn life(outputs: &Map) -> Life {
     Life { created: number("creationTime"), expires: number("expiryTime") }
 }
 
-/// After an import, a stated lifetime that is the real one is no change.
+/// A lifetime that is stated for the first time, or after an import, and is the real one is no change.
 pub(super) fn settle_lifetime(stated: &Input<i64>, outputs: &Map, changes: &mut Changes) {
-    if is_imported(outputs, Token::VALUE)
+    let is_added = matches!(changes.get("lifetimeSeconds"), Some((Kind::Added, _)));
+    if (is_added || is_imported(outputs, Token::VALUE))
         && let Some(real) = life(outputs).seconds()
         && stated.known() == Some(&real)
     {

@@ -8,8 +8,10 @@ mod engine;
 mod forward;
 #[cfg(test)]
 mod fuzz;
+mod mapping;
 mod provider;
 mod status;
+mod traces;
 mod wire;
 
 use std::future::Future;
@@ -31,6 +33,7 @@ use forward::Forwarding;
 pub use forward::{OFFICIAL, official_plugin, run_official};
 use proto::pulumirpc::resource_provider_server::ResourceProviderServer;
 use provider::Provider;
+pub use traces::{Collector, Traces, traces};
 
 /// Pulumi's protocol as compiled from `proto/`.
 #[allow(missing_docs, unreachable_pub, missing_debug_implementations, dead_code, clippy::all)]
@@ -77,8 +80,9 @@ pub async fn serve(
     let connections =
         TcpListenerStream::new(listener).map(|stream| Ok::<_, io::Error>(Connection::new(stream?, &process)));
     let (stopping, stopped) = tokio::sync::oneshot::channel::<()>();
-    let server =
-        Server::builder().add_service(Delivered(service)).serve_with_incoming_shutdown(connections, async {
+    let server = Server::builder()
+        .add_service(traces::Traced(Delivered(service)))
+        .serve_with_incoming_shutdown(connections, async {
             stop.await;
             // Nobody waits for a busy workspace any more.
             process.cancel();

@@ -7,20 +7,21 @@ use prost::bytes::Bytes;
 use tokio_stream::Stream;
 use tokio_util::task::TaskTracker;
 use tonic::{Request, Response, Status};
+use tracing::Instrument as _;
 
 use super::configurations::Configurations;
 use super::connection::Instance;
 use super::delivery::{Unclaimed, Undo, Watch};
 use super::proto::pulumirpc as pb;
 use super::proto::pulumirpc::resource_provider_server::ResourceProvider;
-use super::{status, wire};
+use super::{mapping, status, wire};
 use crate::client::Client;
 use crate::config;
 use crate::context::{Clock, Context, Severity};
 use crate::env::Env;
-use crate::property::{Change, Changes, Failure, Kind, Map, Row, is_internal, stated};
+use crate::property::{Change, Changes, Failure, Kind, Map, Row, Value, is_internal, stated};
 use crate::resource::{self, Created, Found, Known, Resource, State, Updated, Verdict, date};
-use crate::schema;
+use crate::{function, schema};
 
 /// The service. What a connection was told is in its [`Instance`].
 pub(super) struct Provider {
@@ -86,17 +87,23 @@ impl Provider {
         let resource = find(token, urn)?;
         let instance = instance(request)?;
         let client = self.configurations.client(&instance)?;
+        tracing::Span::current().record("pulumi.urn", urn);
+        let ctx = self.context(&instance, urn, resource.noun(), timeout_seconds);
+        Ok(Operation { resource, client, ctx })
+    }
+
+    /// What an operation gets passed in.
+    fn context(&self, instance: &Instance, urn: &str, noun: &'static str, timeout_seconds: f64) -> Context {
         // The engine does not enforce the resource's timeout, and sends 0 for none.
         let limit = Duration::try_from_secs_f64(timeout_seconds).ok().filter(|limit| !limit.is_zero());
-        let ctx = Context {
+        Context {
             urn: urn.to_owned(),
-            resource: resource.noun(),
+            resource: noun,
             clock: Arc::clone(&self.clock),
             reporter: Arc::clone(&instance.engine) as _,
             cancel: instance.cancellation(),
             deadline: limit.and_then(|limit| self.clock.now().checked_add(limit)),
-        };
-        Ok(Operation { resource, client, ctx })
+        }
     }
 }
 
@@ -412,6 +419,11 @@ impl ResourceProvider for Provider {
         let limit = usize::try_from(it.limit).ok().filter(|limit| *limit > 0).unwrap_or(usize::MAX);
         let Operation { resource, client, ctx } = self.operation(&request, "", &it.token, 0.0)?;
         let query = wire::decode(request.into_inner().query);
+        if query.values().any(Value::has_unknown) {
+            use pb::list_response::{Computed, Response as Reply};
+            let unknown = pb::ListResponse { response: Some(Reply::Computed(Computed {})) };
+            return Ok(Response::new(Box::pin(tokio_stream::once(Ok(unknown)))));
+        }
         let all = self
             .under_way(resource.list(&client, &ctx, &query))
             .await
@@ -487,16 +499,25 @@ impl ResourceProvider for Provider {
 
     async fn get_mapping(
         &self,
-        _: Request<pb::GetMappingRequest>,
+        request: Request<pb::GetMappingRequest>,
     ) -> Result<Response<pb::GetMappingResponse>, Status> {
-        Ok(Response::new(pb::GetMappingResponse::default()))
+        let request = request.into_inner();
+        let is_asked = mapping::has(&request.key) && ["", mapping::PROVIDER].contains(&&*request.provider);
+        // An empty answer is that there is none.
+        Ok(Response::new(if is_asked {
+            let data = mapping::terraform().to_string().into_bytes();
+            pb::GetMappingResponse { provider: mapping::PROVIDER.to_owned(), data }
+        } else {
+            pb::GetMappingResponse::default()
+        }))
     }
 
     async fn get_mappings(
         &self,
-        _: Request<pb::GetMappingsRequest>,
+        request: Request<pb::GetMappingsRequest>,
     ) -> Result<Response<pb::GetMappingsResponse>, Status> {
-        Ok(Response::new(pb::GetMappingsResponse::default()))
+        let providers = mapping::has(&request.get_ref().key).then(|| mapping::PROVIDER.to_owned());
+        Ok(Response::new(pb::GetMappingsResponse { providers: providers.into_iter().collect() }))
     }
 
     async fn parameterize(
@@ -510,7 +531,23 @@ impl ResourceProvider for Provider {
         &self,
         request: Request<pb::InvokeRequest>,
     ) -> Result<Response<pb::InvokeResponse>, Status> {
-        Err(unknown_function(&request.get_ref().tok))
+        let it = request.get_ref();
+        let Some(function) = function::ALL.iter().find(|function| function.token() == it.tok) else {
+            return Err(unknown_function(&it.tok));
+        };
+        let name = function::name(function.token());
+        let instance = instance(&request)?;
+        let client = self.configurations.client(&instance)?;
+        let ctx = self.context(&instance, "", name, 0.0);
+        let request = request.into_inner();
+        let arguments = wire::decode_known(request.args)?;
+        match self.under_way(function.call(&client, &ctx, &arguments, request.preview)).await {
+            Ok(answer) => Ok(Response::new(pb::InvokeResponse {
+                r#return: wire::encode(&answer),
+                ..Default::default()
+            })),
+            Err(error) => Err(status::failed("call", name, &error)),
+        }
     }
 
     async fn call(&self, request: Request<pb::CallRequest>) -> Result<Response<pb::CallResponse>, Status> {
@@ -530,7 +567,7 @@ impl ResourceProvider for Provider {
 
 fn unknown_function(token: &str) -> Status {
     Status::invalid_argument(format!(
-        "this databricks plugin ({}) has no functions. {token} may be one of the official databricks plugin (1.x); both \
+        "this databricks plugin ({}) has no function {token}, which may be one of the official databricks plugin (1.x); both \
          work side by side: give the call the option `version` {OFFICIAL}",
         env!("CARGO_PKG_VERSION")
     ))
@@ -553,7 +590,7 @@ impl Provider {
     ) -> Result<Result<Made, resource::Error>, Status> {
         let (mut answer, answered) = tokio::sync::oneshot::channel();
         let in_flight = self.in_flight.clone();
-        self.in_flight.spawn(async move {
+        let task = async move {
             let Operation { resource, client, ctx } = operation;
             let started = date(ctx.clock.now_ms());
             // Once nobody waits any more, there is nothing to wait for: what is sent finishes, and nothing else is.
@@ -593,7 +630,8 @@ impl Provider {
                 Ok(()) | Err(Ok((Ok(_), _))) => return,
             };
             tracing::error!(error, "nobody waited for a {noun} that could not be created");
-        });
+        };
+        self.in_flight.spawn(task.in_current_span());
         let answered = answered.await;
         let (outcome, unclaimed) =
             answered.map_err(|_| Status::internal("the work ended without an answer"))??;

@@ -5,10 +5,10 @@ use prost_types::value::Kind;
 use prost_types::{ListValue, Struct, Value as Wire};
 use tonic::Status;
 
+pub(super) use crate::property::SECRET_SIGNATURE as SECRET;
 use crate::property::{Map, SIGNATURE_KEY as SIGNATURE, Value};
 
 /// What the key of signed objects may say.
-pub(super) const SECRET: &str = "1b47061264138c4ac30d75fd1eb44270";
 pub(super) const OUTPUT: &str = "d0e6a833031e9bbcd3f4e8bde6ca49a4";
 pub(super) const RESOURCE: &str = "5cf8f73096256a8f31e491e813e4eb8e";
 

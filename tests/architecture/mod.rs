@@ -35,6 +35,7 @@ const RULES: &[(&[&str], &[&str], &str)] = &[
             // The comment of a token, into a request.
             "src/resource/token.rs",
             // Secret properties, as the wire has them.
+            "src/property/stored.rs",
             "src/property/typed.rs",
             "src/property/value.rs",
             "src/server/wire.rs",

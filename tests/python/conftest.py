@@ -475,6 +475,14 @@ class Provider:
         replies = self.stub.List(provider_pb2.ListRequest(token=token, **fields), timeout=self.TIMEOUT)
         return [(reply.result.id, reply.result.name) for reply in replies if reply.HasField("result")]
 
+    def invoke(self, function, arguments=None, preview=False):
+        """What a function answers."""
+        response = self.stub.Invoke(
+            provider_pb2.InvokeRequest(tok=function, args=struct(arguments or {}), preview=preview), timeout=self.TIMEOUT
+        )
+        assert not response.failures
+        return plain(getattr(response, "return"))
+
     def cancel(self):
         self.stub.Cancel(empty_pb2.Empty(), timeout=self.TIMEOUT)
 

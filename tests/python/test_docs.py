@@ -1,6 +1,7 @@
 """The documentation: its links lead somewhere, its programs are those that are tested, and its commands run as they stand."""
 
 import pathlib
+import json
 import re
 import shlex
 import subprocess
@@ -147,8 +148,8 @@ def test_importing(shell, pulumi, workspace):
     pulumi.write()
     pulumi.init()
     shell.install()
-    listed, imported, unprotect, replace = commands("import.md")
-    assert token_id in shell.run(listed)
+    listed, filtered, imported, unprotect, replace, *_ = commands("import.md")
+    assert token_id in shell.run(listed) and token_id not in shell.run(filtered)
     text = shell.run(imported.replace("TOKEN_ID", token_id) + " --out generated.yaml")
     for command in (unprotect, replace):
         stem = command.split("'")[0]
@@ -161,6 +162,22 @@ def test_importing(shell, pulumi, workspace):
     for stem in (unprotect, replace):
         shell.run(re.search(re.escape(stem.split("'")[0]) + r"'[^']*'", text)[0])
     assert token_id not in workspace.live()
+
+
+def test_importing_with_the_value(shell, pulumi, workspace):
+    token_id, value = workspace.mint(comment="ci", lifetime_seconds=3600)
+    pulumi.write()
+    pulumi.init()
+    shell.install()
+    *_, written, imported, removed = commands("import.md")
+    (pulumi.project_dir / "values.txt").write_text(f"{token_id} {value}\n", encoding="utf-8")
+    for command in (written, imported, removed):
+        assert value not in shell.run(command)
+    generated = yaml.safe_load((pulumi.project_dir / "generated.yaml").read_text())
+    program = yaml.safe_load((pulumi.project_dir / "Pulumi.yaml").read_text()) | generated
+    (pulumi.project_dir / "Pulumi.yaml").write_text(yaml.safe_dump(program))
+    pulumi.unchanged()
+    assert json.loads(pulumi.resource(show_secrets=True)["outputs"]["tokenValue"]["plaintext"]) == value
 
 
 def test_configuring(shell, pulumi, workspace):

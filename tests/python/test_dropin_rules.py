@@ -706,7 +706,7 @@ def test_delete_of_a_token_that_lives(plugin, local, name):
 @pytest.mark.parametrize("rpc", ["Invoke", "Call"])
 def test_functions_of_the_official_plugin(steady, rpc):
     request = {"Invoke": dropin.pb.InvokeRequest, "Call": dropin.pb.CallRequest}[rpc]
-    token = "databricks:index/getCurrentUser:getCurrentUser"
+    token = "databricks:index/getCluster:getCluster"
     with pytest.raises(grpc.RpcError) as error:
         getattr(steady.stub, rpc)(request(tok=token), timeout=steady.TIMEOUT)
     for part in (token, "official databricks plugin", "pulumi plugin install resource databricks 1.118.0"):

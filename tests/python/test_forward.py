@@ -349,8 +349,7 @@ def test_none_is_installed(plugin, workspace, fake_engine):
         assert text.startswith(f"{CLUSTER} needs the official databricks plugin (1.x)")
         assert "`pulumi plugin install resource databricks 1.106.0`" in text
     assert plain(client.stub.Check(pb.CheckRequest(urn=urn("t", TOKEN_TYPE), news=struct({}))).inputs) == {}
-    assert client.stub.GetMapping(pb.GetMappingRequest(key="terraform")).provider == ""
-    assert not client.stub.GetMappings(pb.GetMappingsRequest(key="terraform")).providers
+    assert client.stub.GetMapping(pb.GetMappingRequest(key="terraform")).provider == "databricks"
 
 
 def test_the_version_that_the_sdk_asks_for_is_found(plugin, workspace, fake_engine, tmp_path):
@@ -551,7 +550,7 @@ def test_one_schema_and_one_mapping(connect):
     assert schema["name"] == "databricks" and schema["version"].startswith("2.")
     mapping = client.stub.GetMapping(pb.GetMappingRequest(key="terraform"))
     assert (mapping.provider, mapping.data) == ("databricks", b"mapping")
-    assert not client.stub.GetMappings(pb.GetMappingsRequest(key="terraform")).providers
+    assert list(client.stub.GetMappings(pb.GetMappingsRequest(key="terraform")).providers) == ["databricks"]
     assert it.calls("Configure") == []
 
 

@@ -10,7 +10,9 @@ import grpc
 import pytest
 from conftest import (
     CREATED_BY,
+    OBO_TOKEN_TYPE,
     ROOT,
+    SECRET_TYPE,
     TOKEN_TYPE,
     TOKEN_VALUE,
     UNKNOWN,
@@ -144,11 +146,31 @@ def test_version_and_schema(plugin):
     assert schema == (ROOT / "schema.json").read_text(encoding="utf-8")
 
 
-def test_no_mappings(plugin):
+@pytest.mark.parametrize("key", ["terraform", "tf"])
+def test_converters_find_the_resources_by_their_terraform_names(plugin, key):
+    stub = plugin(env={"PULUMI_DATABRICKS_OFFICIAL_PLUGIN": "off"}).connect().stub
+    assert list(stub.GetMappings(provider_pb2.GetMappingsRequest(key=key)).providers) == ["databricks"]
+    for provider in ("", "databricks"):
+        reply = stub.GetMapping(provider_pb2.GetMappingRequest(key=key, provider=provider))
+        assert reply.provider == "databricks"
+        mapping = json.loads(reply.data)
+        tokens = {name: it["tok"] for name, it in mapping["resources"].items()}
+        assert tokens == {
+            "databricks_token": TOKEN_TYPE,
+            "databricks_obo_token": OBO_TOKEN_TYPE,
+            "databricks_service_principal_secret": SECRET_TYPE,
+        }
+        for name, fields in mapping["provider"]["resources"].items():
+            assert fields.keys() == mapping["resources"][name]["fields"].keys()
+        assert mapping["dataSources"]["databricks_current_user"]["tok"] == "databricks:index/getCurrentUser:getCurrentUser"
+
+
+def test_there_is_no_other_mapping(plugin):
     stub = plugin().connect().stub
-    assert list(stub.GetMappings(provider_pb2.GetMappingsRequest(key="terraform")).providers) == []
-    mapping = stub.GetMapping(provider_pb2.GetMappingRequest(key="terraform", provider=""))
-    assert (mapping.provider, mapping.data) == ("", b"")
+    assert list(stub.GetMappings(provider_pb2.GetMappingsRequest(key="kubernetes")).providers) == []
+    for fields in ({"key": "kubernetes"}, {"key": "terraform", "provider": "aws"}):
+        mapping = stub.GetMapping(provider_pb2.GetMappingRequest(**fields))
+        assert (mapping.provider, mapping.data) == ("", b"")
 
 
 def test_what_the_package_does_not_have(plugin, workspace):

@@ -296,6 +296,8 @@ def echoes(name, home, own_network=False):
         "update": lambda client: client.update("i", changed, state, outputs | {"comment": secret(INPUT)}),
         "diff": lambda client: client.diff("i", changed, state, outputs),
         "list": lambda client: client.list(),
+        "getCurrentUser": lambda client: client.invoke("databricks:index/getCurrentUser:getCurrentUser"),
+        "getAccessToken": lambda client: client.invoke("databricks:index/getAccessToken:getAccessToken"),
     }
     shown = {}
     for form in FORMS:

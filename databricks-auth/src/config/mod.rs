@@ -106,6 +106,12 @@ const AUTH_TYPE_ALIASES: &[(&str, &str)] = &[
     ("google-workspace", "google-id"),
 ];
 
+/// Id of a personal access token, as Databricks lists it: the SHA-256 of the value.
+pub fn token_id(value: &SecretString) -> String {
+    let id = ring::digest::digest(&ring::digest::SHA256, value.expose_secret().as_bytes());
+    id.as_ref().iter().map(|byte| format!("{byte:02x}")).collect()
+}
+
 impl Config {
     /// Resolves a configuration: what the program states, then the environment, then a profile.
     pub fn resolve(stated: &Statements, env: &Env) -> Result<Config, ConfigError> {
@@ -259,11 +265,9 @@ impl Config {
         profile::path(self, env)
     }
 
-    /// Id of the configured personal access token, as Databricks lists it: the SHA-256 of the value.
+    /// Id of the configured personal access token, as Databricks lists it.
     pub fn token_id(&self) -> Option<String> {
-        let token = self.attributes.token.as_ref()?;
-        let id = ring::digest::digest(&ring::digest::SHA256, token.expose_secret().as_bytes());
-        Some(id.as_ref().iter().map(|byte| format!("{byte:02x}")).collect())
+        self.attributes.token.as_ref().map(token_id)
     }
 
     /// What is set and by which environment variables, in the form of the Databricks SDKs. Credentials are masked,

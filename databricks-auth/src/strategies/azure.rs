@@ -9,7 +9,7 @@ use http::header::{AUTHORIZATION, HeaderMap, HeaderName, HeaderValue};
 use secrecy::ExposeSecret;
 use serde::Deserialize;
 
-use super::{Credentials, Outcome, Strategy, in_order};
+use super::{AccessToken, Credentials, Outcome, Strategy, in_order};
 use crate::azure_environments::{Environment, PUBLIC};
 use crate::config::{Cloud, Host};
 use crate::error::AuthError;
@@ -120,6 +120,10 @@ impl Credentials for Signed {
             headers.insert(RESOURCE_HEADER, resource.clone());
         }
         Ok(headers)
+    }
+
+    async fn access_token(&self) -> Result<Option<AccessToken>, AuthError> {
+        Ok(Some(AccessToken::from(&*self.workspace.token().await?)))
     }
 
     fn renew(&self, refused: &HeaderMap) -> bool {

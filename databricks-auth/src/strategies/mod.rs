@@ -31,17 +31,17 @@ mod workload_identity;
 
 use std::fmt;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 use async_trait::async_trait;
 use http::HeaderMap;
 use http::header::AUTHORIZATION;
-use secrecy::ExposeSecret;
+use secrecy::{ExposeSecret, SecretString};
 
 use crate::config::Config;
 use crate::error::AuthError;
 use crate::settings::Settings;
-use crate::token_cache::{Cache, Source};
+use crate::token_cache::{Cache, Source, Token};
 use crate::transport::authorization;
 pub(crate) use azure::find_host;
 pub(crate) use oauth_m2m::refusal;
@@ -127,9 +127,31 @@ pub(crate) trait Credentials: Send + Sync {
     /// Headers for a request that is sent now.
     async fn headers(&self) -> Result<HeaderMap, AuthError>;
 
+    /// The OAuth access token in the headers of a request that is sent now, if it is one that signs requests.
+    async fn access_token(&self) -> Result<Option<AccessToken>, AuthError> {
+        Ok(None)
+    }
+
     /// Forgets the tokens in these headers, which were refused. Gives whether there may be others.
     fn renew(&self, _refused: &HeaderMap) -> bool {
         false
+    }
+}
+
+/// An OAuth access token, which whoever has it can use until it expires.
+#[derive(Clone, Debug)]
+pub struct AccessToken {
+    /// The token.
+    pub value: SecretString,
+    /// Word before it in the Authorization header, `Bearer` as a rule.
+    pub kind: String,
+    /// When it stops working, or a little earlier; `None` where nobody said so.
+    pub expires: Option<SystemTime>,
+}
+
+impl From<&Token> for AccessToken {
+    fn from(token: &Token) -> Self {
+        AccessToken { value: token.value.clone(), kind: token.kind.clone(), expires: token.expires }
     }
 }
 
@@ -150,6 +172,12 @@ impl SignIn {
     /// sensitive.
     pub async fn headers(&self) -> Result<HeaderMap, AuthError> {
         self.credentials.headers().await
+    }
+
+    /// The OAuth access token that requests are signed with now; `None` where they are signed with something else, such
+    /// as a personal access token.
+    pub async fn access_token(&self) -> Result<Option<AccessToken>, AuthError> {
+        self.credentials.access_token().await
     }
 
     /// After a request with these headers was answered with 401: forgets the token in them, if it is still the current
@@ -398,6 +426,10 @@ impl<S: Source> Credentials for Bearer<S> {
     async fn headers(&self) -> Result<HeaderMap, AuthError> {
         let token = self.0.token().await?;
         authorization(&token.kind, token.value.expose_secret())
+    }
+
+    async fn access_token(&self) -> Result<Option<AccessToken>, AuthError> {
+        Ok(Some(AccessToken::from(&*self.0.token().await?)))
     }
 
     fn renew(&self, refused: &HeaderMap) -> bool {

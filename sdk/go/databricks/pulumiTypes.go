@@ -433,6 +433,146 @@ func (o TokenProviderConfigPtrOutput) WorkspaceId() pulumi.StringPtrOutput {
 	}).(pulumi.StringPtrOutput)
 }
 
+// The workspace that is asked.
+type GetCurrentUserProviderConfig struct {
+	// Id of the workspace.
+	WorkspaceId *string `pulumi:"workspaceId"`
+}
+
+// GetCurrentUserProviderConfigInput is an input type that accepts GetCurrentUserProviderConfigArgs and GetCurrentUserProviderConfigOutput values.
+// You can construct a concrete instance of `GetCurrentUserProviderConfigInput` via:
+//
+//	GetCurrentUserProviderConfigArgs{...}
+type GetCurrentUserProviderConfigInput interface {
+	pulumi.Input
+
+	ToGetCurrentUserProviderConfigOutput() GetCurrentUserProviderConfigOutput
+	ToGetCurrentUserProviderConfigOutputWithContext(context.Context) GetCurrentUserProviderConfigOutput
+}
+
+// The workspace that is asked.
+type GetCurrentUserProviderConfigArgs struct {
+	// Id of the workspace.
+	WorkspaceId pulumi.StringPtrInput `pulumi:"workspaceId"`
+}
+
+func (GetCurrentUserProviderConfigArgs) ElementType() reflect.Type {
+	return reflect.TypeOf((*GetCurrentUserProviderConfig)(nil)).Elem()
+}
+
+func (i GetCurrentUserProviderConfigArgs) ToGetCurrentUserProviderConfigOutput() GetCurrentUserProviderConfigOutput {
+	return i.ToGetCurrentUserProviderConfigOutputWithContext(context.Background())
+}
+
+func (i GetCurrentUserProviderConfigArgs) ToGetCurrentUserProviderConfigOutputWithContext(ctx context.Context) GetCurrentUserProviderConfigOutput {
+	return pulumi.ToOutputWithContext(ctx, i).(GetCurrentUserProviderConfigOutput)
+}
+
+func (i GetCurrentUserProviderConfigArgs) ToGetCurrentUserProviderConfigPtrOutput() GetCurrentUserProviderConfigPtrOutput {
+	return i.ToGetCurrentUserProviderConfigPtrOutputWithContext(context.Background())
+}
+
+func (i GetCurrentUserProviderConfigArgs) ToGetCurrentUserProviderConfigPtrOutputWithContext(ctx context.Context) GetCurrentUserProviderConfigPtrOutput {
+	return pulumi.ToOutputWithContext(ctx, i).(GetCurrentUserProviderConfigOutput).ToGetCurrentUserProviderConfigPtrOutputWithContext(ctx)
+}
+
+// GetCurrentUserProviderConfigPtrInput is an input type that accepts GetCurrentUserProviderConfigArgs, GetCurrentUserProviderConfigPtr and GetCurrentUserProviderConfigPtrOutput values.
+// You can construct a concrete instance of `GetCurrentUserProviderConfigPtrInput` via:
+//
+//	        GetCurrentUserProviderConfigArgs{...}
+//
+//	or:
+//
+//	        nil
+type GetCurrentUserProviderConfigPtrInput interface {
+	pulumi.Input
+
+	ToGetCurrentUserProviderConfigPtrOutput() GetCurrentUserProviderConfigPtrOutput
+	ToGetCurrentUserProviderConfigPtrOutputWithContext(context.Context) GetCurrentUserProviderConfigPtrOutput
+}
+
+type getCurrentUserProviderConfigPtrType GetCurrentUserProviderConfigArgs
+
+func GetCurrentUserProviderConfigPtr(v *GetCurrentUserProviderConfigArgs) GetCurrentUserProviderConfigPtrInput {
+	return (*getCurrentUserProviderConfigPtrType)(v)
+}
+
+func (*getCurrentUserProviderConfigPtrType) ElementType() reflect.Type {
+	return reflect.TypeOf((**GetCurrentUserProviderConfig)(nil)).Elem()
+}
+
+func (i *getCurrentUserProviderConfigPtrType) ToGetCurrentUserProviderConfigPtrOutput() GetCurrentUserProviderConfigPtrOutput {
+	return i.ToGetCurrentUserProviderConfigPtrOutputWithContext(context.Background())
+}
+
+func (i *getCurrentUserProviderConfigPtrType) ToGetCurrentUserProviderConfigPtrOutputWithContext(ctx context.Context) GetCurrentUserProviderConfigPtrOutput {
+	return pulumi.ToOutputWithContext(ctx, i).(GetCurrentUserProviderConfigPtrOutput)
+}
+
+// The workspace that is asked.
+type GetCurrentUserProviderConfigOutput struct{ *pulumi.OutputState }
+
+func (GetCurrentUserProviderConfigOutput) ElementType() reflect.Type {
+	return reflect.TypeOf((*GetCurrentUserProviderConfig)(nil)).Elem()
+}
+
+func (o GetCurrentUserProviderConfigOutput) ToGetCurrentUserProviderConfigOutput() GetCurrentUserProviderConfigOutput {
+	return o
+}
+
+func (o GetCurrentUserProviderConfigOutput) ToGetCurrentUserProviderConfigOutputWithContext(ctx context.Context) GetCurrentUserProviderConfigOutput {
+	return o
+}
+
+func (o GetCurrentUserProviderConfigOutput) ToGetCurrentUserProviderConfigPtrOutput() GetCurrentUserProviderConfigPtrOutput {
+	return o.ToGetCurrentUserProviderConfigPtrOutputWithContext(context.Background())
+}
+
+func (o GetCurrentUserProviderConfigOutput) ToGetCurrentUserProviderConfigPtrOutputWithContext(ctx context.Context) GetCurrentUserProviderConfigPtrOutput {
+	return o.ApplyTWithContext(ctx, func(_ context.Context, v GetCurrentUserProviderConfig) *GetCurrentUserProviderConfig {
+		return &v
+	}).(GetCurrentUserProviderConfigPtrOutput)
+}
+
+// Id of the workspace.
+func (o GetCurrentUserProviderConfigOutput) WorkspaceId() pulumi.StringPtrOutput {
+	return o.ApplyT(func(v GetCurrentUserProviderConfig) *string { return v.WorkspaceId }).(pulumi.StringPtrOutput)
+}
+
+type GetCurrentUserProviderConfigPtrOutput struct{ *pulumi.OutputState }
+
+func (GetCurrentUserProviderConfigPtrOutput) ElementType() reflect.Type {
+	return reflect.TypeOf((**GetCurrentUserProviderConfig)(nil)).Elem()
+}
+
+func (o GetCurrentUserProviderConfigPtrOutput) ToGetCurrentUserProviderConfigPtrOutput() GetCurrentUserProviderConfigPtrOutput {
+	return o
+}
+
+func (o GetCurrentUserProviderConfigPtrOutput) ToGetCurrentUserProviderConfigPtrOutputWithContext(ctx context.Context) GetCurrentUserProviderConfigPtrOutput {
+	return o
+}
+
+func (o GetCurrentUserProviderConfigPtrOutput) Elem() GetCurrentUserProviderConfigOutput {
+	return o.ApplyT(func(v *GetCurrentUserProviderConfig) GetCurrentUserProviderConfig {
+		if v != nil {
+			return *v
+		}
+		var ret GetCurrentUserProviderConfig
+		return ret
+	}).(GetCurrentUserProviderConfigOutput)
+}
+
+// Id of the workspace.
+func (o GetCurrentUserProviderConfigPtrOutput) WorkspaceId() pulumi.StringPtrOutput {
+	return o.ApplyT(func(v *GetCurrentUserProviderConfig) *string {
+		if v == nil {
+			return nil
+		}
+		return v.WorkspaceId
+	}).(pulumi.StringPtrOutput)
+}
+
 func init() {
 	pulumi.RegisterInputType(reflect.TypeOf((*OboTokenProviderConfigInput)(nil)).Elem(), OboTokenProviderConfigArgs{})
 	pulumi.RegisterInputType(reflect.TypeOf((*OboTokenProviderConfigPtrInput)(nil)).Elem(), OboTokenProviderConfigArgs{})
@@ -440,10 +580,14 @@ func init() {
 	pulumi.RegisterInputType(reflect.TypeOf((*ServicePrincipalSecretProviderConfigPtrInput)(nil)).Elem(), ServicePrincipalSecretProviderConfigArgs{})
 	pulumi.RegisterInputType(reflect.TypeOf((*TokenProviderConfigInput)(nil)).Elem(), TokenProviderConfigArgs{})
 	pulumi.RegisterInputType(reflect.TypeOf((*TokenProviderConfigPtrInput)(nil)).Elem(), TokenProviderConfigArgs{})
+	pulumi.RegisterInputType(reflect.TypeOf((*GetCurrentUserProviderConfigInput)(nil)).Elem(), GetCurrentUserProviderConfigArgs{})
+	pulumi.RegisterInputType(reflect.TypeOf((*GetCurrentUserProviderConfigPtrInput)(nil)).Elem(), GetCurrentUserProviderConfigArgs{})
 	pulumi.RegisterOutputType(OboTokenProviderConfigOutput{})
 	pulumi.RegisterOutputType(OboTokenProviderConfigPtrOutput{})
 	pulumi.RegisterOutputType(ServicePrincipalSecretProviderConfigOutput{})
 	pulumi.RegisterOutputType(ServicePrincipalSecretProviderConfigPtrOutput{})
 	pulumi.RegisterOutputType(TokenProviderConfigOutput{})
 	pulumi.RegisterOutputType(TokenProviderConfigPtrOutput{})
+	pulumi.RegisterOutputType(GetCurrentUserProviderConfigOutput{})
+	pulumi.RegisterOutputType(GetCurrentUserProviderConfigPtrOutput{})
 }

@@ -6,6 +6,26 @@ import * as inputs from "../types/input";
 import * as outputs from "../types/output";
 
 /**
+ * The workspace that is asked.
+ */
+export interface GetCurrentUserProviderConfig {
+    /**
+     * Id of the workspace.
+     */
+    workspaceId?: string;
+}
+
+/**
+ * The workspace that is asked.
+ */
+export interface GetCurrentUserProviderConfigArgs {
+    /**
+     * Id of the workspace.
+     */
+    workspaceId?: pulumi.Input<string | undefined>;
+}
+
+/**
  * The workspace of an on-behalf-of token.
  */
 export interface OboTokenProviderConfigArgs {

@@ -6,6 +6,16 @@ import * as inputs from "../types/input";
 import * as outputs from "../types/output";
 
 /**
+ * The workspace that is asked.
+ */
+export interface GetCurrentUserProviderConfig {
+    /**
+     * Id of the workspace.
+     */
+    workspaceId: string;
+}
+
+/**
  * The workspace of an on-behalf-of token.
  */
 export interface OboTokenProviderConfig {

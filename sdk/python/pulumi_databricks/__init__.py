@@ -6,6 +6,8 @@ import builtins as _builtins
 from . import _utilities
 import typing
 # Export this package's modules as members:
+from .get_access_token import *
+from .get_current_user import *
 from .obo_token import *
 from .provider import *
 from .service_principal_secret import *

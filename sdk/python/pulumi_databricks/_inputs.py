@@ -21,6 +21,8 @@ __all__ = [
     'ServicePrincipalSecretProviderConfigArgsDict',
     'TokenProviderConfigArgs',
     'TokenProviderConfigArgsDict',
+    'GetCurrentUserProviderConfig',
+    'GetCurrentUserProviderConfigDict',
 ]
 
 class OboTokenProviderConfigArgsDict(TypedDict):
@@ -122,6 +124,40 @@ class TokenProviderConfigArgs:
 
     @workspace_id.setter
     def workspace_id(self, value: pulumi.Input[Optional[_builtins.str]]):
+        pulumi.set(self, "workspace_id", value)
+
+
+class GetCurrentUserProviderConfigDict(TypedDict):
+    """
+    The workspace that is asked.
+    """
+    workspace_id: NotRequired[_builtins.str]
+    """
+    Id of the workspace.
+    """
+
+@pulumi.input_type
+class GetCurrentUserProviderConfig:
+    def __init__(__self__, *,
+                 workspace_id: Optional[_builtins.str] = None):
+        """
+        The workspace that is asked.
+
+        :param _builtins.str workspace_id: Id of the workspace.
+        """
+        if workspace_id is not None:
+            pulumi.set(__self__, "workspace_id", workspace_id)
+
+    @_builtins.property
+    @pulumi.getter(name="workspaceId")
+    def workspace_id(self) -> Optional[_builtins.str]:
+        """
+        Id of the workspace.
+        """
+        return pulumi.get(self, "workspace_id")
+
+    @workspace_id.setter
+    def workspace_id(self, value: Optional[_builtins.str]):
         pulumi.set(self, "workspace_id", value)
 
 

@@ -18,6 +18,7 @@ __all__ = [
     'OboTokenProviderConfig',
     'ServicePrincipalSecretProviderConfig',
     'TokenProviderConfig',
+    'GetCurrentUserProviderConfig',
 ]
 
 @pulumi.output_type
@@ -128,6 +129,30 @@ class TokenProviderConfig(dict):
                  workspace_id: Optional[_builtins.str] = None):
         """
         The workspace of a token.
+
+        :param _builtins.str workspace_id: Id of the workspace.
+        """
+        if workspace_id is not None:
+            pulumi.set(__self__, "workspace_id", workspace_id)
+
+    @_builtins.property
+    @pulumi.getter(name="workspaceId")
+    def workspace_id(self) -> Optional[_builtins.str]:
+        """
+        Id of the workspace.
+        """
+        return pulumi.get(self, "workspace_id")
+
+
+@pulumi.output_type
+class GetCurrentUserProviderConfig(dict):
+    """
+    The workspace that is asked.
+    """
+    def __init__(__self__, *,
+                 workspace_id: Optional[_builtins.str] = None):
+        """
+        The workspace that is asked.
 
         :param _builtins.str workspace_id: Id of the workspace.
         """

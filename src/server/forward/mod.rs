@@ -35,7 +35,7 @@ use super::provider::type_of;
 use crate::client::{Client, Redactor};
 use crate::context::{Clock, Reporter as _, Severity};
 use crate::env::Env;
-use crate::resource;
+use crate::{function, resource};
 use child::{Child, Household};
 use find::Official;
 pub use process::{OFFICIAL, run_official};
@@ -170,6 +170,12 @@ impl Session {
     }
 }
 
+/// Whether a type or a function is ours.
+fn is_ours(token: &str) -> bool {
+    resource::ALL.iter().any(|resource| resource.type_token() == token)
+        || function::ALL.iter().any(|function| function.token() == token)
+}
+
 /// The service, with what is not ours passed on.
 #[derive(Clone)]
 pub(super) struct Forwarding<S> {
@@ -294,7 +300,7 @@ where
                 "" => method.urn.map(|urn| type_of(message::text(&message, urn))).unwrap_or_default(),
                 token => token,
             };
-            if token.is_empty() || resource::ALL.iter().any(|resource| resource.type_token() == token) {
+            if token.is_empty() || is_ours(token) {
                 return ours().await;
             }
             let token = token.to_owned();

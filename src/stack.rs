@@ -5,10 +5,10 @@ use serde_json::Value as Json;
 use crate::property::{Map, Value};
 
 /// The command that prints what is read here.
-pub(super) const COMMAND: &str = "pulumi config --json --show-secrets";
+pub const COMMAND: &str = "pulumi config --json --show-secrets";
 
 /// Reads the provider's part of a stack's configuration. No error quotes the text, which holds credentials.
-pub(super) fn read(text: &str) -> Result<Map, String> {
+pub fn read(text: &str) -> Result<Map, String> {
     let unusable = |what: &str| format!("standard input {what}: it should be what `{COMMAND}` prints");
     if text.trim().is_empty() {
         return Err(unusable("is empty"));
