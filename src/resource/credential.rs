@@ -395,8 +395,8 @@ impl<C: Credential> Resource for C {
 
     async fn diff(&self, client: &Client, ctx: &Context, request: Diff<'_>) -> Result<Verdict, Error> {
         let Weighed { changes, course, why, terms_moved, .. } = weigh::<C>(client, ctx, &request).await?;
-        for reason in why {
-            ctx.report(Severity::Info, &reason).await;
+        for (severity, reason) in why {
+            ctx.report(severity, &reason).await;
         }
         let news = C::Inputs::decode(request.news)?;
         let terms = C::terms(&news);
@@ -423,18 +423,13 @@ impl<C: Credential> Resource for C {
             warn_of_the_end::<C>(client, ctx, outputs).await;
         }
         let mut delete_before_replace = false;
-        if C::LIMITED && replaces {
-            // A preview may not know the owner yet.
-            if let Ok(owner) = C::owner(&[request.news, outputs, request.old_inputs]) {
-                let workspace = terms.workspace.known().copied();
-                let home = C::home(client, ctx, &owner, workspace).await?;
-                if course == Course::Rotate {
-                    let leaving = overlap.previous.as_ref().map(|previous| previous.id.as_str());
-                    C::reserve(&home, ctx, &owner, leaving.filter(|_| !overlap.is_gone)).await?;
-                } else {
-                    delete_before_replace = C::deletes_first(&home, ctx, &owner, id).await?;
-                }
-            }
+        // A preview may not know the owner yet.
+        if C::LIMITED
+            && course == Course::Replace
+            && let Ok(owner) = C::owner(&[request.news, outputs, request.old_inputs])
+        {
+            let home = C::home(client, ctx, &owner, terms.workspace.known().copied()).await?;
+            delete_before_replace = C::deletes_first(&home, ctx, &owner, id).await?;
         }
         Ok(Verdict { changes, delete_before_replace })
     }
@@ -702,7 +697,7 @@ pub(super) struct Weighed {
     /// Whether the credential before it is due to be revoked.
     pub(super) settles: bool,
     /// Reasons that the changes themselves do not show.
-    why: Vec<String>,
+    why: Vec<(Severity, String)>,
     /// Whether the workspace is another one.
     terms_moved: bool,
 }
@@ -730,6 +725,7 @@ async fn weigh<C: Credential>(client: &Client, ctx: &Context, request: &Diff<'_>
     changes.extend(overstated::<C>(request));
     let ignored = |path: &str| request.ignore.iter().any(|ignored| ignored == path || ignored == "*");
     let mut settles = false;
+    let mut lasts_until = None;
     if !request.refresh {
         if overlap.is_gone {
             changes.insert(C::CURRENT.to_owned(), (Kind::Changed, Change::Replace));
@@ -737,8 +733,9 @@ async fn weigh<C: Credential>(client: &Client, ctx: &Context, request: &Diff<'_>
             let life = life::<C>(client, ctx, &terms, request).await?;
             let now = if life.ends() { client.now_ms(ctx).await } else { 0 };
             if let Some(reason) = life.due(C::NOUN, terms.rotate_before, now) {
-                why.push(reason);
+                why.push((Severity::Info, reason));
                 changes.insert(expiry_output::<C>().to_owned(), (Kind::Changed, Change::Replace));
+                lasts_until = life.expires.filter(|expires| now < *expires);
             }
         }
         if let Some(previous) = &overlap.previous
@@ -757,16 +754,45 @@ async fn weigh<C: Credential>(client: &Client, ctx: &Context, request: &Diff<'_>
     let replaces = !request.refresh && changes.values().any(|(_, change)| change.replaces());
     let leaves_its_owner = terms_moved
         || changes.iter().any(|(path, (_, change))| change.replaces() && C::OWNER.contains(&path.as_str()));
-    let course = match (terms.overlap.is_stated() || overlap.previous.is_some()) && !leaves_its_owner {
-        _ if !replaces => Course::Update,
-        false => Course::Replace,
-        true => {
-            for (_, change) in changes.values_mut().filter(|(_, change)| change.replaces()) {
-                *change = Change::Update;
-            }
-            Course::Rotate
-        }
+    let overlaps = (terms.overlap.is_stated() || overlap.previous.is_some()) && !leaves_its_owner;
+    let mut course = match (replaces, overlaps) {
+        (false, _) => Course::Update,
+        (true, false) => Course::Replace,
+        (true, true) => Course::Rotate,
     };
+    // A preview may not know the owner yet.
+    if course == Course::Rotate
+        && C::LIMITED
+        && let Ok(owner) = C::owner(&[request.news, request.outputs, request.old_inputs])
+    {
+        let home = C::home(client, ctx, &owner, terms.workspace.known().copied()).await?;
+        let leaving = overlap.previous.as_ref().filter(|_| !overlap.is_gone);
+        match C::reserve(&home, ctx, &owner, leaving.map(|previous| previous.id.as_str())).await {
+            Ok(()) => {}
+            // What is due only because time has passed can wait until another one has made room.
+            Err(error @ Error::Other(_))
+                if lasts_until.is_some()
+                    && changes
+                        .iter()
+                        .all(|(path, (_, change))| !change.replaces() || path == expiry_output::<C>()) =>
+            {
+                changes.remove(expiry_output::<C>());
+                let warning = format!(
+                    "the {} is due, and rotates as soon as there is room for a second one; it expires on {}. For now, {error}",
+                    C::NOUN,
+                    rotation::date(lasts_until.unwrap_or_default())
+                );
+                why = vec![(Severity::Warning, warning)];
+                course = Course::Update;
+            }
+            Err(error) => return Err(error),
+        }
+    }
+    if course == Course::Rotate {
+        for (_, change) in changes.values_mut().filter(|(_, change)| change.replaces()) {
+            *change = Change::Update;
+        }
+    }
     Ok(Weighed { changes, course, settles, why, terms_moved })
 }
 

@@ -504,10 +504,16 @@ impl Credential for ServicePrincipalSecret {
         let listed = api::list(&home.client, ctx, &at(home, ctx, owner).await?).await?;
         let leaving = leaving.filter(|id| listed.iter().any(|secret| secret.id == *id));
         let places = home.client.memory::<Places>();
-        if places.reserve(&owner.service_principal_id, &ctx.urn, leaving, listed.len()) {
+        let principal = &owner.service_principal_id;
+        if places.reserve(principal, &ctx.urn, leaving, listed.len()) {
             return Ok(());
         }
-        Err(full(home, owner, None))
+        Err(Error::Other(format!(
+            "service principal {principal} has {} secrets, and this run makes successors of others: Databricks allows \
+             {MOST_SECRETS}. Delete one that nobody uses, with `{}`, or wait until an overlap has ended",
+            listed.len(),
+            delete_command(home, owner)
+        )))
     }
 
     async fn deletes_first(home: &Home, ctx: &Context, owner: &Owner, id: &str) -> Result<bool, Error> {
