@@ -458,6 +458,29 @@ def test_the_mark_where_the_old_one_has_ended(tmp_path, workspace, kind):
         assert (live["id"], live["comment"]) == (it.current, "credential")
 
 
+# --- Five places ---
+
+
+def test_three_secrets_of_one_principal(tmp_path, workspace):
+    """There is room for five, so not all three can overlap at once: one waits for its turn, and nobody is stuck."""
+    owner = robot(workspace, "robot")
+    three = [Resource(SECRET, name, owner) for name in "abc"]
+    with Engine(tmp_path, workspace, three) as engine:
+        engine.up()
+        first = {it.name: it.current for it in three}
+        workspace.advance(LIFETIME - WINDOW + HOUR)
+        engine.preview()
+        engine.up()
+        assert sum(it.current != first[it.name] for it in three) == 2
+        workspace.advance(OVERLAP + HOUR)
+        for _ in range(2):
+            engine.preview()
+            engine.up()
+        assert all(it.current != first[it.name] for it in three)
+        live = {it["id"] for it in workspace.control("/state")["secrets"] if it["live"]}
+        assert live == set().union(*(it.known() for it in three))
+
+
 # --- Scopes ---
 
 
