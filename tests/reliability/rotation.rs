@@ -68,13 +68,13 @@ async fn a_token_is_replaced_in_its_window_alone() {
 /// Nobody knows what lifetime an imported token was created with, so the one that it has counts. Any other token was
 /// created with what its program stated: without a lifetime, to state one is a change, whatever the workspace gave.
 #[tokio::test]
-async fn the_lifetime_that_a_workspace_gave_is_stated_of_imports_alone() {
+async fn a_lifetime_that_is_stated_as_it_is_replaces_nothing() {
     let workspace = Local::start().await;
     let client = workspace.client(Arc::new(SystemClock));
     let ctx = context("urn", Arc::new(SystemClock), Arc::new(Told::default()));
     let created = 4_000_000_000_000;
     for (value, lifetime, replaced) in
-        [("", HOUR, false), ("", HOUR + 1, true), ("dapi", HOUR, true), ("dapi", HOUR + 1, true)]
+        [("", HOUR, false), ("", HOUR + 1, true), ("dapi", HOUR, false), ("dapi", HOUR + 1, true)]
     {
         let news = Map::from([("lifetimeSeconds".into(), number(lifetime))]);
         let outputs = Map::from([
