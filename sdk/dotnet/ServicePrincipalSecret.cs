@@ -12,13 +12,16 @@ namespace Pulumi.Databricks
     /// <summary>
     /// An OAuth secret of a service principal: the client secret with which it signs in, its application id being the client id.
     /// Databricks gives the value only once, when the secret is created. It is kept as the secret output `secret`, which Pulumi
-    /// encrypts in the state and masks in every display. Destroying the resource deletes the secret. Workspace administrators and
+    /// encrypts in the state and masks in what it shows. Destroying the resource deletes the secret. Workspace administrators and
     /// managers of the service principal may create secrets through a workspace, account administrators through the account.
     /// 
     /// A secret that has expired is replaced by the next `pulumi up`; for one that is about to expire, set
     /// `rotateBeforeSeconds`. The new secret is created before the old one is deleted, unless the service principal already has
     /// five secrets, the most that Databricks allows: then the old one is deleted first, and a warning says so. One that was
-    /// deleted by somebody else is replaced by `pulumi up --refresh`.
+    /// deleted by somebody else is replaced by `pulumi up --refresh`, and by any `pulumi up` if a rotation is stated.
+    /// 
+    /// Whoever holds the value outside of the stack gets time with `overlapSeconds`: the old secret then lives on after a rotation,
+    /// and the first `pulumi up` after that time deletes it.
     /// 
     /// ## Example Usage
     /// ### A secret that is replaced before it expires

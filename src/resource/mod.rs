@@ -199,6 +199,9 @@ pub enum Error {
     /// Databricks, or the way to it, failed.
     #[error(transparent)]
     Databricks(#[from] client::Error),
+    /// Nobody can tell whether the resource is still there; in full sentences.
+    #[error("{0}")]
+    Undecided(String),
     /// Anything else, in full sentences.
     #[error("{0}")]
     Other(String),

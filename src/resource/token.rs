@@ -395,7 +395,7 @@ async fn absent(
             Ok(Presence::Gone(no_longer(&me)))
         }
         Err(_) => match owner {
-            Some(owner) => Err(Error::Other(format!(
+            Some(owner) => Err(Error::Undecided(format!(
                 "the token {id} was created by {owner}, but the provider signs in as {me}, who sees neither that token \
                  nor those of others, so nobody can tell whether it still exists. Nothing was changed. Sign in as \
                  {owner}, or as an admin of the workspace. If the token is not needed any more, let one of them revoke \

@@ -71,7 +71,12 @@ impl Instance {
 
     /// Whether the engine is to refresh a resource with these inputs before it updates it.
     pub(super) fn wants_refresh(&self, resource: &dyn Resource, inputs: &Map) -> bool {
-        self.refreshes_before_updates.load(Ordering::Relaxed) && resource.wants_refresh(inputs)
+        self.can_refresh_before_updates() && resource.wants_refresh(inputs)
+    }
+
+    /// Whether resources can be refreshed before they are updated, if they want that.
+    pub(super) fn can_refresh_before_updates(&self) -> bool {
+        self.refreshes_before_updates.load(Ordering::Relaxed)
     }
 
     /// Whether a Diff that comes now is a refresh's, which nothing else tells: it follows a Read. Before a change is

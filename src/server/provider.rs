@@ -391,6 +391,12 @@ impl ResourceProvider for Provider {
         let instance = instance(&request)?;
         instance.reads(&it.urn);
         let request = request.into_inner();
+        let as_it_came = instance.can_refresh_before_updates().then(|| pb::ReadResponse {
+            id: request.id.clone(),
+            properties: request.properties.clone(),
+            inputs: request.inputs.clone(),
+            refresh_before_update: true,
+        });
         let known = if status::is_import(&request) {
             Known::Nothing
         } else {
@@ -408,6 +414,14 @@ impl ResourceProvider for Provider {
             })),
             // No id and no properties: the engine takes anything else for an existing resource.
             Ok(None) => Ok(Response::new(pb::ReadResponse::default())),
+            Err(resource::Error::Undecided(reason)) => match as_it_came {
+                // An update must not fail because of what it did not ask for.
+                Some(state) if resource.wants_refresh(&wire::decode(state.inputs.clone())) => {
+                    ctx.report(Severity::Warning, &reason).await;
+                    Ok(Response::new(state))
+                }
+                _ => Err(status::failed("read", resource.noun(), &resource::Error::Undecided(reason))),
+            },
             Err(error) => Err(status::failed("read", resource.noun(), &error)),
         }
     }

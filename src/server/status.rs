@@ -26,7 +26,7 @@ pub(super) async fn guarded<T>(work: impl Future<Output = T>) -> Result<T, Statu
 pub(super) fn failed(action: &str, noun: &str, error: &resource::Error) -> Status {
     let code = match error {
         resource::Error::Inputs(_) => Code::InvalidArgument,
-        resource::Error::Other(_) => Code::FailedPrecondition,
+        resource::Error::Undecided(_) | resource::Error::Other(_) => Code::FailedPrecondition,
         resource::Error::Databricks(error) => code(error),
     };
     Status::new(code, format!("cannot {action} {noun}: {error}"))

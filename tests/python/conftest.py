@@ -595,31 +595,31 @@ class Result:
         return f"$ {self.command}\n{self.stdout}{self.stderr}(exit status {self.code})"
 
     def _steps(self, kind):
-        return [event[kind]["metadata"] for event in self.events if kind in event]
+        """What happened to credentials; the refresh before an update of what rotates is no step of its own."""
+        steps = [event[kind]["metadata"] for event in self.events if kind in event]
+        is_refresh = self.command.startswith("pulumi refresh ")
+        return [
+            step for step in steps if step["type"] in CREDENTIAL_TYPES and (is_refresh or step["op"] != "refresh")
+        ]
 
     @property
     def changes(self):
         """What happened to how many credentials, such as {"create": 1}; stacks and providers don't count."""
         counts = {}
         for step in self._steps("resourcePreEvent"):
-            if step["type"] in CREDENTIAL_TYPES:
-                counts[step["op"]] = counts.get(step["op"], 0) + 1
+            counts[step["op"]] = counts.get(step["op"], 0) + 1
         return counts
 
     def step(self, op=None):
         """The one step of the one token, or the one of that operation."""
-        found = [
-            step
-            for step in self._steps("resourcePreEvent")
-            if step["type"] in CREDENTIAL_TYPES and op in (None, step["op"])
-        ]
+        found = [step for step in self._steps("resourcePreEvent") if op in (None, step["op"])]
         assert len(found) == 1, f"not one step: {[step['op'] for step in found]}"
         return found[0]
 
     def planned(self):
         """The outputs of the one token as the engine knew them in the end. Unknown ones are UNKNOWN; secrets are there
         as secrets, without their value."""
-        (step,) = [step for step in self._steps("resOutputsEvent") if step["type"] in CREDENTIAL_TYPES]
+        (step,) = self._steps("resOutputsEvent")
         return step["new"]["outputs"]
 
     @property

@@ -10,6 +10,14 @@ from support_reliability import rows
 DAY = 24 * 3600
 ME = "/api/2.0/preview/scim/v2/Me"
 MANAGEMENT = "/api/2.0/token-management/tokens/"
+SWITCH = "PULUMI_DATABRICKS_REFRESH_BEFORE_UPDATE"
+
+
+@pytest.fixture
+def pulumi(pulumi):
+    """Updates look at nothing that they don't need, unless a test says otherwise."""
+    pulumi.env[SWITCH] = "off"
+    return pulumi
 
 
 def user(workspace, name, **flags):
@@ -86,6 +94,24 @@ def test_another_identity_drops_revokes_and_changes_nothing(pulumi, workspace, s
     assert pulumi.up(env=request.getfixturevalue("ada")).changes == {"update": 1}
     pulumi.destroy(env=request.getfixturevalue("ada"))
     assert stack not in workspace.live()
+
+
+def test_an_update_only_warns_of_what_another_identity_cannot_see(pulumi, workspace, ada, bob):
+    """What rotates is looked at before each update, also by those who need not see it."""
+    del pulumi.env[SWITCH]
+    pulumi.token({"comment": "first", "lifetimeSeconds": 90 * DAY, "rotateBeforeSeconds": 7 * DAY})
+    pulumi.init()
+    pulumi.up(env=ada)
+    before = pulumi.resource(show_secrets=True)
+    result = pulumi.up("--expect-no-changes", env=bob)
+    assert result.changes == {"same": 1}
+    assert said(result, "created by ada@example.com", "signs in as bob@example.com") == "warning"
+    after = pulumi.resource(show_secrets=True)
+    assert (after["id"], after["inputs"], after["outputs"]) == (before["id"], before["inputs"], before["outputs"])
+    # The next one by somebody who may see it looks again.
+    workspace.revoke(before["id"])
+    workspace.advance(60)
+    assert pulumi.up(env=ada).changes == {"create": 1}
 
 
 def test_an_administrator_works_on_tokens_of_others(pulumi, workspace, stack, admin):

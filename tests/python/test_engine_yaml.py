@@ -369,6 +369,7 @@ def test_rotation_can_be_ignored(pulumi, workspace):
 
 def test_an_update_of_a_token_that_is_gone_says_what_to_do(pulumi, workspace):
     rotation = {"rotateWhenChanged": {"quarter": "1"}}
+    pulumi.env["PULUMI_DATABRICKS_REFRESH_BEFORE_UPDATE"] = "off"
     token_id = started(pulumi, {"comment": "c"} | rotation)["id"]
     workspace.revoke(token_id)
     pulumi.token({"comment": "d"} | rotation)
@@ -397,6 +398,7 @@ def test_another_workspace_gets_a_token_of_its_own(pulumi, workspace):
 
 def test_a_comment_that_somebody_changed(pulumi, workspace):
     rotation = {"rotateBeforeSeconds": 60}
+    pulumi.env["PULUMI_DATABRICKS_REFRESH_BEFORE_UPDATE"] = "off"
     token_id = started(pulumi, {"comment": "ours"} | rotation)["id"]
     body = {"token": {"token_id": token_id, "comment": "theirs"}, "update_mask": "comment"}
     assert workspace.call("PATCH", f"/api/2.0/token/{token_id}", body, token=workspace.token)[0] == 200

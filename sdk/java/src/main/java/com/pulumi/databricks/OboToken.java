@@ -24,11 +24,14 @@ import javax.annotation.Nullable;
  * A token with which a program acts as a service principal. An administrator of the workspace creates it on the service
  * principal&#39;s behalf. Databricks offers such tokens on AWS and Google Cloud, not on Azure. Their value is given only once,
  * when the token is created: it is kept as the secret output `tokenValue`, which Pulumi encrypts in the state and masks in
- * every display. Destroying the resource revokes the token.
+ * what it shows. Destroying the resource revokes the token.
  * 
  * A token that has expired is replaced by the next `pulumi up`; for one that is about to expire, set
  * `rotateBeforeSeconds`. The new token is created before the old one is revoked. One that was revoked by somebody else is
- * replaced by `pulumi up --refresh`.
+ * replaced by `pulumi up --refresh`, and by any `pulumi up` if a rotation is stated.
+ * 
+ * Whoever holds the value outside of the stack gets time with `overlapSeconds`: the old token then lives on after a rotation,
+ * and the first `pulumi up` after that time revokes it.
  * 
  * ## Example Usage
  * ### A token of a service principal that is replaced before it expires
