@@ -40,12 +40,12 @@ Options:
   --help           print this text
   --logtostderr, --tracing ADDRESS, and any other flag of the engine are accepted
 
+What rotates is refreshed before each update:
+  PULUMI_DATABRICKS_REFRESH_BEFORE_UPDATE   `off` leaves that out
+
 Everything but credentials is passed on to the official plugin (1.x):
   PULUMI_DATABRICKS_OFFICIAL_PLUGIN   its path, or `off`; without it, the installed one
   found now: OFFICIAL
-
-What rotates is refreshed before each update:
-  PULUMI_DATABRICKS_REFRESH_BEFORE_UPDATE   `off` leaves that out
 ";
 
 fn help() -> String {

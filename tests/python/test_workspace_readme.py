@@ -66,7 +66,9 @@ def test_walk(pasted, tmp_path):
     pulumi = Pulumi(tmp_path / "pulumi", {})
     version = re.search(r'^version = "(.*)"', (ROOT / "Cargo.toml").read_text("utf-8"), re.M)[1]
     pulumi.run("plugin", "install", "resource", "databricks", version, "--file", plugin_bin())
-    environment = {name: value for name, value in pulumi.env.items() if name != "PULUMI_BACKEND_URL"}
+    # The walk has a state and a stack of its own.
+    own = ("PULUMI_BACKEND_URL", "PULUMI_STACK")
+    environment = {name: value for name, value in pulumi.env.items() if name not in own}
     # Each command and what came of it.
     script = f"{pasted}\nPS4='$ '\nset -euxo pipefail\n{WALK}"
     done = subprocess.run(
