@@ -120,13 +120,13 @@ def test_python_ci_token(example, workspace):
     workspace.advance(83 * 86400)
     workspace.forget_requests()
     it.up()
-    # The plugin asks who it is. The file's resource tries the new token and writes it, between the other two calls.
+    # The plugin asks who it is, and tries the new token. So does the file's resource, which then writes it.
     calls = [
         entry["path"].rsplit("/", 1)[1]
         for entry in workspace.requests()
         if re.search(r"/token/(create|delete)$|/scim/v2/Me$", entry["path"])
     ]
-    assert calls == ["Me", "create", "Me", "delete"]
+    assert calls == ["Me", "create", "Me", "Me", "delete"]
     second = of_the_job()
     assert workspace.accepts(second["DATABRICKS_TOKEN"])
     assert not workspace.accepts(first["DATABRICKS_TOKEN"])
