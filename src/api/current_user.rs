@@ -1,10 +1,9 @@
 //! Who signs in: the call of `/api/2.0/preview/scim/v2/Me`.
 
-use http::Method;
 use serde::Deserialize;
 
 use super::not_the_api;
-use crate::client::{Client, Error, Repeat, Request};
+use crate::client::{Client, Error, question};
 use crate::context::Context;
 
 /// Who the requests of a client come from.
@@ -24,8 +23,7 @@ pub struct CurrentUser {
 
 /// Asks a workspace who the caller is.
 pub async fn get(client: &Client, ctx: &Context) -> Result<CurrentUser, Error> {
-    let path = "/api/2.0/preview/scim/v2/Me?excludedAttributes=entitlements";
-    let request = Request::new(Method::GET, path, None, Repeat::Always);
+    let request = question();
     let reply = client.send::<CurrentUser>(ctx, &request).await?;
     if reply.body.user_name.is_empty() {
         return Err(not_the_api(client, &request, "the answer names nobody"));

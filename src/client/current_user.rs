@@ -4,7 +4,6 @@ use std::time::Duration;
 
 use http::Method;
 use serde::Deserialize;
-use tracing::Instrument as _;
 
 use super::{Client, Error, Repeat, Request};
 use crate::context::Context;
@@ -32,7 +31,8 @@ pub(super) struct Introduction {
     refused: Option<Error>,
 }
 
-pub(super) fn question() -> Request {
+/// Who signs in?
+pub(crate) fn question() -> Request {
     let path = "/api/2.0/preview/scim/v2/Me?excludedAttributes=entitlements";
     Request::new(Method::GET, path, None, Repeat::Always)
 }
@@ -45,8 +45,7 @@ impl Client {
                 Ok(signed) => signed,
                 Err(error) => return Introduction { refused: Some(error), ..Introduction::default() },
             };
-            let question = question();
-            match self.attempt::<User>(ctx, signed, &question).instrument(question.span(0)).await {
+            match self.attempt::<User>(ctx, signed, &question(), 0).await {
                 Ok(reply) => Introduction {
                     workspace_id: reply.workspace_id,
                     user: Some(reply.body).filter(|user| !user.id.is_empty()),

@@ -36,6 +36,7 @@ use databricks_auth::{SignIn, UnifiedAuth};
 use tokio::sync::OnceCell;
 
 pub use current_user::User;
+pub(crate) use current_user::question;
 pub use error::{ApiError, Error};
 pub(crate) use request::{Reply, Request};
 pub use retry::Repeat;

@@ -42,7 +42,7 @@ impl Client {
             let sent = async {
                 let signed = unless_too_late(ctx, request, self.sign(ctx)).await?;
                 used = Some((signed.sign_in.clone(), signed.headers.clone()));
-                self.attempt(ctx, signed, request).instrument(request.span(repeated)).await
+                self.attempt(ctx, signed, request, repeated).await
             };
             let outcome = match request.repeat {
                 // A read may be given up at once when the engine asks. A change is not sent any more then; once it is sent,
@@ -93,8 +93,18 @@ impl Client {
         Ok(Signed { endpoint, sign_in, headers })
     }
 
-    /// Sends a request once.
+    /// Sends a request once, in a span of its own. It was sent `repeated` times before.
     pub(super) async fn attempt<T: DeserializeOwned>(
+        &self,
+        ctx: &Context,
+        signed: Signed,
+        request: &Request,
+        repeated: u64,
+    ) -> Result<Reply<T>, Error> {
+        self.exchange(ctx, signed, request).instrument(request.span(repeated)).await
+    }
+
+    async fn exchange<T: DeserializeOwned>(
         &self,
         ctx: &Context,
         signed: Signed,

@@ -4,6 +4,7 @@
 //! [`Resource`] is said here, once for all of them: how inputs are read and echoed, what a refresh and an import take
 //! over, when a credential is due, which workspace it belongs to, and what becomes of a create whose answer is lost.
 
+use std::borrow::Cow;
 use std::collections::BTreeMap;
 
 use async_trait::async_trait;
@@ -602,8 +603,7 @@ impl<C: Credential> Resource for C {
             return succession::rotate::<C>(&home, ctx, &owner, &request, overlap, workspace).await;
         }
         let mut incomplete = Vec::new();
-        let echoed = overlap.is_unproved.then(|| echoed::<C>(known));
-        let mut changed = changes::<C::Inputs>(echoed.as_ref().unwrap_or(request.old_inputs), news);
+        let mut changed = changes::<C::Inputs>(&made_with::<C>(&request, &overlap), news);
         if overlap.is_unproved {
             match succession::refused::<C>(&home, ctx, &owner, &id, &value::<C>(known)).await {
                 None => overlap.is_unproved = false,
@@ -707,8 +707,8 @@ async fn weigh<C: Credential>(client: &Client, ctx: &Context, request: &Diff<'_>
     let news = C::Inputs::decode(request.news)?;
     let terms = C::terms(&news);
     let overlap = Overlap::of::<C>(request.outputs);
-    let echoed = overlap.is_unproved.then(|| echoed::<C>(request.outputs));
-    let request = &Diff { old_inputs: echoed.as_ref().unwrap_or(request.old_inputs), ..*request };
+    let old_inputs = made_with::<C>(request, &overlap);
+    let request = &Diff { old_inputs: &old_inputs, ..*request };
     C::note(client, overlap.id(request.id));
     let mut changes = changes::<C::Inputs>(request.old_inputs, request.news);
     let mut why = Vec::new();
@@ -796,14 +796,17 @@ async fn weigh<C: Credential>(client: &Client, ctx: &Context, request: &Diff<'_>
     Ok(Weighed { changes, course, settles, why, terms_moved })
 }
 
-/// The inputs that a credential was made with, as outputs repeat them. After an update that was not completed, the engine
-/// has those of before.
-fn echoed<C: Credential>(outputs: &Map) -> Map {
-    let mut inputs = outputs.clone();
-    inputs.retain(|name, _| {
-        C::Inputs::ROWS.iter().any(|row| row.name == name) && !C::NEVER_SENT.contains(&name.as_str())
-    });
-    inputs
+/// The inputs that a credential was made with. After an update that was not completed, the engine has those of before, and
+/// only the outputs repeat them.
+fn made_with<'a, C: Credential>(request: &Diff<'a>, overlap: &Overlap) -> Cow<'a, Map> {
+    if !overlap.is_unproved {
+        return Cow::Borrowed(request.old_inputs);
+    }
+    let is_input =
+        |name: &str| C::Inputs::ROWS.iter().any(|row| row.name == name) && !C::NEVER_SENT.contains(&name);
+    let mut inputs = request.outputs.clone();
+    inputs.retain(|name, _| is_input(name));
+    Cow::Owned(inputs)
 }
 
 /// Tells of a credential that nothing replaces before it ends.
