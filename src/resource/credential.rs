@@ -802,10 +802,8 @@ fn made_with<'a, C: Credential>(request: &Diff<'a>, overlap: &Overlap) -> Cow<'a
     if !overlap.is_unproved {
         return Cow::Borrowed(request.old_inputs);
     }
-    let is_input =
-        |name: &str| C::Inputs::ROWS.iter().any(|row| row.name == name) && !C::NEVER_SENT.contains(&name);
     let mut inputs = request.outputs.clone();
-    inputs.retain(|name, _| is_input(name));
+    inputs.retain(|name, _| succession::is_stated::<C>(name));
     Cow::Owned(inputs)
 }
 

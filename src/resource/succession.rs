@@ -150,7 +150,7 @@ pub(super) async fn revoke_previous<C: Credential>(
 }
 
 /// Whether an output is as the program states it.
-fn is_stated<C: Credential>(name: &str) -> bool {
+pub(super) fn is_stated<C: Credential>(name: &str) -> bool {
     C::Inputs::ROWS.iter().any(|row| row.name == name) && !C::NEVER_SENT.contains(&name)
 }
 
