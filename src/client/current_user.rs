@@ -5,6 +5,7 @@ use std::time::Duration;
 use http::Method;
 use serde::Deserialize;
 
+use super::send::Attempts;
 use super::{Client, Error, Repeat, Request};
 use crate::context::Context;
 
@@ -40,12 +41,10 @@ pub(crate) fn question() -> Request {
 impl Client {
     /// Asks the workspace once, and briefly, who signs in: whoever may not ask that can do without.
     pub(super) async fn introduction(&self, ctx: &Context) -> &Introduction {
+        // Others rely on the answer too, whatever becomes of who asks first.
+        let ctx = &Context { deadline: None, cancel: Default::default(), ..ctx.clone() };
         let ask = async {
-            let signed = match self.sign(ctx).await {
-                Ok(signed) => signed,
-                Err(error) => return Introduction { refused: Some(error), ..Introduction::default() },
-            };
-            match self.attempt::<User>(ctx, signed, &question(), 0).await {
+            match self.attempt_signed::<User>(ctx, &question(), &mut Attempts::default()).await {
                 Ok(reply) => Introduction {
                     workspace_id: reply.workspace_id,
                     user: Some(reply.body).filter(|user| !user.id.is_empty()),

@@ -24,6 +24,14 @@ const WORKSPACE_HEADER: &str = "x-databricks-workspace-id";
 /// The header in which a workspace names itself.
 const ORG_HEADER: &str = "x-databricks-org-id";
 
+/// What was tried of a request.
+#[derive(Default)]
+pub(super) struct Attempts {
+    count: u64,
+    /// Whether another access token was asked for.
+    has_renewed: bool,
+}
+
 impl Client {
     /// Sends a request, again where that is safe and may help, and reads the answer.
     pub(crate) async fn send<T: DeserializeOwned>(
@@ -33,17 +41,9 @@ impl Client {
     ) -> Result<Reply<T>, Error> {
         let _writing = (request.method != Method::GET).then(|| self.0.shared_reads.writing());
         let mut retry = self.retry(ctx);
-        let mut may_renew = true;
-        let mut attempts = 0;
+        let mut attempts = Attempts::default();
         loop {
-            let repeated = attempts;
-            attempts += 1;
-            let mut used = None;
-            let sent = async {
-                let signed = unless_too_late(ctx, request, self.sign(ctx)).await?;
-                used = Some((signed.sign_in.clone(), signed.headers.clone()));
-                self.attempt(ctx, signed, request, repeated).await
-            };
+            let sent = self.attempt_signed(ctx, request, &mut attempts);
             let outcome = match request.repeat {
                 // A read may be given up at once when the engine asks. A change is not sent any more then; once it is sent,
                 // its answer is waited for, or what the state says of it would be wrong.
@@ -59,14 +59,6 @@ impl Client {
             };
             match outcome {
                 Ok(reply) => return Ok(reply),
-                // The access token may have been revoked before its time, which another one tells. Whatever was asked for
-                // was not carried out.
-                Err(Error::Api(ApiError { status: 401, .. }))
-                    if may_renew && used.is_some_and(|(sign_in, headers)| sign_in.renew(&headers)) =>
-                {
-                    tracing::debug!(%request, "asking again with another access token");
-                    may_renew = false;
-                }
                 Err(error) => retry.wait(ctx, request.repeat, error).await?,
             }
         }
@@ -91,6 +83,31 @@ impl Client {
         endpoint.rate_limit.wait(ctx).await;
         let headers = sign_in.headers().await?;
         Ok(Signed { endpoint, sign_in, headers })
+    }
+
+    /// Signs a request and sends it once. Where its access token is refused and another can be had, it is sent once more:
+    /// the token may have been revoked before its time, and whatever was asked for was not carried out.
+    pub(super) async fn attempt_signed<T: DeserializeOwned>(
+        &self,
+        ctx: &Context,
+        request: &Request,
+        attempts: &mut Attempts,
+    ) -> Result<Reply<T>, Error> {
+        loop {
+            let signed = unless_too_late(ctx, request, self.sign(ctx)).await?;
+            let (sign_in, headers) = (signed.sign_in.clone(), signed.headers.clone());
+            let repeated = attempts.count;
+            attempts.count += 1;
+            match self.attempt(ctx, signed, request, repeated).await {
+                Err(Error::Api(ApiError { status: 401, .. }))
+                    if !attempts.has_renewed && sign_in.renew(&headers) =>
+                {
+                    tracing::debug!(%request, "asking again with another access token");
+                    attempts.has_renewed = true;
+                }
+                outcome => return outcome,
+            }
+        }
     }
 
     /// Sends a request once, in a span of its own. It was sent `repeated` times before.

@@ -186,6 +186,21 @@ async fn an_access_token_that_is_refused_is_replaced_once() {
     }
 }
 
+/// An access token from a cache may have been revoked: that is no reason to fail a preview.
+#[tokio::test]
+async fn who_signs_in_is_asked_with_another_access_token_too() {
+    for (first, succeeds) in [(2, true), (9, false)] {
+        let server = revoking(first).await;
+        let clock = Clock::still();
+        let stated = [("host", server.url.as_str()), ("clientId", "app"), ("clientSecret", "s3cret")];
+        let client = client_with(&stated, &clock);
+        let ctx = context(Arc::new(clock.clone()));
+        assert_eq!(client.try_sign_in(&ctx).await.is_ok(), succeeds);
+        let asked = server.seen().into_iter().filter(|seen| seen.path.contains("/Me")).count();
+        assert_eq!(asked, 2);
+    }
+}
+
 #[tokio::test]
 async fn a_token_that_never_changes_is_refused_for_good() {
     let (outcome, seen, _) = ask(Repeat::Always, &[], vec![coded(401, "X"), Answer::json("{}")]).await;

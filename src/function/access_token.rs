@@ -10,7 +10,7 @@ use crate::client::Client;
 use crate::context::Context;
 use crate::property::{Map, Record as _};
 use crate::record;
-use crate::resource::Error;
+use crate::resource::{Error, timestamp};
 
 /// The function.
 pub(super) struct GetAccessToken;
@@ -63,11 +63,13 @@ impl Function for GetAccessToken {
 }
 
 fn answer(access_token: SecretString, kind: &str, expires: Option<SystemTime>) -> Map {
-    let expires = expires.and_then(|time| jiff::Timestamp::try_from(time).ok());
+    let expires = expires
+        .and_then(|time| time.duration_since(SystemTime::UNIX_EPOCH).ok())
+        .and_then(|since| i64::try_from(since.as_millis()).ok());
     Answer {
         access_token,
-        expires_at: expires.map(|time| time.strftime("%Y-%m-%dT%H:%M:%SZ").to_string()).unwrap_or_default(),
-        expiry_time: expires.map(jiff::Timestamp::as_millisecond).unwrap_or_default(),
+        expires_at: expires.map(timestamp).unwrap_or_default(),
+        expiry_time: expires.unwrap_or_default(),
         token_type: kind.to_owned(),
     }
     .encode()

@@ -22,7 +22,7 @@ use crate::client::{self, Client};
 use crate::context::Context;
 use crate::property::{Changes, Failure, Map, Row, Value, cleaned, stated};
 use rotation::{EXPIRES_AT, ROTATES_AT};
-pub(crate) use rotation::{date, duration};
+pub(crate) use rotation::{date, duration, timestamp};
 
 /// Every resource of the package.
 pub const ALL: &[&dyn Resource] =

@@ -11,7 +11,7 @@ pub(crate) fn date(ms: i64) -> String {
 }
 
 /// A time as programs read it: RFC 3339, in UTC.
-pub(super) fn timestamp(ms: i64) -> String {
+pub(crate) fn timestamp(ms: i64) -> String {
     jiff::Timestamp::from_millisecond(ms).map_or_else(|_| format!("{ms} ms"), |time| time.to_string())
 }
 
