@@ -125,7 +125,7 @@ var installs = map[string]string{
 		"stay as they are. Without the first line Go takes the official SDK, which lacks the properties that are new here.\n",
 	"java": "```console\nmvn --file /path/to/pulumi-databricks/sdk/java/pom.xml install\n```\n\n" +
 		"Or from the file that `make sdk-packages` makes there:\n\n" +
-		"```console\nmvn install:install-file -Dfile=databricks-VERSION.jar\n```\n\n" +
+		"```console\nmvn org.apache.maven.plugins:maven-install-plugin:3.1.3:install-file -Dfile=databricks-VERSION.jar\n```\n\n" +
 		"Then the dependency `com.pulumi:databricks` in your `pom.xml` finds it, with the version VERSION.\n",
 	"dotnet": "```console\ndotnet add reference /path/to/pulumi-databricks/sdk/dotnet/Pulumi.Databricks.csproj\n```\n",
 }
