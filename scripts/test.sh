@@ -17,24 +17,23 @@ schema|Schema and SDKs
 official|The plugin that stands in for the official one, built once
 python|Python environment of the stages below
 quick|Tests of the plugin over raw gRPC
-slow|Tests against the real engine and real clients
+slow|Tests against the real engine, real clients and every language
 wheel|The wheel of the local workspace, in a fresh project
-languages|Every language, from end to end
 demo|The demo in YAML and in TypeScript
 counts|Instruction counts of the release build"
-# These run only where they are named: the oldest engine takes five minutes to build, and changes with its pins only.
-more="oldest|The oldest Pulumi that is supported, built once"
 check="lint rust build python quick"
+# These run only where they are named: parts of the above, and what takes five minutes to build and changes with its pins only.
+parts="languages|Every language, from end to end (a part of slow)
+oldest|The oldest Pulumi that is supported (only by itself)"
 
 names() { cut -d '|' -f 1 <<<"$stages"; }
-title() { printf '%s\n%s\n' "$stages" "$more" | sed -n "s/^$1|//p"; }
+title() { awk -F '|' -v name="$1" '$1 == name { print $2 }' <<<"$stages"$'\n'"$parts"; }
 
 wanted=()
 for argument in "$@"; do
     case $argument in
     --list)
-        awk -F '|' '{ printf "  %-10s %s\n", $1, $2 }' <<<"$stages"
-        awk -F '|' '{ printf "  %-10s %s; only where it is named\n", $1, $2 }' <<<"$more"
+        awk -F '|' '{ printf "  %-10s %s\n", $1, $2 }' <<<"$stages"$'\n'"$parts"
         printf '  %-10s %s\n' check "short for: $check"
         exit
         ;;
@@ -42,8 +41,7 @@ for argument in "$@"; do
     # shellcheck disable=SC2206
     check) wanted+=($check) ;;
     *)
-        names | grep -qxF -- "$argument" || grep -q "^$argument|" <<<"$more" ||
-            die "there is no stage $argument; there are: $(names | tr '\n' ' ')${more%%|*} check"
+        [ -n "$(title "$argument")" ] || die "there is no stage $argument; there are: $(names | tr '\n' ' ')check"
         wanted+=("$argument")
         ;;
     esac
@@ -90,7 +88,7 @@ pytest() {
 
 stage_lint() {
     cargo fmt --all --check &&
-        cargo clippy --workspace --all-targets --locked -- -D warnings &&
+        cargo clippy --workspace --all-targets --all-features --locked -- -D warnings &&
         RUSTDOCFLAGS=-Dwarnings cargo doc --workspace --no-deps --document-private-items --locked
 }
 stage_supply() { scripts/supply-chain.sh --full; }
@@ -101,12 +99,21 @@ stage_schema() { "$engine_bin/pulumi" schema check schema.json && scripts/sdk.sh
 stage_official() { scripts/stand-in.sh; }
 stage_python() { scripts/python.sh; }
 stage_quick() { pytest tests/python -m quick; }
-stage_slow() { pytest tests/python -m "not quick" --ignore tests/python/test_languages.py --ignore tests/python/test_workspace_wheel.py; }
+# The languages mostly wait for their compilers, so the others run beside them. Each language prints what it took.
+stage_slow() { pytest tests/python -m "not quick" --ignore tests/python/test_workspace_wheel.py; }
 stage_wheel() { scripts/wheel.sh --debug && pytest tests/python/test_workspace_wheel.py; }
-# Each test is on its own here, and most of its time it waits for compilers. It prints what each language took.
+# Each test is on its own here.
 stage_languages() { pytest tests/python/test_languages.py --dist worksteal; }
 # YAML has a language host and TypeScript has none: the two ways of the demo. The programs of all languages are tested above.
-stage_demo() { scripts/demo.sh --debug --language yaml && scripts/demo.sh --debug --language typescript; }
+# Both at once, but one after the other on the screen.
+stage_demo() {
+    scripts/demo.sh --debug --language typescript >"$logs/typescript" 2>&1 &
+    local other=$! code=0
+    scripts/demo.sh --debug --language yaml || code=$?
+    wait "$other" || code=$?
+    cat "$logs/typescript"
+    return "$code"
+}
 stage_counts() { scripts/instructions.sh; }
 # The life of a token, rotation and imports; Pulumi's SDK for Python refuses an engine that old. With the deselected test it
 # is the language host that logs values.

@@ -1,10 +1,13 @@
-//! What no plugin can be faster than: a provider that answers every call at once with what it was sent, and a bare loop
-//! of HTTP requests. `benches/plugin.py` measures both beside the plugin.
+//! What no plugin can be faster than: a provider that answers every call at once, with what it was sent and outputs that
+//! are made up, and a bare loop of HTTP requests. `benches/plugin.py` measures both beside the plugin.
 
+use std::collections::BTreeMap;
 use std::error::Error;
 use std::io::Write as _;
 use std::sync::atomic::{AtomicU64, Ordering};
 
+use prost_types::value::Kind;
+use prost_types::{Struct, Value};
 use reqwest::Method;
 use tokio::net::TcpListener;
 use tokio_stream::wrappers::TcpListenerStream;
@@ -69,11 +72,40 @@ struct AtOnce {
     created: AtomicU64,
 }
 
+/// With which a map on the wire says that it is a special value, and that it is a secret.
+const SIGNATURE: &str = "4dabf18193072939515e22adb298388d";
+const SECRET: &str = "1b47061264138c4ac30d75fd1eb44270";
+
 type Answer<T> = Result<Response<T>, Status>;
 
 fn no_changes() -> Response<pb::DiffResponse> {
     let changes = pb::diff_response::DiffChanges::DiffNone as i32;
     Response::new(pb::DiffResponse { changes, ..Default::default() })
+}
+
+/// The outputs of a token, made up. The engine encrypts the value and writes all of it after each step, which is part of
+/// what the same commands take with any provider.
+fn of_a_token(id: &str) -> BTreeMap<String, Value> {
+    let text = |text: &str| Value { kind: Some(Kind::StringValue(text.to_owned())) };
+    let number = |number| Value { kind: Some(Kind::NumberValue(number)) };
+    let map = |fields| Value { kind: Some(Kind::StructValue(Struct { fields })) };
+    let workspace = map(BTreeMap::from([("workspaceId".to_owned(), text("1234567890123456"))]));
+    let secret = map(BTreeMap::from([
+        (SIGNATURE.to_owned(), text(SECRET)),
+        ("value".to_owned(), text("dapi00000000000000000000000000000000")),
+    ]));
+    let outputs = [
+        ("__createdById", text("7000000000000001")),
+        ("__createdByUsername", text("admin@example.com")),
+        ("autoscopeState", text("AUTOSCOPE_STATE_DISABLED")),
+        ("creationTime", number(1_795_734_166_356.0)),
+        ("expiresAt", text("2026-11-27T00:02:46.356Z")),
+        ("expiryTime", number(1_795_737_766_356.0)),
+        ("providerConfig", workspace),
+        ("tokenId", text(id)),
+        ("tokenValue", secret),
+    ];
+    outputs.map(|(name, value)| (name.to_owned(), value)).into()
 }
 
 #[tonic::async_trait]
@@ -127,9 +159,10 @@ impl ResourceProvider for AtOnce {
     }
 
     async fn create(&self, request: Request<pb::CreateRequest>) -> Answer<pb::CreateResponse> {
-        let id = self.created.fetch_add(1, Ordering::Relaxed).to_string();
-        let properties = request.into_inner().properties;
-        Ok(Response::new(pb::CreateResponse { id, properties, ..Default::default() }))
+        let id = format!("{:064x}", self.created.fetch_add(1, Ordering::Relaxed));
+        let mut properties = request.into_inner().properties.unwrap_or_default();
+        properties.fields.extend(of_a_token(&id));
+        Ok(Response::new(pb::CreateResponse { id, properties: Some(properties), ..Default::default() }))
     }
 
     async fn read(&self, request: Request<pb::ReadRequest>) -> Answer<pb::ReadResponse> {

@@ -294,3 +294,21 @@ fn summary(path: &Path, noun: &str, adopted: &[Adopted]) -> String {
     text.push_str(if with > 0 { ", then delete the file: it holds values in the clear.\n" } else { ".\n" });
     text
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::resource::ALL;
+
+    #[test]
+    fn the_help_names_every_type_and_filter() {
+        for resource in ALL {
+            let (_, name) = resource.type_token().rsplit_once('/').unwrap_or_default();
+            let (name, _) = name.split_once(':').unwrap_or_default();
+            assert!(HELP.contains(name), "the help lacks the type {name}");
+            for row in resource.definition().list_inputs.unwrap_or_default() {
+                assert!(HELP.contains(&format!("--{} ", dashed(row.name))), "the help lacks {}", row.name);
+            }
+        }
+    }
+}

@@ -10,6 +10,7 @@ use crate::client::{Client, Error, Repeat, Request};
 use crate::context::Context;
 
 const TOKENS: &str = "/api/2.0/token-management/tokens";
+const LIST: &str = "GET /api/2.0/token-management/tokens";
 
 #[derive(Deserialize)]
 struct GetReply {
@@ -24,6 +25,17 @@ pub async fn create_on_behalf_of(
     new: &NewToken<'_>,
 ) -> Result<Minted<TokenInfo>, Error> {
     create_at(client, ctx, "/api/2.0/token-management/on-behalf-of/tokens", new).await
+}
+
+/// Finds a live token. Where many are looked for, a list tells of those that are there; that one is not there is told
+/// by looking it up.
+pub async fn find(client: &Client, ctx: &Context, id: &str) -> Result<Option<TokenInfo>, Error> {
+    let fetch = |client: Client, ctx: Context| async move { list(&client, &ctx, None).await };
+    let pick = |all: &Vec<TokenInfo>| all.iter().find(|token| token.token_id == id).cloned();
+    match client.find_among_many(ctx, LIST, id, fetch, pick).await? {
+        Some(token) => Ok(Some(token)),
+        None => get(client, ctx, id).await,
+    }
 }
 
 /// Looks a token up by its id; `None` if it does not exist or has expired. Databricks knows expired ones for a while.

@@ -19,6 +19,9 @@ type Answer<T> = Shared<Asking<T>>;
 /// what others change meanwhile is seen by the next one.
 const RECENT: Duration = Duration::from_secs(10);
 
+/// How many are looked up one by one before a list is worth its size: it may have thousands that are managed elsewhere.
+const FEW: usize = 3;
+
 /// Something that is read, such as a list of tokens.
 struct SharedRead<T> {
     /// The request that has not been sent yet, which whoever asks now may join.
@@ -29,6 +32,14 @@ struct SharedRead<T> {
     turn: tokio::sync::Mutex<()>,
     /// What was looked for so far. Whoever looks again wants to know whether it still exists.
     looked_for: Mutex<HashSet<String>>,
+}
+
+/// Somebody looks for something.
+struct Look {
+    /// Whether nobody has looked for it before.
+    is_new: bool,
+    /// How many different things were looked for, this one included.
+    so_far: usize,
 }
 
 /// A request that was sent, and what was true then.
@@ -125,7 +136,7 @@ impl Client {
         let read = self.0.shared_reads.of::<T>(name);
         let sent = read.sent();
         let (now, writes) = (ctx.clock.now(), self.0.shared_reads.writes());
-        if read.is_new(id)
+        if read.look_for(id).is_new
             && let Some(answer) = read.answer(|sent| sent.is_recent(now, writes))
             && let Ok(all) = unless_given_up(ctx, name, answer).await?
             && let Some(found) = pick(&all)
@@ -133,6 +144,33 @@ impl Client {
             return Ok(Some(found));
         }
         Ok(pick(&*self.read_since(ctx, &read, sent, name, fetch).await?))
+    }
+
+    /// Looks for one of many, by its `id`, in what `name` stands for; `None` if that does not tell that it exists, so that
+    /// it must be asked for by itself: one that is not there, the first few, and one that was looked for before.
+    pub(crate) async fn find_among_many<T, R, F>(
+        &self,
+        ctx: &Context,
+        name: &str,
+        id: &str,
+        fetch: impl FnOnce(Client, Context) -> F + Send + 'static,
+        pick: impl Fn(&T) -> Option<R>,
+    ) -> Result<Option<R>, Error>
+    where
+        T: Send + Sync + 'static,
+        F: Future<Output = Result<T, Error>> + Send + 'static,
+    {
+        let read = self.0.shared_reads.of::<T>(name);
+        let look = read.look_for(id);
+        if !look.is_new || look.so_far <= FEW {
+            return Ok(None);
+        }
+        let (now, writes) = (ctx.clock.now(), self.0.shared_reads.writes());
+        let all = match read.answer(|sent| sent.is_recent(now, writes)) {
+            Some(answer) => unless_given_up(ctx, name, answer).await??,
+            None => self.read_since(ctx, &read, read.sent(), name, fetch).await?,
+        };
+        Ok(pick(&all))
     }
 
     /// Reads what `name` stands for, together with whoever else asks for it.
@@ -195,9 +233,10 @@ impl<T: Send + Sync + 'static> SharedRead<T> {
         self.newest.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Whether nobody has looked for this before.
-    fn is_new(&self, id: &str) -> bool {
-        self.looked_for.lock().unwrap_or_else(PoisonError::into_inner).insert(id.to_owned())
+    /// Notes that somebody looks for this.
+    fn look_for(&self, id: &str) -> Look {
+        let mut looked_for = self.looked_for.lock().unwrap_or_else(PoisonError::into_inner);
+        Look { is_new: looked_for.insert(id.to_owned()), so_far: looked_for.len() }
     }
 
     /// How many requests were sent.

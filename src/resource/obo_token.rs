@@ -218,7 +218,7 @@ impl Credential for OboToken {
     }
 
     async fn find(home: &Home, ctx: &Context, (): &(), id: &str) -> Result<Presence<TokenInfo>, Error> {
-        Ok(match token_management::get(&home.client, ctx, id).await? {
+        Ok(match token_management::find(&home.client, ctx, id).await? {
             Some(info) => Presence::Live(info),
             None => {
                 Presence::Gone(Gone::proved("the workspace has no such token: it was revoked or has expired"))

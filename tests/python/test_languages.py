@@ -27,7 +27,7 @@ from support_languages import (
 )
 
 # With nothing cached, an example first waits for packages and compilers.
-pytestmark = pytest.mark.timeout(900)
+pytestmark = [pytest.mark.timeout(900), pytest.mark.waits]
 
 # The slowest first, so that two processes end at about the same time.
 LANGUAGES = ["java", "typescript", "go", "python", "yaml"]

@@ -1,9 +1,10 @@
 """Rotation with overlap, rule by rule, without the real engine. docs/rotation.md says the same to people."""
 
+import json
 import re
 
 import pytest
-from conftest import ROOT, UNKNOWN, Provider, is_secret, plain, struct
+from conftest import CREDENTIAL_TYPES, ROOT, UNKNOWN, Provider, is_secret, plain, struct
 from pulumi.runtime.proto import provider_pb2 as pb
 from support_rotation import (
     DAY,
@@ -29,6 +30,13 @@ from support_rotation import (
 )
 
 TOKENS = (TOKEN, OBO_TOKEN)
+
+
+def test_every_credential_has_its_turn():
+    """Whoever adds a resource adds it to both lists."""
+    resources = json.loads((ROOT / "schema.json").read_text())["resources"]
+    assert {kind.type for kind in KINDS.values()} == set(CREDENTIAL_TYPES) == set(resources)
+
 
 
 class Stack:

@@ -11,7 +11,7 @@ use pulumi_resource_databricks::property::{Map, Value, same};
 use pulumi_resource_databricks::resource::{Diff, Known, State};
 use serde_json::json;
 
-use super::support::{Local, Told, context, token};
+use super::support::{Local, Told, context, obo_token, token};
 
 fn now_ms() -> i64 {
     let since = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap();
@@ -304,4 +304,36 @@ async fn a_secret_workspace_stays_secret() {
     let state = State { inputs: Map::new(), outputs: created.outputs };
     let read = token().read(&client, &ctx, &created.id, Known::State(state)).await.unwrap().unwrap().state;
     assert!(read.outputs["providerConfig"].has_secret());
+}
+
+/// They are looked up by id; many of them are in one list, and whoever is not is looked up.
+#[tokio::test]
+async fn many_obo_tokens_are_found_in_one_list() {
+    let workspace = Local::start().await;
+    let ids = join_all((0..100).map(|_| workspace.mint("token"))).await;
+    let clock = Arc::new(Steered::still());
+    let client = workspace.client(clock.clone());
+    let ctx = context("urn", clock, Arc::new(Told::default()));
+    let find = async |id: &str| obo_token().read(&client, &ctx, id, Known::Nothing).await.unwrap().is_some();
+    let (lists, look_ups) = ("/token-management/tokens", "/token-management/tokens/");
+    let asked = async || {
+        let all = workspace.requests("").await;
+        let path = |entry: &serde_json::Value| entry["path"].as_str().unwrap().to_owned();
+        let paths: Vec<_> = all.iter().map(path).collect();
+        let of = |part: &str| paths.iter().filter(|path| path.contains(part)).count();
+        (of(lists) - of(look_ups), of(look_ups))
+    };
+    for id in &ids[..3] {
+        assert!(find(id).await);
+    }
+    assert_eq!(asked().await, (0, 3));
+    let found: Vec<_> = stream::iter(ids[3..].iter().map(|id| find(id))).buffer_unordered(16).collect().await;
+    assert!(found.into_iter().all(|found| found));
+    assert_eq!(asked().await, (1, 3));
+    // The list is older than this one, and tells nothing of what does not exist; whoever asks again wants to know anew.
+    let second = workspace.mint("second").await;
+    assert!(find(&second).await);
+    assert!(!find("none").await);
+    assert!(find(&ids[50]).await);
+    assert_eq!(asked().await, (1, 6));
 }

@@ -13,9 +13,12 @@ use pulumi_resource_databricks::resource::{ALL, Resource};
 use serde_json::{Value as Json, json};
 use tokio::sync::oneshot;
 
-/// The one resource there is.
 pub(crate) fn token() -> &'static dyn Resource {
     ALL[0]
+}
+
+pub(crate) fn obo_token() -> &'static dyn Resource {
+    ALL[1]
 }
 
 /// A local workspace and its control API.
