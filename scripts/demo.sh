@@ -68,7 +68,7 @@ if ! command -v pulumi >/dev/null; then
 elif ! command -v "$needed" >/dev/null; then
     unfit="$(command -v pulumi) is there, but not $needed, the host of programs in this language"
 elif ! at_least "$(pulumi version | grep -oE '[0-9]+(\.[0-9]+)+' | head -n 1)" 3.200; then
-    unfit="$(command -v pulumi) is version $(pulumi version), and 3.200 or newer is needed"
+    unfit="$(command -v pulumi) is version $(pulumi version), and the demo takes 3.200 or newer"
 fi
 if [ -z "$unfit" ]; then
     note "the one on PATH: $(command -v pulumi) $(pulumi version)"

@@ -10,7 +10,7 @@ set -euo pipefail
 languages=("$@")
 if [ $# -eq 0 ]; then
     languages=(python nodejs java)
-    if command -v dotnet >/dev/null; then languages+=(dotnet); fi
+    if command -v dotnet >/dev/null; then languages+=(dotnet); else note "not packing the SDK for C#: dotnet is not on PATH"; fi
 fi
 for language in "${languages[@]}"; do
     case $language in

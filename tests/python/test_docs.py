@@ -185,10 +185,14 @@ def test_configuring(shell, pulumi, workspace):
     pulumi.init()
     for name in ("DATABRICKS_HOST", "DATABRICKS_TOKEN"):
         del shell.env[name]
-    host, token, doctor = [line for line in commands("installation-configuration.md") if line.startswith("pulumi config")]
+    page = commands("installation-configuration.md")
+    host, token, doctor = [line for line in page if line.startswith("pulumi config")]
     shell.run(host.replace("https://dbc-1234.cloud.databricks.com", workspace.host))
     shell.run(token, stdin=workspace.token)
     shell.install()
+    (package,) = [line for line in page if line.startswith("pulumi package")]
+    assert package in (ROOT / "README.md").read_text(encoding="utf-8")
+    assert "Added package" in shell.run(package)
     text = shell.run(doctor)
     assert f"host = {workspace.host}, from the stack's configuration" in text and "no problems" in text
     assert workspace.token not in text

@@ -90,38 +90,43 @@ const pomTemplate = `<?xml version="1.0" encoding="UTF-8"?>
 </project>
 `
 
-// The README of every SDK. %s stands for the language, the description of the package, its name, how to install it, and
-// the folder of the example.
+// The README of every SDK, which goes into the package too: its paths are no links. %s stands for the language, the
+// description of the package, its name, how to install it, and the folder of the example.
 const readmeTemplate = `# Databricks for Pulumi, in %s
 
 %s
 
 **Two packages have the name %s.**
-The one in the package registry is the SDK of the official provider, which manages all of Databricks. The one in this
-folder has the same classes for the three credentials, and adds the properties that rotate them. Whoever installs the name
-from the registry gets the other one, and a program that states when to rotate does not compile or run with it.
+The one in the public registry is the SDK of the official provider, which manages all of Databricks. This one has the same
+classes for the three credentials, and adds the properties that rotate them. Whoever installs the name from the public
+registry gets the other one, and a program that states when to rotate does not compile or run with it.
 
-To install this one in a project of your own, from a copy of this repository:
+To install this one in a project of your own, from a copy of its repository:
 
 %s
-[The example](../../examples/%s) has a program, the lines that run it, and what it prints.
-
-Generated from [schema.json](../../schema.json): do not edit.
+In the repository, ` + "`examples/%s`" + ` has a program, the lines that run it, and what it prints. This folder is generated from
+` + "`schema.json`" + ` there: do not edit.
 `
 
-// What the READMEs say about installing.
+// What the READMEs say about installing. VERSION stands for that of the package.
 var installs = map[string]string{
-	"python": "```console\npip install /path/to/pulumi-databricks/sdk/python\n```\n",
+	"python": "```console\npip install /path/to/pulumi-databricks/sdk/python\n```\n\n" +
+		"Or from the file that `make sdk-packages` makes there:\n\n" +
+		"```console\npip install pulumi_databricks-VERSION-py3-none-any.whl\n```\n",
 	"nodejs": "```console\n" +
 		"npm --prefix /path/to/pulumi-databricks/sdk/nodejs install --no-package-lock  # builds it, once\n" +
-		"npm install --install-links /path/to/pulumi-databricks/sdk/nodejs\n```\n",
+		"npm install --install-links /path/to/pulumi-databricks/sdk/nodejs\n```\n\n" +
+		"Or from the file that `make sdk-packages` makes there:\n\n" +
+		"```console\nnpm install ./pulumi-databricks-VERSION.tgz\n```\n",
 	"go": "```console\n" +
 		"go mod edit -replace github.com/pulumi/pulumi-databricks/sdk=/path/to/pulumi-databricks/sdk\n" +
 		"go mod tidy\n```\n\n" +
 		"The import path, `github.com/pulumi/pulumi-databricks/sdk/go/databricks`, is that of the official SDK, so that programs\n" +
 		"stay as they are. Without the first line Go takes the official SDK, which lacks the properties that are new here.\n",
 	"java": "```console\nmvn --file /path/to/pulumi-databricks/sdk/java/pom.xml install\n```\n\n" +
-		"Then the dependency `com.pulumi:databricks` in your `pom.xml` finds it, with the version that `sdk/java/pom.xml` has.\n",
+		"Or from the file that `make sdk-packages` makes there:\n\n" +
+		"```console\nmvn org.apache.maven.plugins:maven-install-plugin:3.1.3:install-file -Dfile=databricks-VERSION.jar\n```\n\n" +
+		"Then the dependency `com.pulumi:databricks` in your `pom.xml` finds it, with the version VERSION.\n",
 	"dotnet": "```console\ndotnet add reference /path/to/pulumi-databricks/sdk/dotnet/Pulumi.Databricks.csproj\n```\n",
 }
 
@@ -134,6 +139,10 @@ var (
 	names     = map[string]string{
 		"python": "`pulumi-databricks`", "nodejs": "`@pulumi/databricks`", "go": "`github.com/pulumi/pulumi-databricks/sdk`",
 		"java": "`com.pulumi:databricks`", "dotnet": "`Pulumi.Databricks`",
+	}
+	// Where each language's tool finds the licence, which has to go into the package.
+	licenses = map[string]string{
+		"python": "LICENSE", "nodejs": "LICENSE", "go": "LICENSE", "java": "src/main/resources/META-INF/LICENSE", "dotnet": "LICENSE",
 	}
 	examples = map[string]string{"python": "python", "nodejs": "typescript", "go": "go", "java": "java", "dotnet": "csharp"}
 )
@@ -166,6 +175,10 @@ func run(schemaPath, out, language string) error {
 	if err != nil {
 		return err
 	}
+	license, err := os.ReadFile(filepath.Join(filepath.Dir(schemaPath), "LICENSE"))
+	if err != nil {
+		return err
+	}
 	for _, name := range wanted {
 		// The generators change the package that they are given, so each one gets its own.
 		var spec schema.PackageSpec
@@ -179,7 +192,9 @@ func run(schemaPath, out, language string) error {
 		if err != nil {
 			return fmt.Errorf("%s SDK from %s: %w", name, schemaPath, err)
 		}
-		files["README.md"] = fmt.Appendf(nil, readmeTemplate, titles[name], spec.Description, names[name], installs[name], examples[name])
+		install := strings.ReplaceAll(installs[name], "VERSION", spec.Version)
+		files["README.md"] = fmt.Appendf(nil, readmeTemplate, titles[name], spec.Description, names[name], install, examples[name])
+		files[licenses[name]] = license
 		if err := write(filepath.Join(out, name), files); err != nil {
 			return err
 		}

@@ -33,6 +33,26 @@ func Info() tfbridge.ProviderInfo {
 		DisplayName:  "Databricks",
 		Version:      Version,
 		MetadataInfo: tfbridge.NewProviderMetadata([]byte("{}")),
+		// As the official package has them: they decide what an SDK of both looks like.
+		JavaScript: &tfbridge.JavaScriptInfo{
+			Dependencies:         map[string]string{"@pulumi/pulumi": "^3.0.0"},
+			DevDependencies:      map[string]string{"@types/node": "^10.0.0", "@types/mime": "^2.0.0"},
+			RespectSchemaVersion: true,
+		},
+		Python: &tfbridge.PythonInfo{
+			Requires:             map[string]string{"pulumi": ">=3.0.0,<4.0.0"},
+			RespectSchemaVersion: true,
+			PyProject:            struct{ Enabled bool }{true},
+		},
+		Golang: &tfbridge.GolangInfo{
+			ImportBasePath:                 "github.com/pulumi/pulumi-databricks/sdk/go/databricks",
+			GenerateResourceContainerTypes: true,
+			RespectSchemaVersion:           true,
+		},
+		CSharp: &tfbridge.CSharpInfo{
+			PackageReferences:    map[string]string{"Pulumi": "3.*"},
+			RespectSchemaVersion: true,
+		},
 	}
 	info.MustComputeTokens(tokens.SingleModule("databricks_", "index", tokens.MakeStandard("databricks")))
 	return info
