@@ -103,7 +103,7 @@ stage_quick() { pytest tests/python -m quick; }
 stage_slow() { pytest tests/python -m "not quick" --ignore tests/python/test_workspace_wheel.py; }
 stage_wheel() { scripts/wheel.sh --debug && pytest tests/python/test_workspace_wheel.py; }
 # Each test is on its own here.
-stage_languages() { pytest tests/python/test_languages.py --dist worksteal; }
+stage_languages() { pytest tests/python/test_languages.py tests/python/test_sdk_packages.py --dist worksteal; }
 # YAML has a language host and TypeScript has none: the two ways of the demo. The programs of all languages are tested above.
 # Both at once, but one after the other on the screen.
 stage_demo() {

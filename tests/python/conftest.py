@@ -914,7 +914,7 @@ def pytest_collection_modifyitems(items):
 def pytest_terminal_summary(terminalreporter):
     """Says how long the tests of each Pulumi language took. Several run at once, so the sum is more than the time."""
     seconds = {}
-    language = re.compile(r"test_languages\.py::.*[_[](yaml|python|typescript|go|java|csharp)(?=[]_]|$)")
+    language = re.compile(r"test_(?:languages|sdk_packages)\.py::.*[_[](yaml|python|typescript|go|java|csharp)(?=[]_]|$)")
     for report in sum(terminalreporter.stats.values(), []):
         if isinstance(report, pytest.TestReport) and (name := language.search(report.nodeid)):
             seconds[name[1]] = seconds.get(name[1], 0) + report.duration

@@ -2,6 +2,7 @@
 
 import fcntl
 import functools
+import json
 import os
 import pathlib
 import re
@@ -12,7 +13,7 @@ import sys
 
 import pytest
 import yaml
-from conftest import ROOT, TOKEN_VALUE, Pulumi, Result, engine_bin_dir, plugin_bin
+from conftest import ROOT, TOKEN_TYPE, TOKEN_VALUE, Pulumi, Result, engine_bin_dir, plugin_bin
 
 EXAMPLES = ROOT / "examples"
 CACHE = ROOT / "target/languages"
@@ -31,6 +32,19 @@ PROGRAMS = {
 TOOLS_ENVIRONMENT = dict(os.environ)
 
 VENV_PYTHON = CACHE / "python/venv/bin/python"
+
+SCHEMA = json.loads((ROOT / "schema.json").read_text(encoding="utf-8"))
+RESOURCES = SCHEMA["resources"]
+
+
+def page(resource):
+    """The programs of a resource's page, by language."""
+    description = RESOURCES[resource]["description"]
+    return {name: code for name, code in re.findall(r"^```(\w+)\n(.*?)^```", description, re.M | re.S) if name != "sh"}
+
+
+def token_page():
+    return page(TOKEN_TYPE)
 
 
 def command(*arguments, cwd=None, env=None, timeout=600):
@@ -209,3 +223,24 @@ def maven_classpath():
     jars = [repository / name / version / f"{name}-{version}.jar" for name, version in versions.items()]
     assert all(jar.exists() for jar in jars), jars
     return ":".join(map(str, jars))
+
+
+@pytest.fixture
+def example(tmp_path, workspace):
+    """Starts examples: example(NAME). After the test no value of a token may stand in what they printed or stored."""
+    started = []
+
+    def start(name):
+        started.append(Example(tmp_path / name, workspace, name))
+        return started[-1]
+
+    yield start
+    for it in started:
+        assert not it.leaks(), f"token values in the clear: {it.leaks()}"
+
+
+def sdk_requested(it):
+    """The plugin version that the program's SDK asked for, by the name of the default provider."""
+    resources = it.export()["deployment"]["resources"]
+    (name,) = [resource["urn"].split("::")[-1] for resource in resources if resource["type"].startswith("pulumi:prov")]
+    return name.removeprefix("default").replace("_", ".").removeprefix(".")

@@ -2,28 +2,25 @@
 
 import html
 import json
-import pathlib
 import re
 import shutil
 import subprocess
-import zipfile
 
 import pytest
-import yaml
-from conftest import ROOT, TOKEN_TYPE, plugin_bin
-from support_forward import VARIABLE, stand_in
+from conftest import ROOT, TOKEN_TYPE
 from support_languages import (
-    CACHE,
     EXAMPLES,
     PROGRAMS,
-    VENV_PYTHON,
-    Example,
+    RESOURCES,
     check_types,
     codegen_variables,
     command,
     copy_example,
+    example,  # noqa: F401 (a fixture)
     maven_classpath,
+    page,
     parse_csharp,
+    sdk_requested,
 )
 
 # With nothing cached, an example first waits for packages and compilers.
@@ -33,27 +30,6 @@ pytestmark = [pytest.mark.timeout(900), pytest.mark.waits]
 LANGUAGES = ["java", "typescript", "go", "python", "yaml"]
 
 SECRET_IN_STATE = "1b47061264138c4ac30d75fd1eb44270"
-
-
-@pytest.fixture
-def example(tmp_path, workspace):
-    """Starts examples: example(NAME). After the test no value of a token may stand in what they printed or stored."""
-    started = []
-
-    def start(name):
-        started.append(Example(tmp_path / name, workspace, name))
-        return started[-1]
-
-    yield start
-    for it in started:
-        assert not it.leaks(), f"token values in the clear: {it.leaks()}"
-
-
-def sdk_requested(it):
-    """The plugin version that the program's SDK asked for, by the name of the default provider."""
-    resources = it.export()["deployment"]["resources"]
-    (name,) = [resource["urn"].split("::")[-1] for resource in resources if resource["type"].startswith("pulumi:prov")]
-    return name.removeprefix("default").replace("_", ".").removeprefix(".")
 
 
 # --- From end to end ---
@@ -140,253 +116,6 @@ def test_python_ci_token(example, workspace):
     assert workspace.live() == []
 
 
-# --- Installed as a user installs them ---
-
-
-def test_java_sdk_is_a_jar(tmp_path):
-    copy_example("java", tmp_path)
-    version = json.loads((ROOT / "schema.json").read_text(encoding="utf-8"))["version"]
-    jar = CACHE / f"maven-repository/com/pulumi/databricks/{version}/databricks-{version}.jar"
-    listed = zipfile.ZipFile(jar).namelist()
-    assert {"META-INF/LICENSE", "META-INF/maven/com.pulumi/databricks/pom.xml"} <= set(listed)
-    # By the pom.xml in it Maven installs the file alone, with what it depends on, as the README says.
-    readme = (ROOT / "sdk/java/README.md").read_text(encoding="utf-8")
-    (line,) = re.findall(rf"^mvn .*-Dfile={re.escape(jar.name)}$", readme, re.M)
-    shutil.copy(jar, tmp_path)
-    command("bash", "-c", f"{line} -q -B -Dmaven.repo.local={tmp_path}/repository", cwd=tmp_path)
-    installed = tmp_path / f"repository/com/pulumi/databricks/{version}/databricks-{version}.pom"
-    assert "<artifactId>pulumi</artifactId>" in installed.read_text(encoding="utf-8")
-
-
-def test_python_sdk_is_a_wheel(tmp_path):
-    copy_example("python", tmp_path)
-    where = command(VENV_PYTHON, "-c", "import pulumi_databricks; print(pulumi_databricks.__file__)", cwd=tmp_path)
-    assert where.startswith(str(CACHE / "python/venv/lib")), where
-    (wheel,) = (CACHE / "python").glob("pulumi_databricks-*.whl")
-    listed = command(VENV_PYTHON, "-m", "zipfile", "--list", wheel)
-    assert "pulumi_databricks/py.typed" in listed and "pulumi_databricks/pulumi-plugin.json" in listed
-    assert ".dist-info/licenses/LICENSE" in listed
-    # What whoever has only the wheel reads of it.
-    described = command(VENV_PYTHON, "-c", "import importlib.metadata as it; print(it.metadata('pulumi_databricks'))")
-    assert f"pip install {wheel.name}\n" in described and "License-Expression: Apache-2.0" in described
-
-
-def test_typescript_sdk_is_a_pack(tmp_path):
-    installed = copy_example("typescript", tmp_path) / "node_modules/@pulumi/databricks"
-    assert not installed.is_symlink()
-    assert sorted(path.name for path in installed.iterdir()) == ["LICENSE", "README.md", "bin", "package.json"]
-    (pack,) = (CACHE / "typescript").glob("pulumi-databricks-*.tgz")
-    assert f"npm install ./{pack.name}\n" in (installed / "README.md").read_text(encoding="utf-8")
-    # One copy of Pulumi's SDK serves the program and the package.
-    assert not (installed / "node_modules").exists()
-
-
-def add_package(it):
-    """The way that needs no published SDK: `pulumi package add` of the plugin itself. Returns what it says."""
-    version = json.loads((ROOT / "schema.json").read_text(encoding="utf-8"))["version"]
-    it.run("plugin", "install", "resource", "databricks", version, "--reinstall", "--file", plugin_bin())
-    # The language hosts of a Pulumi installation connect SDK and project, too; here the tests do.
-    hosts = codegen_variables() if it.language in ("python", "typescript") else {}
-    said = it.run("package", "add", plugin_bin(), env=hosts).text
-    written = yaml.safe_load((it.project_dir / "Pulumi.yaml").read_text(encoding="utf-8"))
-    assert written["packages"] == {"databricks": f"databricks@{version}"}
-    return said
-
-
-def test_package_add_yaml(pulumi, workspace):
-    project = pulumi.project_dir / "Pulumi.yaml"
-    project.write_text("name: test\nruntime: yaml\n", encoding="utf-8")
-    pulumi.language = "yaml"
-    add_package(pulumi)
-
-    with project.open("a", encoding="utf-8") as file:
-        file.write(token_page()["yaml"])
-    pulumi.init()
-    pulumi.up()
-    assert workspace.operations() == ["create"]
-    pulumi.unchanged()
-    pulumi.destroy()
-    assert workspace.live() == []
-
-
-def test_package_add_java(example, workspace):
-    """Without the SDK of this repository, by the steps that the command prints."""
-    it = example("java")
-    pom, program = it.project_dir / "pom.xml", it.program.read_text(encoding="utf-8")
-    ours = "    <!-- The SDK of this.*?</dependency>\n"
-    text, found = re.subn(ours, "STEPS", pom.read_text(encoding="utf-8"), flags=re.S)
-    assert found == 1
-    # The command compiles the project, before there is an SDK.
-    pom.write_text(text.replace("STEPS", ""), encoding="utf-8")
-    it.program.write_text("package example;\n\nclass App {}\n", encoding="utf-8")
-    (dependencies,) = re.findall("<dependencies>(.*?)</dependencies>", add_package(it), re.S)
-    pom.write_text(text.replace("STEPS", dependencies), encoding="utf-8")
-    shutil.copytree(it.project_dir / "sdks/databricks/src", it.project_dir / "src", dirs_exist_ok=True)
-
-    it.program.write_text(program, encoding="utf-8")
-    it.up()
-    assert workspace.accepts(it.outputs()["tokenValue"])
-    it.up("--expect-no-changes")
-    it.destroy()
-    assert workspace.live() == []
-
-
-def installed(it):
-    """Adds the package to a copy of the example, and installs the SDK as the language host does: with pip or npm."""
-    if it.language == "typescript":
-        # A project that has never heard of the SDK, and a folder of packages of its own.
-        pinned = it.project_dir / "package.json"
-        project = json.loads(pinned.read_text(encoding="utf-8"))
-        del project["dependencies"]["@pulumi/databricks"]
-        pinned.write_text(json.dumps(project), encoding="utf-8")
-        for name in (".npmrc", "package-lock.json"):
-            (it.project_dir / name).unlink()
-        modules = it.project_dir / "node_modules"
-        shared = modules.resolve()
-        modules.unlink()
-        shutil.copytree(shared, modules, symlinks=True)
-        shutil.rmtree(modules / "@pulumi/databricks")
-    add_package(it)
-    sdk = it.project_dir / "sdks/databricks"
-    if it.language == "typescript":
-        command("npm", "install", "--no-audit", "--no-fund", "--prefer-offline", "./sdks/databricks", cwd=it.project_dir)
-        assert (it.project_dir / "node_modules/@pulumi/databricks").resolve() == sdk
-        assert (sdk / "bin/index.js").exists()
-    else:
-        folder = it.scratch / "installed"
-        command(VENV_PYTHON, "-m", "pip", "--disable-pip-version-check", "--no-input", "install", "--no-deps",
-                "--no-build-isolation", "--target", folder, "./sdks/databricks", cwd=it.project_dir)
-        # Before the SDK of this repository, which the example's environment has.
-        it.env["PYTHONPATH"] = str(folder)
-        where = command(VENV_PYTHON, "-c", "import pulumi_databricks as it; print(it.__file__)", env={"PYTHONPATH": folder})
-        assert where.startswith(str(folder))
-
-
-@pytest.mark.parametrize("language", ["typescript", "python"])
-def test_package_add(language, example, workspace):
-    """The example, on the SDK that the command generates in place of that of this repository."""
-    it = example(language)
-    installed(it)
-    it.up()
-    assert workspace.accepts(it.outputs()["tokenValue"])
-    assert sdk_requested(it) == json.loads((ROOT / "schema.json").read_text(encoding="utf-8"))["version"]
-    it.up("--expect-no-changes")
-    it.destroy()
-    assert workspace.live() == []
-
-
-BOTH = {
-    "typescript": """\
-import * as databricks from "@pulumi/databricks";
-
-const scope = new databricks.SecretScope("scope", { name: "scope" });
-const token = new databricks.Token("token", { comment: scope.name, rotateBeforeSeconds: 60 });
-new databricks.Secret("secret", { scope: scope.name, key: "k", stringValue: token.tokenValue });
-export const user = databricks.getCurrentUserOutput().userName;
-""",
-    "python": """\
-import pulumi
-import pulumi_databricks as databricks
-
-scope = databricks.SecretScope("scope", name="scope")
-token = databricks.Token("token", comment=scope.name, rotate_before_seconds=60)
-databricks.Secret("secret", scope=scope.name, key="k", string_value=token.token_value)
-pulumi.export("user", databricks.get_current_user().user_name)
-""",
-    "go": """\
-package main
-
-import (
-	"github.com/pulumi/pulumi-databricks/sdk/go/databricks"
-	"github.com/pulumi/pulumi/sdk/v3/go/pulumi"
-)
-
-func main() {
-	pulumi.Run(func(ctx *pulumi.Context) error {
-		scope, err := databricks.NewSecretScope(ctx, "scope", &databricks.SecretScopeArgs{Name: pulumi.String("scope")})
-		if err != nil {
-			return err
-		}
-		_, err = databricks.NewToken(ctx, "token", &databricks.TokenArgs{
-			Comment:             scope.Name,
-			RotateBeforeSeconds: pulumi.Int(60),
-		})
-		return err
-	})
-}
-""",
-}
-
-
-def beside_the_official_one(folder):
-    """The environment in which the official plugin is there too; what stands in for it keeps its objects in a folder."""
-    folder.mkdir()
-    return {VARIABLE: str(stand_in()), "STAND_IN_STATE": str(folder)}
-
-
-@pytest.mark.parametrize("language", ["typescript", "python"])
-def test_package_add_beside_the_official_plugin(language, example, workspace, tmp_path):
-    """One SDK has the types of both plugins, and one program uses them."""
-    it = example(language)
-    official = beside_the_official_one(tmp_path / "official")
-    it.env |= official
-    installed(it)
-    it.replace_program(BOTH[language])
-    it.up()
-    (token,) = [token for token in workspace.tokens() if token["live"]]
-    assert token["comment"] == "scope" and it.outputs() == {"user": "admin@example.com"}
-    # Not below the example's folder: there no value may stand in the clear.
-    kept = pathlib.Path(official["STAND_IN_STATE"])
-    secret = json.loads((kept / "secret-scope___k.json").read_text(encoding="utf-8"))["string_value"]
-    assert workspace.accepts(secret)
-    it.up("--expect-no-changes")
-    it.destroy()
-    assert workspace.live() == [] and not list(kept.glob("*.json"))
-
-
-@pytest.mark.parametrize("official", [False, True], ids=["alone", "beside"])
-def test_package_add_go(pulumi, official, tmp_path):
-    """The host of Go programs takes the module's path from the schema as the generator does; then the import is found."""
-    project, program = pulumi.project_dir, token_page()["go"]
-    if official:
-        pulumi.env |= beside_the_official_one(tmp_path / "official")
-        program = BOTH["go"]
-    (project / "Pulumi.yaml").write_text("name: test\nruntime: go\n", encoding="utf-8")
-    pulumi.run("package", "add", plugin_bin(), env=codegen_variables())
-    assert "databricks" in yaml.safe_load((project / "Pulumi.yaml").read_text(encoding="utf-8"))["packages"]
-    (project / "main.go").write_text(program, encoding="utf-8")
-    command("go", "mod", "init", "own", cwd=project)
-    (module,) = re.findall(r"^module (\S+)$", (project / "sdks/databricks/go.mod").read_text(encoding="utf-8"), re.M)
-    command("go", "mod", "edit", f"-replace={module}=./sdks/databricks", cwd=project)
-    # With the versions that the other programs in Go are built with.
-    pinned = (EXAMPLES / "go/go.mod").read_text(encoding="utf-8")
-    (version,) = re.findall(r"github.com/pulumi/pulumi/sdk/v3 (v\S+)", pinned)
-    command("go", "mod", "edit", f"-require=github.com/pulumi/pulumi/sdk/v3@{version}", cwd=project)
-    command("go", "mod", "tidy", cwd=project)
-    command("go", "vet", ".", cwd=project)
-
-
-def test_get_schema_is_that_of_the_repository(pulumi):
-    """Where the official plugin is not installed; tests/python/test_forward_engine.py has the schema of both."""
-    printed = json.loads(pulumi.run("package", "get-schema", plugin_bin()).stdout)
-    ours = json.loads((ROOT / "schema.json").read_text(encoding="utf-8"))
-    for name in ("name", "version", "resources", "functions"):
-        assert printed[name] == ours[name], name
-
-
-def test_go_sdk_in_a_module_of_ones_own(tmp_path):
-    """The lines of the SDK's README, in a new module."""
-    readme = (ROOT / "sdk/go/README.md").read_text(encoding="utf-8")
-    (lines,) = re.findall(r"^```console\n(.*?)^```", readme, re.M | re.S)
-    checkout, project = tmp_path / "pulumi-databricks", tmp_path / "own"
-    checkout.symlink_to(ROOT)
-    project.mkdir()
-    (project / "main.go").write_text(token_page()["go"], encoding="utf-8")
-    command("go", "mod", "init", "own", cwd=project)
-    command("bash", "-ec", lines.replace("/path/to/pulumi-databricks", str(checkout)), cwd=project)
-    command("go", "vet", ".", cwd=project)
-
-
 # --- Programs that Pulumi writes ---
 
 # What `pulumi convert` calls its program in each language.
@@ -446,19 +175,6 @@ def test_import(language, example, workspace, tmp_path):
 
 
 # --- What the documentation shows ---
-
-
-RESOURCES = json.loads((ROOT / "schema.json").read_text(encoding="utf-8"))["resources"]
-
-
-def page(resource):
-    """The programs of a resource's page, by language."""
-    description = RESOURCES[resource]["description"]
-    return {name: code for name, code in re.findall(r"^```(\w+)\n(.*?)^```", description, re.M | re.S) if name != "sh"}
-
-
-def token_page():
-    return page(TOKEN_TYPE)
 
 
 def class_of(resource):
