@@ -15,6 +15,8 @@ set -euo pipefail
 usage="usage: scripts/release.sh [--check] [--tag TAG] [--out FOLDER] [SYSTEM...], or --sums FOLDER"
 name=pulumi-resource-databricks
 check='' tag='' out='' systems=()
+# Of a program for Linux, in bytes.
+largest=7000000
 
 # finish FOLDER: the checksums, and what installs the plugin from the folder.
 finish() {
@@ -111,7 +113,12 @@ build() {
 
 # pack SYSTEM FOLDER TO: makes the archive of a program that was built in the folder.
 pack() {
-    local content=$2/content-$1
+    local content=$2/content-$1 size
+    size=$(wc -c <"$2/$(target_of "$1")/release/$(program_of "$1")")
+    case $1 in
+    linux-*) [ "$size" -le "$largest" ] || die "the program for $1 has $size bytes, over the $largest that docs/performance.md promises" ;;
+    esac
+    note "the program for $1 has $size bytes"
     rm -rf "$content"
     mkdir -p "$content" "$3"
     cp "$2/$(target_of "$1")/release/$(program_of "$1")" README.md LICENSE CHANGELOG.md "$content"
