@@ -10,8 +10,8 @@ use prost_types::value::Kind;
 use prost_types::{Struct, Value};
 use reqwest::Method;
 use tokio::net::TcpListener;
-use tokio_stream::wrappers::TcpListenerStream;
 use tonic::transport::Server;
+use tonic::transport::server::TcpIncoming;
 use tonic::{Request, Response, Status};
 
 /// Pulumi's protocol as compiled from `proto/`.
@@ -62,7 +62,9 @@ async fn provide() -> Result<(), Box<dyn Error>> {
     let listener = TcpListener::bind(("127.0.0.1", 0)).await?;
     writeln!(std::io::stdout(), "{}", listener.local_addr()?.port())?;
     let service = ResourceProviderServer::new(AtOnce::default());
-    Server::builder().add_service(service).serve_with_incoming(TcpListenerStream::new(listener)).await?;
+    // Without it each small answer waits for the acknowledgement of the one before, up to 40 ms.
+    let incoming = TcpIncoming::from(listener).with_nodelay(Some(true));
+    Server::builder().add_service(service).serve_with_incoming(incoming).await?;
     Ok(())
 }
 
