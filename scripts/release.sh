@@ -125,6 +125,14 @@ pack() {
     python3 scripts/archive.py "$3/$name-v$version-$1.tar.gz" "$content" "$SOURCE_DATE_EPOCH"
 }
 
+# stand_in_for_wine FOLDER: makes the library that an old Wine lacks. A newer one takes its own.
+stand_in_for_wine() {
+    mkdir -p "$1"
+    target/tools/release/bin/python-zig cc -target x86_64-windows-gnu -shared -O1 -o "$1/bcryptprimitives.dll" \
+        scripts/bcryptprimitives.c -ladvapi32
+    export WINEPATH="Z:${1//\//\\}"
+}
+
 # try_it SYSTEM PROGRAM: starts the program, under an emulator where this machine cannot by itself.
 try_it() {
     local said by runner=()
@@ -142,6 +150,7 @@ try_it() {
     by=${runner[0]:-}
     # Wine keeps its files in a folder of the build, and says on stderr what it lacks.
     local -x WINEDEBUG=-all WINEPREFIX=$root/target/release-build/wine
+    case $1-$by in windows-*wine*) stand_in_for_wine "$root/target/release-build/wine-libraries" ;; esac
     runner+=("$2")
     said=$("${runner[@]}" --version 2>/dev/null | tr -d '\r') || die "the program for $1 does not start"
     [ "$said" = "$version" ] || die "the program for $1 says it is version '$said', not $version"
