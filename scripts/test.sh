@@ -54,8 +54,7 @@ need_python
 for name in "${wanted[@]}"; do
     case $name in
     engine | schema | official | oldest) need_go ;;
-    slow) need_go && need_node && need_java ;;
-    languages) need_go && need_node && need_java ;;
+    slow | languages) need_go && need_node && need_java ;;
     demo) need_go && need_node ;;
     esac
 done

@@ -303,8 +303,7 @@ mod tests {
     #[test]
     fn the_help_names_every_type_and_filter() {
         for resource in ALL {
-            let (_, name) = resource.type_token().rsplit_once('/').unwrap_or_default();
-            let (name, _) = name.split_once(':').unwrap_or_default();
+            let name = resource.type_token().split(['/', ':']).nth(2).unwrap();
             assert!(HELP.contains(name), "the help lacks the type {name}");
             for row in resource.definition().list_inputs.unwrap_or_default() {
                 assert!(HELP.contains(&format!("--{} ", dashed(row.name))), "the help lacks {}", row.name);

@@ -41,9 +41,9 @@ pub(crate) fn question() -> Request {
 impl Client {
     /// Asks the workspace once, and briefly, who signs in: whoever may not ask that can do without.
     pub(super) async fn introduction(&self, ctx: &Context) -> &Introduction {
-        // Others rely on the answer too, whatever becomes of who asks first.
-        let ctx = &Context { deadline: None, cancel: Default::default(), ..ctx.clone() };
         let ask = async {
+            // Others rely on the answer too, whatever becomes of who asks first.
+            let ctx = &Context { deadline: None, cancel: Default::default(), ..ctx.clone() };
             match self.attempt_signed::<User>(ctx, &question(), &mut Attempts::default()).await {
                 Ok(reply) => Introduction {
                     workspace_id: reply.workspace_id,

@@ -135,9 +135,8 @@ impl Client {
     {
         let read = self.0.shared_reads.of::<T>(name);
         let sent = read.sent();
-        let (now, writes) = (ctx.clock.now(), self.0.shared_reads.writes());
         if read.look_for(id).is_new
-            && let Some(answer) = read.answer(|sent| sent.is_recent(now, writes))
+            && let Some(answer) = self.recent(ctx, &read)
             && let Ok(all) = unless_given_up(ctx, name, answer).await?
             && let Some(found) = pick(&all)
         {
@@ -165,12 +164,17 @@ impl Client {
         if !look.is_new || look.so_far <= FEW {
             return Ok(None);
         }
-        let (now, writes) = (ctx.clock.now(), self.0.shared_reads.writes());
-        let all = match read.answer(|sent| sent.is_recent(now, writes)) {
+        let all = match self.recent(ctx, &read) {
             Some(answer) => unless_given_up(ctx, name, answer).await??,
             None => self.read_since(ctx, &read, read.sent(), name, fetch).await?,
         };
         Ok(pick(&all))
+    }
+
+    /// The newest answer, there or under way, if what it has exists still.
+    fn recent<T: Send + Sync + 'static>(&self, ctx: &Context, read: &SharedRead<T>) -> Option<Answer<T>> {
+        let (now, writes) = (ctx.clock.now(), self.0.shared_reads.writes());
+        read.answer(|sent| sent.is_recent(now, writes))
     }
 
     /// Reads what `name` stands for, together with whoever else asks for it.

@@ -155,6 +155,12 @@ async fn revoking(first: usize) -> Server {
     .await
 }
 
+/// A client that signs in as a service principal.
+fn service_principal(server: &Server, clock: &Clock) -> (Client, Context) {
+    let stated = [("host", server.url.as_str()), ("clientId", "app"), ("clientSecret", "s3cret")];
+    (client_with(&stated, clock), context(Arc::new(clock.clone())))
+}
+
 #[tokio::test]
 async fn an_access_token_that_is_refused_is_replaced_once() {
     const PATH: &str = "/api/2.0/x";
@@ -163,9 +169,7 @@ async fn an_access_token_that_is_refused_is_replaced_once() {
         for (first, succeeds) in [(2, true), (9, false)] {
             let server = revoking(first).await;
             let clock = Clock::still();
-            let stated = [("host", server.url.as_str()), ("clientId", "app"), ("clientSecret", "s3cret")];
-            let client = client_with(&stated, &clock);
-            let ctx = context(Arc::new(clock.clone()));
+            let (client, ctx) = service_principal(&server, &clock);
             let outcome = client.send::<Json>(&ctx, &request(repeat)).await;
             assert_eq!(outcome.is_ok(), succeeds);
             let tokens = |seen: Vec<Seen>| {
@@ -191,10 +195,7 @@ async fn an_access_token_that_is_refused_is_replaced_once() {
 async fn who_signs_in_is_asked_with_another_access_token_too() {
     for (first, succeeds) in [(2, true), (9, false)] {
         let server = revoking(first).await;
-        let clock = Clock::still();
-        let stated = [("host", server.url.as_str()), ("clientId", "app"), ("clientSecret", "s3cret")];
-        let client = client_with(&stated, &clock);
-        let ctx = context(Arc::new(clock.clone()));
+        let (client, ctx) = service_principal(&server, &Clock::still());
         assert_eq!(client.try_sign_in(&ctx).await.is_ok(), succeeds);
         let asked = server.seen().into_iter().filter(|seen| seen.path.contains("/Me")).count();
         assert_eq!(asked, 2);

@@ -63,9 +63,8 @@ impl Function for GetAccessToken {
 }
 
 fn answer(access_token: SecretString, kind: &str, expires: Option<SystemTime>) -> Map {
-    let expires = expires
-        .and_then(|time| time.duration_since(SystemTime::UNIX_EPOCH).ok())
-        .and_then(|since| i64::try_from(since.as_millis()).ok());
+    let expires =
+        expires.and_then(|time| jiff::Timestamp::try_from(time).ok()).map(jiff::Timestamp::as_millisecond);
     Answer {
         access_token,
         expires_at: expires.map(timestamp).unwrap_or_default(),

@@ -6,7 +6,6 @@ The fixture `pulumi` looks for values of tokens in everything that is printed; t
 import contextlib
 import gc
 import socket
-import time
 
 import pulumi as sdk
 import pytest

@@ -38,7 +38,6 @@ def test_every_credential_has_its_turn():
     assert {kind.type for kind in KINDS.values()} == set(CREDENTIAL_TYPES) == set(resources)
 
 
-
 class Stack:
     """A stack with one credential, which exists."""
 
