@@ -9,9 +9,9 @@ use axum::middleware;
 use axum::response::Response;
 use axum::routing::{get, post};
 use serde::Deserialize;
-use serde_json::{Value, json};
+use serde_json::{Map, Value, json};
 
-use crate::api::Payload;
+use crate::api::{Payload, federation};
 use crate::error::{ApiError, json_response};
 use crate::page;
 use crate::secrets::{new_secret_value, rfc3339};
@@ -40,6 +40,7 @@ pub(crate) fn router(app: Arc<App>) -> Router<Arc<App>> {
         .route("/secrets/{secret_id}/delete", post(delete_secret))
         .route("/secret-limit", post(set_secret_limit))
         .route("/subject-tokens", post(add_subject_token))
+        .route("/federation-policies", post(add_federation_policy))
         .route("/snapshot", get(get_snapshot).put(put_snapshot))
         // A snapshot may be large; the server has a limit of its own.
         .layer(DefaultBodyLimit::disable())
@@ -118,6 +119,17 @@ async fn get_state(State(app): State<Arc<App>>) -> Response {
             })
         })
         .collect();
+    let federation_policies: Vec<Value> = state
+        .federation_policies
+        .iter()
+        .map(|policy| {
+            json!({
+                "policy_id": policy.id,
+                "principal": policy.principal.and_then(name),
+                "oidc_policy": policy.oidc,
+            })
+        })
+        .collect();
     let access_tokens: Vec<Value> = state
         .access_tokens
         .values()
@@ -150,6 +162,7 @@ async fn get_state(State(app): State<Arc<App>>) -> Response {
         "tokens": tokens,
         "initial_tokens": initial_tokens,
         "secrets": secrets,
+        "federation_policies": federation_policies,
         "secret_limit": state.settings.secret_limit.limit,
     }))
 }
@@ -276,6 +289,7 @@ pub(crate) struct Changes {
     users: Vec<NewUser>,
     service_principals: Vec<NewServicePrincipal>,
     subject_tokens: Vec<NewSubjectToken>,
+    federation_policies: Vec<NewFederationPolicy>,
     faults: Vec<Value>,
 }
 
@@ -310,6 +324,9 @@ impl Changes {
         }
         for token in self.subject_tokens {
             token.apply(state);
+        }
+        for policy in self.federation_policies {
+            policy.apply(state)?;
         }
         state.faults.add(self.faults).map_err(ApiError::invalid_parameter)
     }
@@ -637,4 +654,39 @@ impl NewSubjectToken {
 
 async fn add_subject_token(State(app): State<Arc<App>>, Payload(new): Payload<NewSubjectToken>) -> Response {
     ok(&new.apply(&mut app.state()))
+}
+
+/// A policy as the account API takes it, and whose it is.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct NewFederationPolicy {
+    /// Application id or numeric id of a service principal; the account's policy if not given.
+    principal: Option<String>,
+    policy_id: Option<String>,
+    description: Option<String>,
+    oidc_policy: Value,
+}
+
+impl NewFederationPolicy {
+    fn apply(self, state: &mut state::State) -> Result<Value, ApiError> {
+        let principal = match &self.principal {
+            None => None,
+            Some(id) => Some(match state.service_principal_named(id) {
+                Some(principal) => principal.id,
+                None => state.service_principal(id)?.id,
+            }),
+        };
+        let mut fields = Map::from_iter([("oidc_policy".to_owned(), self.oidc_policy)]);
+        if let Some(description) = self.description {
+            fields.insert("description".to_owned(), Value::String(description));
+        }
+        federation::add(state, principal, self.policy_id, &fields)
+    }
+}
+
+async fn add_federation_policy(
+    State(app): State<Arc<App>>,
+    Payload(new): Payload<NewFederationPolicy>,
+) -> Result<Response, ApiError> {
+    Ok(ok(&new.apply(&mut app.state())?))
 }

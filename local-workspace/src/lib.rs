@@ -20,6 +20,7 @@ mod api;
 mod control;
 mod error;
 mod faults;
+mod federation;
 mod page;
 mod requests;
 mod secrets;

@@ -8,6 +8,7 @@ use serde_json::Value;
 use crate::Options;
 use crate::control::Changes;
 use crate::error::ApiError;
+use crate::federation::Policy;
 use crate::secrets::Secret;
 use crate::state::{AccessToken, Host, Principal, Settings, State, SubjectToken, WorkspaceState};
 
@@ -31,6 +32,7 @@ pub(crate) struct Snapshot {
     host: Host,
     access_tokens: HashMap<String, AccessToken>,
     subject_tokens: HashMap<String, SubjectToken>,
+    federation_policies: Vec<Policy>,
     password_hash: Option<String>,
 }
 
@@ -49,6 +51,7 @@ impl Snapshot {
             host: state.host.clone(),
             access_tokens: state.access_tokens.clone(),
             subject_tokens: state.subject_tokens.clone(),
+            federation_policies: state.federation_policies.clone(),
             password_hash: state.password_hash.clone(),
         }
     }
@@ -77,6 +80,7 @@ impl Snapshot {
         state.host = self.host;
         state.access_tokens = self.access_tokens;
         state.subject_tokens = self.subject_tokens;
+        state.federation_policies = self.federation_policies;
         state.password_hash = self.password_hash;
         state.set_clock(self.now_ms);
         for (id, workspace) in &mut state.workspaces {

@@ -15,6 +15,7 @@ use sha2::{Digest, Sha256};
 use crate::Options;
 use crate::error::ApiError;
 use crate::faults::Faults;
+use crate::federation::Policy;
 use crate::requests::RequestLog;
 use crate::secrets::{Secret, SecretLimit};
 use crate::snapshot;
@@ -328,6 +329,7 @@ pub(crate) struct State {
     pub(crate) host: Host,
     pub(crate) access_tokens: HashMap<String, AccessToken>,
     pub(crate) subject_tokens: HashMap<String, SubjectToken>,
+    pub(crate) federation_policies: Vec<Policy>,
     /// Password of the first user, if Basic authentication is on, as its SHA-256.
     pub(crate) password_hash: Option<String>,
     pub(crate) faults: Faults,
@@ -403,6 +405,7 @@ impl State {
             },
             access_tokens: HashMap::new(),
             subject_tokens: HashMap::new(),
+            federation_policies: Vec::new(),
             password_hash: options.password.as_deref().map(sha256_hex),
             faults: Faults::default(),
             requests: RequestLog::default(),
@@ -474,6 +477,7 @@ impl State {
             secret.deleted = true;
         }
         self.access_tokens.retain(|_, token| token.principal != id);
+        self.federation_policies.retain(|policy| policy.principal != Some(id));
     }
 
     /// The service principal with this numeric id.

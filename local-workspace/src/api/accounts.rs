@@ -30,6 +30,17 @@ pub(super) fn check(state: &state::State, caller: &Caller, account_id: &str) -> 
     Ok(())
 }
 
+/// The same for what only account admins may do.
+pub(super) fn check_admin(state: &state::State, caller: &Caller, account_id: &str) -> Result<(), ApiError> {
+    check(state, caller, account_id)?;
+    if caller.principal.account_admin {
+        return Ok(());
+    }
+    Err(ApiError::permission_denied(
+        "This API is disabled for users without account admin status. Contact your administrator for more information.",
+    ))
+}
+
 fn describe(account_id: &str, workspace: &WorkspaceState) -> Value {
     let mut body = json!({
         "account_id": account_id,

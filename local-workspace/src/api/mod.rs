@@ -1,6 +1,7 @@
 //! The HTTP APIs, one module for each family.
 
 mod accounts;
+pub(crate) mod federation;
 mod oidc;
 mod permissions;
 mod scim;
@@ -44,6 +45,7 @@ pub(crate) fn router(app: Arc<App>) -> Router {
         .merge(workspace_apis)
         .merge(accounts::router())
         .merge(secrets::account_router())
+        .merge(federation::router())
         .merge(scim::account_router())
         .merge(well_known::router())
         .merge(oidc::router())

@@ -91,7 +91,7 @@ async fn workspace_token(
     headers: HeaderMap,
     body: Bytes,
 ) -> Response {
-    token(&app, &base, "/oidc/v1/token", &headers, &body)
+    token(&app, &base, "/oidc", &headers, &body)
 }
 
 async fn account_token(
@@ -102,7 +102,7 @@ async fn account_token(
     body: Bytes,
 ) -> Result<Response, ApiError> {
     check_account(&app, &account_id)?;
-    Ok(token(&app, &base, &format!("/oidc/accounts/{account_id}/v1/token"), &headers, &body))
+    Ok(token(&app, &base, &format!("/oidc/accounts/{account_id}"), &headers, &body))
 }
 
 /// A refusal by the token endpoint, in the shape of RFC 6749 section 5.2.
@@ -133,6 +133,7 @@ fn refuse<T>(error: &'static str, description: &'static str) -> Result<T, OAuthE
 
 type Form = BTreeMap<String, String>;
 
+/// `path` is that of the issuer.
 fn token(app: &App, base: &str, path: &str, headers: &HeaderMap, body: &[u8]) -> Response {
     let form: Form = form_urlencoded::parse(body).into_owned().collect();
     let mut state = app.state();
@@ -152,7 +153,7 @@ fn token(app: &App, base: &str, path: &str, headers: &HeaderMap, body: &[u8]) ->
         Err(error) => return error.into_response(),
     };
     let group = form.get("assume_group").cloned();
-    let access_token = issue(&mut state, base, &principal, &scope, group);
+    let access_token = issue(&mut state, &format!("{base}{path}"), &principal, &scope, group);
     let mut response = ok(&json!({
         "access_token": access_token,
         "token_type": "Bearer",
@@ -166,14 +167,14 @@ fn token(app: &App, base: &str, path: &str, headers: &HeaderMap, body: &[u8]) ->
 /// Makes an access token. Anybody can check its signature, while the workspace knows it by its hash alone.
 pub(super) fn issue(
     state: &mut state::State,
-    base: &str,
+    issuer: &str,
     principal: &Principal,
     scope: &str,
     assume_group: Option<String>,
 ) -> String {
     let now = state.now_ms() / 1000;
     let claims = json!({
-        "iss": format!("{base}/oidc"),
+        "iss": issuer,
         "sub": principal.user_name,
         "aud": state.default_workspace,
         "scope": scope,
@@ -255,8 +256,11 @@ fn subject<'a>(
     if form.get("subject_token_type").map(String::as_str) != Some(JWT) {
         return refuse("invalid_request", "The subject_token_type is not supported");
     }
+    let client_id = form.get("client_id").filter(|id| !id.is_empty());
     let Some(token) = state.subject_tokens.get(&sha256_hex(value)) else {
-        return refuse("invalid_grant", "The subject_token is not trusted");
+        return state
+            .federated(value, client_id.map(String::as_str))
+            .or_else(|why| refuse("invalid_grant", why));
     };
     let claims = claims(value).unwrap_or_default();
     if claims["exp"].as_i64().is_some_and(|expiry| expiry <= state.now_ms() / 1000) {
@@ -265,7 +269,6 @@ fn subject<'a>(
     if !audience_fits(state, token, base, path, &claims["aud"]) {
         return refuse("invalid_grant", "The audience of the subject_token is not accepted");
     }
-    let client_id = form.get("client_id").filter(|id| !id.is_empty());
     if let (Some(client_id), Some(principal)) = (client_id, &token.principal)
         && client_id != principal
     {
@@ -293,7 +296,7 @@ fn audience_fits(state: &state::State, token: &SubjectToken, base: &str, path: &
             let document = host_document(state, base);
             let named = document["token_federation_default_oidc_audiences"].as_array();
             contains(&state.account_id)
-                || contains(&format!("{base}{path}"))
+                || contains(&format!("{base}{path}/v1/token"))
                 || named.into_iter().flatten().filter_map(Value::as_str).any(contains)
         }
     }

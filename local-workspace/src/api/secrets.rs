@@ -45,15 +45,7 @@ impl Target {
     /// The numeric id of the service principal, if the caller may manage its secrets.
     fn check(&self, state: &state::State, caller: &Caller) -> Result<u64, ApiError> {
         match &self.account_id {
-            Some(account_id) => {
-                accounts::check(state, caller, account_id)?;
-                if !caller.principal.account_admin {
-                    return Err(ApiError::permission_denied(
-                        "This API is disabled for users without account admin status. Contact your \
-                         administrator for more information.",
-                    ));
-                }
-            }
+            Some(account_id) => accounts::check_admin(state, caller, account_id)?,
             None if !caller.principal.admin => {
                 return Err(ApiError::permission_denied(
                     "Only workspace admins can manage the secrets of service principals.",

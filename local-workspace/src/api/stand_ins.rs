@@ -54,7 +54,7 @@ async fn metadata_service(
 
 fn issue_to_admin(state: &mut state::State, base: &str) -> Result<String, ApiError> {
     let admin = state.principal(state.admin_id()).cloned().ok_or_else(ApiError::missing_credential)?;
-    Ok(issue(state, base, &admin, "all-apis", None))
+    Ok(issue(state, &format!("{base}/oidc"), &admin, "all-apis", None))
 }
 
 fn check_ci_token(headers: &HeaderMap) -> Result<(), ApiError> {

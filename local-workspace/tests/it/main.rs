@@ -2,6 +2,7 @@
 
 mod clock;
 mod faults;
+mod federation;
 mod identities;
 mod log;
 mod oauth;
