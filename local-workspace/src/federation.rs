@@ -142,7 +142,8 @@ impl State {
             return Err("The subject_token is not trusted");
         }
         let mut why = "No federation policy fits the issuer of the subject_token";
-        let of_issuer = |policy: &&Policy| policy.principal == client && jwt.claims["iss"] == policy.oidc.issuer;
+        let of_issuer =
+            |policy: &&Policy| policy.principal == client && jwt.claims["iss"] == policy.oidc.issuer;
         for policy in self.federation_policies.iter().filter(of_issuer) {
             match self.fits(&policy.oidc, &jwt) {
                 Ok(subject) => {

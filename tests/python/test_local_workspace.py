@@ -10,16 +10,18 @@ import re
 import ssl
 import subprocess
 import time
+import urllib.error
+import urllib.parse
 import urllib.request
 from datetime import datetime
 
+import jwt
 import pytest
-from cryptography.hazmat.primitives import hashes
-from cryptography.hazmat.primitives.asymmetric import padding, rsa
+from cryptography.hazmat.primitives.asymmetric import rsa
 from databricks.sdk import AccountClient, WorkspaceClient, errors
 from databricks.sdk.common.types.fieldmask import FieldMask
 from databricks.sdk.config import Config
-from databricks.sdk.service import iam, settings
+from databricks.sdk.service import iam, oauth2, settings
 
 DAY_MS = 24 * 60 * 60 * 1000
 YEARS_2_S = 730 * 24 * 60 * 60
@@ -534,22 +536,84 @@ def test_the_configuration_of_the_workspace(local):
         local.machine_client().workspace_conf.get_status("enableTokensConfig")
 
 
-def test_signatures(local):
-    """Checked by the library that most verifiers in Python use."""
-    with urllib.request.urlopen(local.host + "/oidc/jwks.json", timeout=10) as answer:
-        (key,) = json.load(answer)["keys"]
+@pytest.mark.parametrize("path", ["/oidc", "/oidc/accounts/{account}"])
+def test_signatures(local, path):
+    """Checked by a library that knows nothing but the issuer's URL, as verifiers are set up."""
+    account = local.control("/state")["account_id"]
+    issuer = local.host + path.format(account=account)
+    with urllib.request.urlopen(issuer + "/.well-known/openid-configuration", timeout=10) as answer:
+        discovered = json.load(answer)
+    form = {"grant_type": "client_credentials", "client_id": local.variables["DATABRICKS_CLIENT_ID"]}
+    form["client_secret"] = local.variables["DATABRICKS_CLIENT_SECRET"]
+    request = urllib.request.Request(discovered["token_endpoint"], urllib.parse.urlencode(form).encode())
+    with urllib.request.urlopen(request, timeout=10) as answer:
+        bearer = json.load(answer)["access_token"]
+    subject = local.control("/subject-tokens", {"audience": "a", "issuer": issuer})["token"]
+    keys = jwt.PyJWKClient(discovered["jwks_uri"])
+    for token, audience in ((bearer, "1234567890123456"), (subject, "a")):
+        key = keys.get_signing_key_from_jwt(token)
 
-    def decode(text):
-        return base64.urlsafe_b64decode(text + "=" * (-len(text) % 4))
+        def verified(token, audience=audience, key=key):
+            return jwt.decode(token, key, algorithms=["RS256"], audience=audience, issuer=discovered["issuer"])
 
-    n, e = (int.from_bytes(decode(key[name]), "big") for name in ("n", "e"))
-    bearer = local.machine_client().config.authenticate()["Authorization"].removeprefix("Bearer ")
-    subject = local.control("/subject-tokens", {"audience": "a"})["token"]
-    for jwt in (bearer, subject):
-        signed, _, signature = jwt.rpartition(".")
-        assert json.loads(decode(signed.split(".")[0]))["kid"] == key["kid"]
-        public = rsa.RSAPublicNumbers(e, n).public_key()
-        public.verify(decode(signature), signed.encode(), padding.PKCS1v15(), hashes.SHA256())
+        assert verified(token)["sub"]
+        with pytest.raises(jwt.InvalidAudienceError):
+            verified(token, audience="another")
+        head, claims, signature = token.split(".")
+        changed = base64.urlsafe_b64encode(
+            base64.urlsafe_b64decode(claims + "==").replace(b'"sub":"', b'"sub":"not-')
+        )
+        with pytest.raises(jwt.InvalidSignatureError):
+            verified(f"{head}.{changed.decode().rstrip('=')}.{signature}")
+
+
+def test_federation(local, monkeypatch):
+    """A policy made by the SDK, and id tokens of an issuer that is none of ours."""
+    local.control("/principals/" + robot_id(local), {"account_admin": True})
+    account = account_client(local)
+    robot = int(account.service_principals_v2.create(display_name="job").id)
+    key = rsa.generate_private_key(public_exponent=65537, key_size=2048)
+    public = jwt.algorithms.RSAAlgorithm.to_jwk(key.public_key(), as_dict=True)
+    policies = account.service_principal_federation_policy
+    oidc = oauth2.OidcFederationPolicy(
+        issuer="https://idp.example.com",
+        audiences=["databricks"],
+        subject="job:1",
+        jwks_json=json.dumps({"keys": [public | {"kid": "1"}]}),
+    )
+    made = policies.create(robot, oauth2.FederationPolicy(description="d", oidc_policy=oidc), policy_id="ci")
+    assert (made.policy_id, made.service_principal_id, made.oidc_policy) == ("ci", robot, oidc)
+    assert list(policies.list(robot)) == [made] == [policies.get(robot, "ci")]
+    assert list(account.federation_policy.list()) == []
+    application_id = account.service_principals_v2.get(str(robot)).application_id
+    local.control("/host-metadata", {})
+
+    def signed_in(key=key, **claims):
+        claims = {"iss": oidc.issuer, "aud": "databricks", "sub": "job:1", "exp": int(time.time()) + 600} | claims
+        monkeypatch.setenv("DATABRICKS_OIDC_TOKEN", jwt.encode(claims, key, "RS256", headers={"kid": "1"}))
+        return local.client(client_id=application_id, auth_type="env-oidc").current_user.me().user_name
+
+    assert signed_in() == application_id
+    with pytest.raises(ValueError, match="signature"):
+        signed_in(key=rsa.generate_private_key(public_exponent=65537, key_size=2048))
+    with pytest.raises(ValueError, match="subject"):
+        signed_in(sub="job:2")
+    with pytest.raises(ValueError, match="expired"):
+        signed_in(exp=int(time.time()) - 1)
+
+    local.control("/host-metadata", {"host_type": "account"})
+    changed = oauth2.FederationPolicy(oidc_policy=oauth2.OidcFederationPolicy(subject="job:2"))
+    assert policies.update(robot, "ci", changed, update_mask="oidc_policy.subject").oidc_policy.subject == "job:2"
+    local.control("/host-metadata", {})
+    assert signed_in(sub="job:2") == application_id
+    local.control("/host-metadata", {"host_type": "account"})
+    policies.delete(robot, "ci")
+    with pytest.raises(errors.NotFound):
+        policies.get(robot, "ci")
+    # The account's: the subject is somebody's name.
+    whole = oauth2.OidcFederationPolicy(issuer=oidc.issuer, audiences=["databricks"], jwks_json=oidc.jwks_json)
+    account.federation_policy.create(oauth2.FederationPolicy(oidc_policy=whole))
+    assert local.control("/state")["federation_policies"][0]["principal"] is None
 
 
 def test_tls(monkeypatch):

@@ -35,7 +35,7 @@ def test_go(tmp_path):
     assert run("gofmt", "-l", ".", folder=project) == ""
     run("go", "vet", "-mod=readonly", "./...", folder=project)
     out = run("go", "test", "-mod=readonly", "-count=1", "-v", "./...", folder=project)
-    assert out.count("--- PASS: ") == 4, out
+    assert out.count("--- PASS: ") == 6, out
 
 
 def test_java(tmp_path):

@@ -2,7 +2,14 @@ package localworkspace
 
 import (
 	"context"
+	"crypto"
+	"crypto/rand"
+	"crypto/rsa"
+	"crypto/sha256"
+	"encoding/base64"
+	"encoding/json"
 	"errors"
+	"math/big"
 	"testing"
 	"time"
 
@@ -128,5 +135,104 @@ func TestTheConfigurationOfTheWorkspace(t *testing.T) {
 	values := must[*map[string]string](t)(admin.WorkspaceConf.GetStatus(ctx, settings.GetStatusRequest{Keys: "maxTokenLifetimeDays"}))
 	if (*values)["maxTokenLifetimeDays"] != "1" {
 		t.Fatalf("%v", *values)
+	}
+}
+
+func TestTokenManagement(t *testing.T) {
+	ctx, workspace := context.Background(), Start(t)
+	admin := clientOf(t, &databricks.Config{Host: workspace.Host, Token: workspace.Token})
+	robot := clientOf(t, &databricks.Config{
+		Host: workspace.Host, ClientID: workspace.ClientID, ClientSecret: workspace.ClientSecret,
+	})
+	made := must[*settings.CreateTokenResponse](t)(robot.Tokens.Create(ctx, settings.CreateTokenRequest{Comment: "robot's"}))
+	id := made.TokenInfo.TokenId
+
+	management := admin.TokenManagement
+	found := must[*settings.GetTokenResponse](t)(management.Get(ctx, settings.GetTokenManagementRequest{TokenId: id})).TokenInfo
+	if found.CreatedByUsername != workspace.ClientID || found.Comment != "robot's" {
+		t.Fatalf("found: %+v", found)
+	}
+	by := settings.ListTokenManagementRequest{CreatedByUsername: workspace.ClientID}
+	if listed := must[[]settings.TokenInfo](t)(management.ListAll(ctx, by)); len(listed) != 1 || listed[0].TokenId != id {
+		t.Fatalf("listed: %+v", listed)
+	}
+	renamed := must[*settings.TokenInfo](t)(management.UpdateTokenManagement(ctx, settings.UpdateTokenManagementRequest{
+		TokenId: id, Token: settings.TokenInfo{Comment: "renamed"}, UpdateMask: *fieldmask.New([]string{"comment"}),
+	}))
+	if renamed.Comment != "renamed" {
+		t.Fatalf("renamed: %+v", renamed)
+	}
+	levels := must[*settings.GetTokenPermissionLevelsResponse](t)(management.GetPermissionLevels(ctx)).PermissionLevels
+	if len(levels) != 1 || levels[0].PermissionLevel != settings.TokenPermissionLevelCanUse {
+		t.Fatalf("levels: %+v", levels)
+	}
+	if err := management.Delete(ctx, settings.DeleteTokenManagementRequest{TokenId: id}); err != nil {
+		t.Fatal(err)
+	}
+	revoked := clientOf(t, &databricks.Config{Host: workspace.Host, Token: made.TokenValue})
+	if _, err := revoked.CurrentUser.Me(ctx, iam.MeRequest{}); !errors.Is(err, apierr.ErrPermissionDenied) {
+		t.Fatalf("a revoked token was answered with %v", err)
+	}
+}
+
+// signed is an id token of an issuer that the workspace knows by a policy only.
+func signed(t *testing.T, key *rsa.PrivateKey, claims map[string]any) string {
+	t.Helper()
+	part := func(value any) string {
+		text, err := json.Marshal(value)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return base64.RawURLEncoding.EncodeToString(text)
+	}
+	token := part(map[string]any{"alg": "RS256", "typ": "JWT"}) + "." + part(claims)
+	digest := sha256.Sum256([]byte(token))
+	signature := must[[]byte](t)(rsa.SignPKCS1v15(rand.Reader, key, crypto.SHA256, digest[:]))
+	return token + "." + base64.RawURLEncoding.EncodeToString(signature)
+}
+
+func TestFederation(t *testing.T) {
+	ctx, workspace := context.Background(), Start(t)
+	key := must[*rsa.PrivateKey](t)(rsa.GenerateKey(rand.Reader, 2048))
+	keys := must[[]byte](t)(json.Marshal(map[string]any{"keys": []any{map[string]any{
+		"kty": "RSA",
+		"n":   base64.RawURLEncoding.EncodeToString(key.N.Bytes()),
+		"e":   base64.RawURLEncoding.EncodeToString(big.NewInt(int64(key.E)).Bytes()),
+	}}}))
+	// An account admin makes the policy.
+	boss := workspace.Control("service-principals", map[string]any{"application_id": "boss", "account_admin": true})
+	robot := workspace.Control("service-principals", map[string]any{"application_id": "robot"})
+	workspace.Control("host-metadata", map[string]any{"host_type": "account"})
+	t.Setenv("HOME", t.TempDir())
+	account := must[*databricks.AccountClient](t)(databricks.NewAccountClient(&databricks.Config{
+		Host:         workspace.Host,
+		AccountID:    workspace.Control("state", nil)["account_id"].(string),
+		ClientID:     "boss",
+		ClientSecret: boss["client_secret"].(string),
+	}))
+	policy := must[*oauth2.FederationPolicy](t)(account.ServicePrincipalFederationPolicy.Create(ctx,
+		oauth2.CreateServicePrincipalFederationPolicyRequest{
+			ServicePrincipalId: int64(robot["id"].(float64)),
+			Policy: oauth2.FederationPolicy{OidcPolicy: &oauth2.OidcFederationPolicy{
+				Issuer: "https://idp.example.com", Subject: "job:1", Audiences: []string{"databricks"}, JwksJson: string(keys),
+			}},
+		}))
+	if policy.PolicyId == "" || policy.OidcPolicy.Subject != "job:1" {
+		t.Fatalf("made: %+v", policy)
+	}
+	workspace.Control("host-metadata", map[string]any{})
+
+	signIn := func(key *rsa.PrivateKey) (*iam.User, error) {
+		t.Setenv("DATABRICKS_OIDC_TOKEN", signed(t, key, map[string]any{
+			"iss": "https://idp.example.com", "sub": "job:1", "aud": "databricks", "exp": time.Now().Add(time.Hour).Unix(),
+		}))
+		client := clientOf(t, &databricks.Config{Host: workspace.Host, ClientID: "robot", AuthType: "env-oidc"})
+		return client.CurrentUser.Me(ctx, iam.MeRequest{})
+	}
+	if me := must[*iam.User](t)(signIn(key)); me.UserName != "robot" {
+		t.Fatalf("signed in as %s", me.UserName)
+	}
+	if _, err := signIn(must[*rsa.PrivateKey](t)(rsa.GenerateKey(rand.Reader, 2048))); err == nil {
+		t.Fatal("a token that somebody else signed was accepted")
 	}
 }

@@ -131,7 +131,10 @@ async fn a_policy_of_a_principal_takes_what_its_issuer_signed() {
         claims
     };
     for (claims, refusal) in [
-        (changed("iss", json!("https://elsewhere")), "No federation policy fits the issuer of the subject_token"),
+        (
+            changed("iss", json!("https://elsewhere")),
+            "No federation policy fits the issuer of the subject_token",
+        ),
         (changed("sub", json!("job:2")), "The subject of the subject_token is not accepted"),
         (changed("aud", json!("x")), "The audience of the subject_token is not accepted"),
         (changed("exp", json!(now)), "The subject_token is expired"),
@@ -220,7 +223,9 @@ async fn policies_are_made_listed_changed_and_deleted_by_account_admins() {
         let refused = it.send(Method::POST, path, json!({"oidc_policy": wrong})).await;
         assert_error(refused, 400, "INVALID_PARAMETER_VALUE");
     }
-    let wrong = it.send(Method::POST, &format!("{accounts}?policy_id=Upper"), json!({"oidc_policy": {"issuer": "i"}})).await;
+    let wrong = it
+        .send(Method::POST, &format!("{accounts}?policy_id=Upper"), json!({"oidc_policy": {"issuer": "i"}}))
+        .await;
     assert_error(wrong, 400, "INVALID_PARAMETER_VALUE");
 
     let new = json!({"description": "new", "oidc_policy": {"audiences": ["b"]}});
@@ -254,8 +259,7 @@ async fn policies_are_in_snapshots_and_go_with_their_principal() {
     let oidc = json!({"issuer": ISSUER, "subject": "a", "audiences": ["b"], "jwks_json": issuer.key_set()});
     it.local.control("/federation-policies", json!({"principal": "cid", "oidc_policy": oidc})).await;
     assert_eq!(it.local.state().await["federation_policies"][0]["principal"], "cid");
-    let token =
-        issuer.sign(&json!({"iss": ISSUER, "aud": "b", "sub": "a", "exp": it.seconds().await + 600}));
+    let token = issuer.sign(&json!({"iss": ISSUER, "aud": "b", "sub": "a", "exp": it.seconds().await + 600}));
     assert_eq!(it.exchange(&token, "cid").await, "cid");
     let (_, snapshot) = answer(it.local.request(Method::GET, "/local/control/snapshot")).await;
     it.local.control("/service-principals/cid/delete", json!({})).await;
@@ -272,7 +276,8 @@ async fn a_token_names_the_issuer_that_it_was_asked_from() {
     for issuer in ["/oidc", &account] {
         let (_, discovered) = it.local.get(&format!("{issuer}/.well-known/openid-configuration")).await;
         let form = "grant_type=client_credentials&client_id=cid&client_secret=s";
-        let (_, body) = answer(it.local.request(Method::POST, &format!("{issuer}/v1/token")).body(form)).await;
+        let (_, body) =
+            answer(it.local.request(Method::POST, &format!("{issuer}/v1/token")).body(form)).await;
         let token = text(&body["access_token"]);
         let claims = URL_SAFE_NO_PAD.decode(token.split('.').nth(1).unwrap()).unwrap();
         let claims: Value = serde_json::from_slice(&claims).unwrap();
