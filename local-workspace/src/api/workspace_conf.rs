@@ -22,6 +22,9 @@ pub(super) fn router() -> Router<Arc<App>> {
     Router::new().route("/api/2.0/workspace-conf", get(read).patch(change))
 }
 
+/// The longest limit that is documented.
+const MAX_DAYS: u32 = 730;
+
 fn check_admin(caller: &Caller) -> Result<(), ApiError> {
     if caller.principal.admin {
         return Ok(());
@@ -76,6 +79,9 @@ async fn change(
         match key.as_str() {
             MAX_LIFETIME => {
                 let days: u32 = value.parse().map_err(|_| wrong())?;
+                if days > MAX_DAYS {
+                    return Err(wrong());
+                }
                 settings.max_token_lifetime_days = Some(days).filter(|days| *days > 0);
             }
             TOKENS_ENABLED => settings.tokens_enabled = value.parse().map_err(|_| wrong())?,

@@ -89,6 +89,7 @@ async fn the_configuration_of_the_workspace_limits_tokens() {
     assert_eq!(read().await, json!({"maxTokenLifetimeDays": "0", "enableTokensConfig": "false"}));
 
     assert_eq!(change(json!({"enableTokensConfig": "true", "maxTokenLifetimeDays": "long"})).await, 400);
+    assert_eq!(change(json!({"enableTokensConfig": "true", "maxTokenLifetimeDays": "731"})).await, 400);
     assert_eq!(change(json!({"enableTokensConfig": "true", "enableIpAccessLists": "true"})).await, 400);
     assert_eq!(read().await["enableTokensConfig"], "false");
     let user = local.control("/users", json!({"user_name": "second@example.com"})).await;
