@@ -21,7 +21,8 @@ It listens on 127.0.0.1 and writes to stdout, in this form, what a client needs:
 
 and, with --service-principal, also DATABRICKS_CLIENT_ID= and DATABRICKS_CLIENT_SECRET= lines; with --tls, SSL_CERT_FILE=
 and REQUESTS_CA_BUNDLE= lines. On a terminal, and with --export, the lines are commands to paste into another shell, for
-one way to sign in. It runs until SIGINT or SIGTERM. The URL opened in a browser shows what happens.
+one way to sign in, and stderr tells what to try with them. It runs until SIGINT (Ctrl-C) or SIGTERM. The URL opened in a
+browser shows what happens.
 
 Options:
       --export                      write export lines even if stdout is no terminal
@@ -80,8 +81,7 @@ async fn main() -> ExitCode {
 }
 
 fn complain(message: &str) {
-    // Nobody is left to tell if stderr is closed.
-    let _ = writeln!(io::stderr(), "databricks-local-workspace: {message}");
+    tell(&format!("databricks-local-workspace: {message}\n"));
 }
 
 /// The options and how to run, or `None` if everything asked for was printed.
@@ -159,12 +159,17 @@ async fn run(options: Options, how: Run) -> io::Result<()> {
     let certificate =
         workspace.certificate().map(|pem| Certificate::write(pem, how.certificate.as_deref())).transpose()?;
     let path = certificate.as_ref().map(|certificate| certificate.path.as_path());
-    let lines = if how.export { export_lines(&workspace, path) } else { plain_lines(&workspace, path) };
     // Whoever has read the lines may send a signal at once.
     let stop_signal = stop_signal()?;
     let mut stdout = io::stdout();
-    stdout.write_all(lines.as_bytes())?;
-    stdout.flush()?;
+    let mut say = |lines: String| stdout.write_all(lines.as_bytes()).and_then(|()| stdout.flush());
+    if how.export {
+        tell(BEFORE_EXPORTS);
+        say(export_lines(&workspace, path))?;
+        tell(&after_exports(&workspace));
+    } else {
+        say(plain_lines(&workspace, path))?;
+    }
     tokio::select! {
         () = stop_signal => {}
         () = end_of_stdin(), if how.exit_on_stdin_eof => {}
@@ -193,8 +198,7 @@ fn plain_lines(workspace: &Running, certificate: Option<&Path>) -> String {
 /// Commands for a shell, for one way to sign in: clients refuse to choose between two.
 fn export_lines(workspace: &Running, certificate: Option<&Path>) -> String {
     let started = workspace.options();
-    let mut lines =
-        "# A local Databricks workspace, until Ctrl-C. Paste this into another shell:\n".to_owned();
+    let mut lines = String::new();
     let mut export = |name: &str, value: &str| lines.push_str(&format!("export {name}={}\n", quoted(value)));
     export("DATABRICKS_HOST", &workspace.url());
     match &started.service_principal {
@@ -207,14 +211,46 @@ fn export_lines(workspace: &Running, certificate: Option<&Path>) -> String {
     for name in certificate_variables(certificate.is_some()) {
         export(name, &certificate.unwrap_or(Path::new("")).to_string_lossy());
     }
-    if started.service_principal.is_some() {
-        lines.push_str(&format!(
-            "# In place of its id and secret, the admin: DATABRICKS_TOKEN={}\n",
-            started.token
-        ));
-    }
-    lines.push_str(&format!("# In a browser: {}/\n", workspace.url()));
     lines
+}
+
+/// What is told beside the commands is no comment among them: not every shell that people paste into knows comments.
+const BEFORE_EXPORTS: &str = "A local Databricks workspace, until Ctrl-C. Paste this into another shell:\n\n";
+
+const WALK: &str = r#"Then this, with Pulumi and the plugin of this project. It makes a token for 90 days, lets 80 days
+pass, and sees the token replaced:
+
+cd "$(mktemp -d)"
+cat >Pulumi.yaml <<'END'
+name: walk
+runtime: yaml
+resources:
+  token:
+    type: databricks:Token
+    properties: { comment: walk, lifetimeSeconds: 7776000, rotateBeforeSeconds: 1209600 }
+END
+export PULUMI_BACKEND_URL="file://$PWD" PULUMI_CONFIG_PASSPHRASE=local
+pulumi stack init dev
+pulumi up --yes
+curl -s "$DATABRICKS_HOST/local/control/clock" -d '{"advance_ms": 6912000000}'
+pulumi up --yes
+"#;
+
+fn after_exports(workspace: &Running) -> String {
+    let started = workspace.options();
+    let admin = match started.service_principal {
+        Some(_) => {
+            format!("The admin's, in place of its id and secret: DATABRICKS_TOKEN={}\n", started.token)
+        }
+        None => String::new(),
+    };
+    format!("\n{admin}In a browser: {}/\n\n{WALK}\n", workspace.url())
+}
+
+/// Writes to stderr, where nobody may be left to read.
+fn tell(text: &str) {
+    let mut stderr = io::stderr();
+    let _ = stderr.write_all(text.as_bytes()).and_then(|()| stderr.flush());
 }
 
 /// By which the clients of several languages find the certificates that they trust.

@@ -19,34 +19,49 @@ def blocks(page, language):
 
 
 # That the tests below are about all of them.
-START, WALK, LIST, FAULTS = blocks(README, "bash")
+START, WALK, FAULTS = blocks(README, "bash")
 
 
 @pytest.fixture
-def pasted():
-    """The lines that the first command prints, to be pasted into another shell."""
+def started():
+    """What the first command prints: lines to be pasted into another shell, and what is told around them."""
     # Where `make` runs the tests, a make of theirs would say where it is.
     foreign = ("DATABRICKS_", "MAKE", "MFLAGS")
     environment = {name: value for name, value in os.environ.items() if not name.startswith(foreign)}
-    started = subprocess.Popen(
-        ["bash", "-c", START], cwd=ROOT, env=environment, stdout=subprocess.PIPE, text=True, start_new_session=True
-    )
+    pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE}
+    process = subprocess.Popen(["bash", "-c", START], cwd=ROOT, env=environment, start_new_session=True, **pipes)
     try:
-        lines = []
-        while not lines or not lines[-1].startswith("# In a browser: "):
-            lines.append(started.stdout.readline())
-            assert lines[-1], lines
-        yield "".join(lines)
+        told = b""
+        while told.count(b"\npulumi up --yes\n") < 2:
+            line = process.stderr.readline()
+            assert line, told
+            told += line
+        # The lines were written before.
+        yield os.read(process.stdout.fileno(), 65536).decode(), told.decode()
     finally:
-        os.killpg(started.pid, signal.SIGTERM)
-        started.wait(timeout=60)
-        started.stdout.close()
+        os.killpg(process.pid, signal.SIGTERM)
+        process.wait(timeout=60)
+        process.stdout.close()
+        process.stderr.close()
+
+
+@pytest.fixture
+def pasted(started):
+    return started[0]
+
+
+def test_commands_have_no_comments():
+    """A shell that people paste into, as that of macOS, may take a comment for arguments."""
+    for page in (README, WHEEL_README):
+        for block in blocks(page, "bash"):
+            assert not re.search(r"(^|\s)#", block), block
 
 
 @pytest.mark.slow
 @pytest.mark.timeout(900)
-def test_first_contact(pasted, tmp_path):
+def test_first_contact(started, tmp_path):
     """It may have to be compiled first, as for its users."""
+    pasted, told = started
 
     def shell(script):
         script = f"set -euo pipefail\n{pasted}\n{script}"
@@ -55,37 +70,58 @@ def test_first_contact(pasted, tmp_path):
         assert done.returncode == 0, done.stderr
         return done.stdout
 
-    assert json.loads(shell(LIST)) == {}
+    assert [line.split("=")[0] for line in pasted.splitlines()] == ["export DATABRICKS_HOST", "export DATABRICKS_TOKEN"]
     assert [fault["hit"] for fault in json.loads(shell(FAULTS))] == [0, 0]
     assert shell('curl -s -o /dev/null -w "%{http_code}" "$DATABRICKS_HOST/"') == "200"
+    assert f"In a browser: {shell('echo -n $DATABRICKS_HOST')}/\n" in told
 
 
-@pytest.mark.timeout(900)
-def test_walk(pasted, tmp_path):
-    """With a Pulumi in whose home the plugin is installed, as `make install` does it."""
+@pytest.fixture
+def walked(started, tmp_path):
+    """Runs a walk after the pasted lines, with a Pulumi in whose home the plugin is installed, as `make install` does it."""
     pulumi = Pulumi(tmp_path / "pulumi", {})
     version = re.search(r'^version = "(.*)"', (ROOT / "Cargo.toml").read_text("utf-8"), re.M)[1]
     pulumi.run("plugin", "install", "resource", "databricks", version, "--file", plugin_bin())
     # The walk has a state and a stack of its own.
     own = ("PULUMI_BACKEND_URL", "PULUMI_STACK")
     environment = {name: value for name, value in pulumi.env.items() if name not in own}
-    # Each command and what came of it.
-    script = f"{pasted}\nPS4='$ '\nset -euxo pipefail\n{WALK}"
-    done = subprocess.run(
-        ["bash", "-c", script],
-        cwd=ROOT,
-        env=environment | {"TMPDIR": str(tmp_path)},
-        text=True,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        timeout=240,
-    )
-    assert done.returncode == 0, done.stdout
-    first, second, third, last = re.findall(r"\$ pulumi (?:up|destroy) .*?(?=\$ |\Z)", done.stdout, re.S)
+
+    def walk(commands):
+        """What came of each command, by the command."""
+        script = f"{started[0]}\nPS4='$ '\nset -euxo pipefail\n{commands}"
+        done = subprocess.run(
+            ["bash", "-c", script],
+            cwd=ROOT,
+            env=environment | {"TMPDIR": str(tmp_path)},
+            text=True,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            timeout=240,
+        )
+        assert done.returncode == 0, done.stdout
+        return re.findall(r"\$ ((?:pulumi|curl) .*?)(?=\$ |\Z)", done.stdout, re.S)
+
+    return walk
+
+
+@pytest.mark.timeout(900)
+def test_walk(walked):
+    _, first, second, _, third, works, last, refused = (it for it in walked(WALK) if "stack output" not in it)
     assert "+ 2 created" in first, first
     assert "2 unchanged" in second, second
     assert "1 replaced" in third, third
+    assert '"token_infos"' in works, works
     assert "- 2 deleted" in last, last
+    assert "Invalid access token" in refused, refused
+
+
+@pytest.mark.timeout(900)
+def test_walk_that_is_printed(started, walked):
+    """All of it pasted at once, prose excepted."""
+    commands = started[1][started[1].index("\ncd ") :]
+    _, first, _, second = walked(commands)
+    assert "+ 2 created" in first, first
+    assert "1 replaced" in second, second
 
 
 def test_seed(tmp_path):
@@ -130,8 +166,12 @@ def run_my_job(client):
         client.tokens.create(lifetime_seconds=60 * 86_400)
 """,
     WHEEL_README: """
-def run_my_job(value):
-    assert value.startswith("dapi")
+from databricks.sdk import WorkspaceClient
+
+def run_my_job():
+    client = WorkspaceClient()
+    if not list(client.tokens.list()):
+        client.tokens.create(lifetime_seconds=60 * 86_400)
 """,
 }
 

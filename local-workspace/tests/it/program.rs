@@ -130,34 +130,35 @@ fn help_and_version_go_to_stdout() {
     assert_eq!(version.trim_end(), format!("databricks-local-workspace {}", env!("CARGO_PKG_VERSION")));
 }
 
-/// The lines up to the one that names the page.
-fn until_the_page(arguments: &[&str]) -> Vec<String> {
-    let mut child = program(arguments).spawn().unwrap();
-    let stdout = BufReader::new(child.stdout.take().unwrap());
-    let mut lines = Vec::new();
-    for line in stdout.lines() {
-        lines.push(line.unwrap());
-        if lines.last().unwrap().starts_with("# In a browser: http://127.0.0.1:") {
-            break;
-        }
-    }
-    let _ = child.kill();
-    let _ = child.wait();
-    lines
+/// What goes to stdout and to stderr until stdin ends, which is at once.
+fn told(arguments: &[&str]) -> (String, String) {
+    let output = program(arguments).arg("--exit-on-stdin-eof").stdin(Stdio::null()).output().unwrap();
+    (String::from_utf8(output.stdout).unwrap(), String::from_utf8(output.stderr).unwrap())
 }
 
 #[test]
 fn export_lines_are_for_one_way_to_sign_in_and_for_a_shell() {
-    let exported = |lines: &[String]| -> Vec<String> {
-        let names = lines.iter().filter_map(|line| line.strip_prefix("export ")?.split_once('='));
-        names.map(|(name, _)| name.to_owned()).collect()
+    let exported = |stdout: &str| -> Vec<String> {
+        let name = |line: &str| line.strip_prefix("export ").unwrap().split_once('=').unwrap().0.to_owned();
+        stdout.lines().map(name).collect()
     };
-    let lines = until_the_page(&["--export"]);
-    assert_eq!(exported(&lines), ["DATABRICKS_HOST", "DATABRICKS_TOKEN"]);
-    let lines = until_the_page(&["--export", "--client-secret", "it's $HOME"]);
-    assert_eq!(exported(&lines), ["DATABRICKS_HOST", "DATABRICKS_CLIENT_ID", "DATABRICKS_CLIENT_SECRET"]);
-    assert!(lines.contains(&r"export DATABRICKS_CLIENT_SECRET='it'\''s $HOME'".to_owned()), "{lines:?}");
-    assert!(lines.iter().all(|line| line.starts_with("export ") || line.starts_with("# ")), "{lines:?}");
+    let (stdout, stderr) = told(&["--export"]);
+    assert_eq!(exported(&stdout), ["DATABRICKS_HOST", "DATABRICKS_TOKEN"]);
+    assert!(!stderr.contains("dapi"), "{stderr}");
+    let (stdout, stderr) = told(&["--export", "--client-secret", "it's $HOME"]);
+    assert_eq!(exported(&stdout), ["DATABRICKS_HOST", "DATABRICKS_CLIENT_ID", "DATABRICKS_CLIENT_SECRET"]);
+    assert!(stdout.contains(r"export DATABRICKS_CLIENT_SECRET='it'\''s $HOME'"), "{stdout}");
+    assert!(stderr.contains("DATABRICKS_TOKEN=dapi"), "{stderr}");
+}
+
+#[test]
+fn export_lines_come_with_the_page_and_a_walk() {
+    let (stdout, stderr) = told(&["--export"]);
+    let host = stdout.lines().next().unwrap().split_once('=').unwrap().1;
+    assert!(stderr.contains(&format!("In a browser: {host}/\n")), "{stderr}");
+    assert_eq!(stderr.matches("\npulumi up --yes\n").count(), 2, "{stderr}");
+    // Programs are told nothing else.
+    assert_eq!(told(&[]).1, "");
 }
 
 #[test]
