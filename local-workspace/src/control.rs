@@ -249,7 +249,9 @@ struct After {
 }
 
 async fn get_requests(State(app): State<Arc<App>>, Query(query): Query<After>) -> Response {
-    ok(&json!({"requests": app.state().requests.entries_after(query.after)}))
+    let state = app.state();
+    let log = &state.requests;
+    ok(&json!({"requests": log.entries_after(query.after), "oldest": log.oldest()}))
 }
 
 async fn clear_requests(State(app): State<Arc<App>>) -> Response {

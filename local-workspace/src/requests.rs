@@ -150,6 +150,11 @@ impl RequestLog {
         self.entries.iter().filter(|entry| entry.seq > seq).collect()
     }
 
+    /// The lowest number that is kept, or that the next request gets: what has a lower one is gone.
+    pub(crate) fn oldest(&self) -> u64 {
+        self.entries.front().map_or(self.next + 1, |entry| entry.seq)
+    }
+
     /// Empties the log. Numbers go on, so that a request still under way finds no other one's entry.
     pub(crate) fn clear(&mut self) {
         self.entries.clear();

@@ -19,7 +19,7 @@ from conftest import LocalWorkspace, wait_for
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser")
 DRIVER = shutil.which("chromedriver")
 DAY_MS = 24 * 60 * 60 * 1000
-KEYS = {"tab": "\ue004", "enter": "\ue007", "space": "\ue00d"}
+KEYS = {"control": "\ue009", "tab": "\ue004", "enter": "\ue007", "space": "\ue00d"}
 
 pytestmark = [
     pytest.mark.slow,
@@ -78,11 +78,23 @@ class Browser:
     def run_async(self, script, *arguments):
         return self.call("POST", "/execute/async", {"script": script, "args": list(arguments)})
 
+    def emulate(self, scheme, width):
+        """A colour scheme of the system, and the width of the window."""
+        for command, params in (
+            ("setEmulatedMedia", {"features": [{"name": "prefers-color-scheme", "value": scheme}]}),
+            ("setDeviceMetricsOverride", {"width": width, "height": 800, "deviceScaleFactor": 1, "mobile": False}),
+        ):
+            self.call("POST", "/goog/cdp/execute", {"cmd": "Emulation." + command, "params": params})
+
     def press(self, *keys):
+        """Presses them one after the other; the control key is held until the end."""
         actions = []
         for key in keys:
-            value = KEYS.get(key, key)
-            actions += [{"type": "keyDown", "value": value}, {"type": "keyUp", "value": value}]
+            actions.append({"type": "keyDown", "value": KEYS.get(key, key)})
+            if key != "control":
+                actions.append({"type": "keyUp", "value": KEYS.get(key, key)})
+        if "control" in keys:
+            actions.append({"type": "keyUp", "value": KEYS["control"]})
         self.call("POST", "/actions", {"actions": [{"type": "key", "id": "keyboard", "actions": actions}]})
 
     def text(self, selector):
@@ -120,6 +132,7 @@ def browser(tmp_path_factory, local):
 @pytest.fixture
 def page(local, browser):
     local.reset()
+    browser.call("POST", "/goog/cdp/execute", {"cmd": "Emulation.clearDeviceMetricsOverride", "params": {}})
     browser.go(local.host + "/")
     wait_for(lambda: "UTC" in browser.text("#clock"), what="the page")
     return browser
@@ -166,6 +179,49 @@ def test_the_keyboard_is_enough(page, local):
     page.tab_to("Remove all faults")
     page.press("enter")
     wait_for(lambda: not local.control("/faults"), what="the end of the faults")
+
+
+def test_forms_are_sent_from_their_fields(page, local):
+    page.tab_to("set-time")
+    page.run("document.activeElement.value = '2031-05-06T07:08'")
+    page.press("enter")
+    wait_for(lambda: page.text("#clock").startswith("2031-05-06 07:08"), what="the time that was set")
+    page.tab_to("fault")
+    page.press("control", "enter")
+    wait_for(lambda: local.control("/faults"), what="the fault")
+    # What is no fault is refused beside the others, and what was typed stays.
+    page.run("document.getElementById('fault').value = '{'")
+    page.press("control", "enter")
+    wait_for(lambda: "is no JSON" in page.text("#message"), what="the refusal")
+    assert page.run("return document.activeElement.id + document.activeElement.value") == "fault{"
+    assert len(local.control("/faults")) == 1
+
+
+def test_a_reset_elsewhere_is_seen(page, local):
+    local.mint(comment="dashboards")
+    wait_for(lambda: "/api/2.0/token/create" in page.text("#requests"), what="the request")
+    local.reset()
+    wait_for(lambda: "/api/2.0/token/create" not in page.text("#requests"), what="the end of the request")
+    assert "dashboards" not in page.text("main")
+    local.call("GET", "/api/2.0/token/list", token=local.token)
+    wait_for(lambda: "/api/2.0/token/list" in page.text("#requests"), what="the next request")
+
+
+def test_the_focus_is_seen(page):
+    """On everything that the keyboard reaches, in both colour schemes, and also in a narrow window."""
+    for scheme in ("light", "dark"):
+        page.emulate(scheme, width=420)
+        assert page.run("return document.documentElement.scrollWidth <= innerWidth"), scheme
+        # From the beginning of the page.
+        page.call("POST", "/refresh")
+        for _ in range(12):
+            page.press("tab")
+            at, outline = page.run(
+                "const it = document.activeElement; return [it.outerHTML.slice(0, 60), getComputedStyle(it).outline]"
+            )
+            assert "3px" in outline and "solid" in outline, (scheme, at, outline)
+        black_or_white = page.run("return getComputedStyle(document.body).color")
+        assert black_or_white == {"light": "rgb(0, 0, 0)", "dark": "rgb(255, 255, 255)"}[scheme]
 
 
 def test_controls_have_names(page):
