@@ -8,6 +8,7 @@ import re
 import subprocess
 import sys
 import textwrap
+import zipfile
 
 import pytest
 
@@ -34,8 +35,10 @@ JOB = """
 """
 # And its tests.
 TESTS = """
+    import os
     import urllib.error
     import pytest
+    from databricks_local_workspace import ControlError
     from job import call, renewed
 
     def test_a_token_is_renewed_in_time(databricks_workspace):
@@ -52,7 +55,7 @@ TESTS = """
         assert databricks_workspace.tokens() == databricks_workspace.requests() == []
 
     def test_a_fault(databricks_workspace):
-        databricks_workspace.fault("/token/create", status=429, retry_after="1")
+        databricks_workspace.fault("/token/create", status=429, retry_after=1)
         with pytest.raises(urllib.error.HTTPError, match="429"):
             renewed(databricks_workspace.host, databricks_workspace.token, None, databricks_workspace.now())
         (asked,) = databricks_workspace.requests("/token/create", method="POST")
@@ -70,6 +73,37 @@ TESTS = """
         }
         user = databricks_workspace.user("second@example.com")
         assert call(databricks_workspace.host, user.token, "/api/2.0/preview/scim/v2/Me")["id"] == str(user.id)
+
+    def test_code_that_reads_the_environment(databricks_workspace, monkeypatch):
+        # What a shell may have for another workspace.
+        for name in ("DATABRICKS_CONFIG_PROFILE", "DATABRICKS_CLIENT_ID", "ARM_CLIENT_ID", "GOOGLE_CREDENTIALS"):
+            monkeypatch.setenv(name, "another")
+
+        def variables():
+            return {name: value for name, value in os.environ.items() if name.startswith(("DATABRICKS", "ARM", "GOOG"))}
+
+        databricks_workspace.sign_in(monkeypatch)
+        assert variables() == databricks_workspace.environment()
+        robot = databricks_workspace.service_principal()
+        databricks_workspace.sign_in(monkeypatch, robot)
+        assert variables() == databricks_workspace.environment(robot) and "DATABRICKS_TOKEN" not in variables()
+
+    def test_federation(databricks_workspace):
+        robot = databricks_workspace.service_principal()
+        policy = databricks_workspace.federation_policy(
+            "https://idp.example.com", jwks={"keys": []}, audiences=["a"], subject="job:1", principal=robot
+        )
+        (made,) = databricks_workspace.control("state")["federation_policies"]
+        assert (made["policy_id"], made["principal"]) == (policy, robot.client_id)
+        assert made["oidc_policy"]["subject"] == "job:1"
+
+    def test_refusals_say_why(databricks_workspace):
+        with pytest.raises(ControlError, match="404 Token with id nobody does not exist"):
+            databricks_workspace.revoke("nobody")
+        with pytest.raises(ControlError, match="a fault needs a status"):
+            databricks_workspace.fault("/token/create")
+        with pytest.raises(TypeError, match="stauts"):
+            databricks_workspace.fault(stauts=503)
 
     def test_state_that_is_kept(databricks_workspace, databricks_workspace_session):
         kept = databricks_workspace_session
@@ -126,9 +160,9 @@ def run_tests(venv, project, *arguments):
 
 def test_a_project_tests_its_own_code(venv, tmp_path):
     project = write(tmp_path / "project", job=JOB, test_job=TESTS)
-    assert "5 passed" in run_tests(venv, project)
+    assert "8 passed" in run_tests(venv, project)
     # Each process has a workspace of its own.
-    assert "5 passed" in run_tests(venv, project, "-n", "2")
+    assert "8 passed" in run_tests(venv, project, "-n", "2")
 
 
 def test_options_of_the_program(venv, tmp_path):
@@ -137,16 +171,31 @@ def test_options_of_the_program(venv, tmp_path):
 
 
 def test_the_command_prints_what_to_paste(venv):
-    process = subprocess.Popen(
+    done = subprocess.run(
         [venv / "bin/databricks-local-workspace", "--export", "--exit-on-stdin-eof"],
-        stdin=subprocess.PIPE,
-        stdout=subprocess.PIPE,
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
         text=True,
+        timeout=60,
     )
-    lines = [process.stdout.readline() for _ in range(4)]
-    process.stdin.close()
-    assert process.wait(timeout=30) == 0
-    process.stdout.close()
-    script = "".join(lines) + 'printf "%s %s" "$DATABRICKS_HOST" "$DATABRICKS_TOKEN"'
+    assert done.returncode == 0 and done.stderr.count("\npulumi up --yes\n") == 2
+    lines = done.stdout
+    script = lines + 'printf "%s %s" "$DATABRICKS_HOST" "$DATABRICKS_TOKEN"'
     said = subprocess.run(["sh", "-c", script], env={}, text=True, capture_output=True, check=True).stdout
     assert re.fullmatch(r"http://127\.0\.0\.1:\d+ dapi[0-9a-f]{32}", said)
+
+
+def test_what_is_in_the_wheel():
+    """What an index shows of it, and nothing that happens to lie around."""
+    (path,) = (ROOT / "target" / "wheels").glob("*.whl")
+    with zipfile.ZipFile(path) as wheel:
+        names = wheel.namelist()
+        (metadata,) = (wheel.read(name).decode() for name in names if name.endswith(".dist-info/METADATA"))
+        (licence,) = (wheel.read(name) for name in names if name.endswith("/LICENSE"))
+    assert not [name for name in names if "__pycache__" in name]
+    assert [name for name in names if name.endswith("/py.typed")]
+    assert licence == (ROOT / "LICENSE").read_bytes()
+    for line in ("License-Expression: Apache-2.0", "Classifier: Framework :: Pytest", "Classifier: Typing :: Typed"):
+        assert f"\n{line}\n" in metadata
+    readme = ROOT / "local-workspace/python/README.md"
+    assert metadata.rstrip().endswith(readme.read_text("utf-8").rstrip())

@@ -21,14 +21,19 @@ import sysconfig
 import urllib.error
 import urllib.request
 import uuid
-from typing import Any
+from collections.abc import Mapping, Sequence
+from typing import Any, Literal, Protocol, TypedDict, cast
 
-__all__ = ["ControlError", "ServicePrincipal", "User", "Workspace", "program"]
+__all__ = ["ControlError", "Request", "ServicePrincipal", "Token", "User", "Workspace", "program"]
 
 _NAME = "databricks-local-workspace"
 _LINES = {"DATABRICKS_HOST", "DATABRICKS_TOKEN"}
 _TLS_LINES = {"SSL_CERT_FILE", "REQUESTS_CA_BUNDLE"}
 _CLIENT_LINES = {"DATABRICKS_CLIENT_ID", "DATABRICKS_CLIENT_SECRET"}
+# By which clients sign in, and refuse to choose where they find more than one way. Ours is none of them.
+_PROGRAM_VARIABLE = "DATABRICKS_LOCAL_WORKSPACE"
+_SIGN_IN_PREFIXES = ("DATABRICKS_", "ARM_", "ACTIONS_ID_TOKEN_REQUEST_")
+_SIGN_IN_VARIABLES = {"GOOGLE_CREDENTIALS"}
 
 
 class ControlError(RuntimeError):
@@ -53,9 +58,65 @@ class User:
     token: str = dataclasses.field(repr=False)
 
 
+class Token(TypedDict):
+    """A token as `Workspace.tokens()` tells it. Times are in milliseconds since the epoch."""
+
+    id: str
+    comment: str | None
+    owner: str | None
+    created_by: str | None
+    workspace_id: str
+    creation_time: int
+    #: -1: never.
+    expiry_time: int
+    revoked: bool
+    #: Neither revoked nor expired.
+    live: bool
+    scopes: list[str]
+
+
+class Auth(TypedDict, total=False):
+    """The credential of a request: its kind, and the first 12 digits of its SHA-256."""
+
+    kind: Literal["bearer", "basic", "other", "none"]
+    fingerprint: str
+
+
+class _Request(TypedDict):
+    seq: int
+    time_ms: int
+    connection: int
+    remote_port: int
+    http_version: str
+    method: str
+    path: str
+    query: str
+    headers: dict[str, str]
+    auth: Auth
+    #: Of the answer; None if there was none.
+    status: int | None
+    #: Whether the workspace did what was asked, whatever it answered.
+    work_done: bool
+    #: What the fault did that hit this request.
+    fault: dict[str, Any] | None
+
+
+class Request(_Request, total=False):
+    """A request as `Workspace.requests()` tells it. Secrets in it read REDACTED."""
+
+    #: JSON or the fields of a form; absent if there was none.
+    body: Any
+
+
+class _MonkeyPatch(Protocol):
+    def setenv(self, name: str, value: str) -> None: ...
+
+    def delenv(self, name: str) -> None: ...
+
+
 def program() -> pathlib.Path:
     """The path of the program: named by DATABRICKS_LOCAL_WORKSPACE, or installed with this package, or on PATH."""
-    if named := os.environ.get("DATABRICKS_LOCAL_WORKSPACE"):
+    if named := os.environ.get(_PROGRAM_VARIABLE):
         return pathlib.Path(named)
     schemes = {sysconfig.get_default_scheme(), sysconfig.get_preferred_scheme("user")}
     folders = [sysconfig.get_path("scripts", scheme) for scheme in schemes]
@@ -150,6 +211,16 @@ class Workspace:
             variables["DATABRICKS_TOKEN"] = principal.token if principal else self.token
         return variables | {name: value for name, value in self._variables.items() if name in _TLS_LINES}
 
+    def sign_in(self, monkeypatch: _MonkeyPatch, principal: ServicePrincipal | User | None = None) -> None:
+        """Makes clients that read the environment sign in here, for the rest of the test: as the admin, or as somebody
+        else. What else the environment has for signing in is hidden from them."""
+        for name in list(os.environ):
+            if name.startswith(_SIGN_IN_PREFIXES) or name in _SIGN_IN_VARIABLES:
+                if name != _PROGRAM_VARIABLE:
+                    monkeypatch.delenv(name)
+        for name, value in self.environment(principal).items():
+            monkeypatch.setenv(name, value)
+
     def service_principal(
         self, name: str | None = None, *, admin: bool = False, account_admin: bool = False
     ) -> ServicePrincipal:
@@ -169,6 +240,29 @@ class Workspace:
         made = self.control("users", body)
         return User(made["id"], made["user_name"], made["token"])
 
+    def federation_policy(
+        self,
+        issuer: str,
+        *,
+        jwks: Mapping[str, Any] | None = None,
+        audiences: Sequence[str] = (),
+        subject: str | None = None,
+        subject_claim: str | None = None,
+        principal: ServicePrincipal | None = None,
+    ) -> str:
+        """Has the token endpoint exchange what `issuer` signs with a key of `jwks`; returns the policy's id.
+
+        With a service principal the policy is that one's, and needs a subject; without, it is the account's. Without
+        audiences the token's must be the account id, and without keys those of this workspace are meant.
+        """
+        policy: dict[str, Any] = {"issuer": issuer, "audiences": list(audiences)}
+        given = {"subject": subject, "subject_claim": subject_claim, "jwks_json": json.dumps(jwks) if jwks else None}
+        policy |= {name: value for name, value in given.items() if value is not None}
+        body: dict[str, Any] = {"oidc_policy": policy}
+        if principal:
+            body["principal"] = principal.client_id
+        return str(self.control("federation-policies", body)["policy_id"])
+
     def now(self) -> datetime.datetime:
         """The workspace's time."""
         return datetime.datetime.fromtimestamp(self.control("state")["now_ms"] / 1000, datetime.timezone.utc)
@@ -185,28 +279,64 @@ class Workspace:
         method: str | None = None,
         nth: int = 1,
         times: int = 1,
-        **action: Any,
+        probability: float | None = None,
+        seed: int | None = None,
+        status: int | None = None,
+        error_code: str | int | None = None,
+        message: str | None = None,
+        retry_after: str | int | None = None,
+        headers: Mapping[str, str] | None = None,
+        body: Any = None,
+        content_type: str | None = None,
+        html: bool = False,
+        work: bool = False,
+        drop: Literal["before", "after"] | None = None,
+        truncate_after_bytes: int | None = None,
+        hang: bool = False,
+        delay_ms: int | None = None,
+        detached: bool = False,
     ) -> None:
-        """Makes requests fail whose path contains `path`: `fault("/token/create", status=429, retry_after="1")`.
+        """Makes requests fail whose path contains `path`: `fault("/token/create", status=429, retry_after=1)`.
 
-        `times` is how many of them, 0 for all from now on; `nth` the first of them. The rest is what happens to them:
-        status, error_code, message, retry_after, headers, body, html, work, drop, truncate_after_bytes, hang, delay_ms,
-        detached, as the README tells.
+        Which ones: `times` is how many of them, 0 for all from now on; `nth` the first of them; `probability` the chance
+        of each, which `seed` makes repeatable.
+
+        How: an answer with `status`, `error_code`, `message`, `retry_after`, `headers`, `body` and `content_type`, as a
+        page if `html`; in place of the work, or after it if `work`. Or no whole answer: `drop` resets the connection
+        before or after the work, `truncate_after_bytes` ends it within the body, `hang` never answers. `delay_ms` waits;
+        `detached` does the work even if the client leaves.
         """
-        match = {"path": path, "method": method, "nth": nth, "times": times}
-        self.control("faults", {"match": {name: it for name, it in match.items() if it is not None}, "action": action})
+        match = {"path": path, "method": method, "nth": nth, "times": times, "probability": probability, "seed": seed}
+        action = {
+            "status": status,
+            "error_code": error_code,
+            "message": message,
+            "retry_after": None if retry_after is None else str(retry_after),
+            "headers": None if headers is None else dict(headers),
+            "body": body,
+            "content_type": content_type,
+            "html": html or None,
+            "work": work or None,
+            "drop": drop,
+            "truncate_after_bytes": truncate_after_bytes,
+            "hang": hang or None,
+            "delay_ms": delay_ms,
+            "detached": detached or None,
+        }
+        given = [{name: it for name, it in group.items() if it is not None} for group in (match, action)]
+        self.control("faults", {"match": given[0], "action": given[1]})
 
     def clear_faults(self) -> None:
         self.control("faults", method="DELETE")
 
-    def tokens(self, *, live: bool | None = None) -> list[dict[str, Any]]:
+    def tokens(self, *, live: bool | None = None) -> list[Token]:
         """Every token that was ever made here, oldest first, without values; `live` leaves some of them out."""
-        tokens = self.control("state")["tokens"]
+        tokens: list[Token] = self.control("state")["tokens"]
         return [token for token in tokens if live is None or token["live"] == live]
 
-    def requests(self, path: str = "", *, method: str | None = None) -> list[dict[str, Any]]:
+    def requests(self, path: str = "", *, method: str | None = None) -> list[Request]:
         """The requests whose path contains `path`, in order of arrival, without secrets."""
-        entries = self.control("requests")["requests"]
+        entries: list[Request] = self.control("requests")["requests"]
         return [entry for entry in entries if path in entry["path"] and method in (None, entry["method"])]
 
     def revoke(self, token_id: str) -> None:
@@ -219,7 +349,7 @@ class Workspace:
 
     def snapshot(self) -> dict[str, Any]:
         """The whole state but faults and requests; credentials are in it as hashes only."""
-        return self.control("snapshot")
+        return cast("dict[str, Any]", self.control("snapshot"))
 
     def restore(self, snapshot: dict[str, Any]) -> None:
         """Takes a snapshot back, also one of another workspace."""
