@@ -190,7 +190,6 @@ impl Connection {
         };
         let scheme = if self.tls.is_some() { "https" } else { "http" };
         let base_url = BaseUrl::of(&parts, scheme, self.address);
-        let method = parts.method.clone();
         if control {
             return self.call(parts, body, base_url).await;
         }
@@ -207,6 +206,14 @@ impl Connection {
             let workspace_id = state.workspace_id_of(&parts.headers);
             (seq, action, workspace_id.unwrap_or_else(|_| state.default_workspace.clone()))
         };
+        let mut told = Told {
+            line: self
+                .app
+                .options
+                .verbose
+                .then(|| format!("{} {} {path}", self.origin.connection, parts.method)),
+            status: None,
+        };
         let mut response = match action {
             None => self.work(seq, parts, body, base_url).await,
             Some(action) => self.faulty(seq, action, parts, body, base_url).await,
@@ -218,13 +225,7 @@ impl Connection {
             }
         }
         self.app.state().requests.set_status(seq, response.status().as_u16());
-        if self.app.options.verbose {
-            log_line(&format!(
-                "{} {method} {path} -> {}",
-                self.origin.connection,
-                response.status().as_u16()
-            ));
-        }
+        told.status = Some(response.status());
         response
     }
 
@@ -286,6 +287,22 @@ impl Connection {
         match action.truncate_after_bytes {
             Some(length) => cut(response, length, action.hang).await,
             None => response,
+        }
+    }
+}
+
+/// The line about a request. It is written when the request is over, also by a reset or because its client has left.
+struct Told {
+    line: Option<String>,
+    status: Option<StatusCode>,
+}
+
+impl Drop for Told {
+    fn drop(&mut self) {
+        if let Some(line) = &self.line {
+            let end =
+                self.status.map_or_else(|| "no answer".to_owned(), |status| status.as_u16().to_string());
+            log_line(&format!("{line} -> {end}"));
         }
     }
 }

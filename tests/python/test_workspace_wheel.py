@@ -38,7 +38,7 @@ TESTS = """
     import os
     import urllib.error
     import pytest
-    from databricks_local_workspace import ControlError
+    from databricks_local_workspace import ControlError, Workspace
     from job import call, renewed
 
     def test_a_token_is_renewed_in_time(databricks_workspace):
@@ -102,6 +102,8 @@ TESTS = """
             databricks_workspace.revoke("nobody")
         with pytest.raises(ControlError, match="a fault needs a status"):
             databricks_workspace.fault("/token/create")
+        with pytest.raises(ValueError, match="for shells"):
+            Workspace.start("--export")
         with pytest.raises(TypeError, match="stauts"):
             databricks_workspace.fault(stauts=503)
 

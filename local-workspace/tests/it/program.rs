@@ -178,6 +178,71 @@ fn a_certificate_lies_where_it_is_said_and_goes_with_the_program() {
 }
 
 #[test]
+fn a_certificate_may_lie_elsewhere_and_stay() {
+    let folder = std::env::temp_dir().join(format!("certificate-{}", std::process::id()));
+    std::fs::create_dir(&folder).unwrap();
+    let path = folder.join("own.pem");
+    let mut started = Started::new(&["--tls-certificate", path.to_str().unwrap(), "--exit-on-stdin-eof"], 4);
+    assert!(started.lines[0].1.starts_with("https://"));
+    assert_eq!(started.lines[2].1, path.to_str().unwrap());
+    drop(started.child.stdin.take());
+    assert_eq!(started.end(), (Some(0), String::new()));
+    assert!(std::fs::read_to_string(&path).unwrap().starts_with("-----BEGIN CERTIFICATE-----\n"));
+    std::fs::remove_dir_all(&folder).unwrap();
+    let message = String::from_utf8(run(&["--tls-certificate", path.to_str().unwrap()]).stderr).unwrap();
+    assert!(message.contains("cannot write the certificate") && message.contains("own.pem"), "{message}");
+}
+
+#[tokio::test]
+async fn options_that_change_who_and_when() {
+    let system = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap().as_millis();
+    let mut started = Started::new(
+        &[
+            "--exit-on-stdin-eof",
+            "--verbose",
+            "--user=boss@example.com",
+            "--password=pass",
+            "--client-id=cid",
+            "--client-secret=s",
+            "--account-id=acc",
+            "--clock-offset-ms=86400000",
+            "--host-name=workspace.test",
+            "--max-token-lifetime-days=0",
+        ],
+        4,
+    );
+    let host = started.lines[0].1.clone();
+    let client = crate::client_builder().no_proxy().build().unwrap();
+    let json = async |request: reqwest::RequestBuilder| -> serde_json::Value {
+        serde_json::from_str(&request.send().await.unwrap().text().await.unwrap()).unwrap()
+    };
+    let me = client.get(format!("{host}/api/2.0/preview/scim/v2/Me"));
+    assert_eq!(json(me.basic_auth("boss@example.com", Some("pass"))).await["userName"], "boss@example.com");
+    let form = "grant_type=client_credentials&client_id=cid&client_secret=s";
+    assert!(json(client.post(format!("{host}/oidc/v1/token")).body(form)).await["access_token"].is_string());
+    let create = client.post(format!("{host}/api/2.0/token/create")).bearer_auth(&started.lines[1].1);
+    assert_eq!(json(create).await["token_info"]["expiry_time"], -1);
+
+    let state = || client.get(format!("{host}/local/control/state"));
+    let told = json(state().header("Host", "workspace.test")).await;
+    assert_eq!(told["account_id"], "acc");
+    assert!(u128::from(told["now_ms"].as_u64().unwrap()) >= system + 86_400_000, "{told}");
+    assert_eq!(json(state().header("Host", "elsewhere.test")).await["error_code"], "PERMISSION_DENIED");
+
+    let fault = json!({"action": {"drop": "before"}}).to_string();
+    json(client.post(format!("{host}/local/control/faults")).body(fault)).await;
+    client.get(format!("{host}/api/2.0/token/list")).send().await.unwrap_err();
+
+    drop(started.child.stdin.take());
+    let mut stderr = String::new();
+    started.child.stderr.take().unwrap().read_to_string(&mut stderr).unwrap();
+    assert!(stderr.contains("GET /api/2.0/preview/scim/v2/Me -> 200\n"), "{stderr}");
+    assert!(stderr.contains("GET /api/2.0/token/list -> no answer\n"), "{stderr}");
+    assert!(!stderr.contains("dapi") && !stderr.contains("client_secret"), "{stderr}");
+    assert_eq!(started.end().0, Some(0));
+}
+
+#[test]
 fn a_seed_that_cannot_be_used_is_explained() {
     let path = std::env::temp_dir().join(format!("seed-{}.json", std::process::id()));
     for (text, why) in [(r#"{"userz": []}"#, "unknown field `userz`"), ("{", "is no JSON")] {

@@ -145,7 +145,9 @@ class Workspace:
 
     @classmethod
     def start(cls, *options: str) -> Workspace:
-        """Starts one on a free port, with options of the program."""
+        """Starts one, on a free port unless an option of the program says otherwise."""
+        if "--export" in options:
+            raise ValueError("--export is for shells; `environment()` has the variables")
         process = subprocess.Popen(
             [program(), "--exit-on-stdin-eof", *options],
             stdin=subprocess.PIPE,
