@@ -7,6 +7,7 @@ import base64
 import json
 import os
 import re
+import socket
 import ssl
 import subprocess
 import time
@@ -630,6 +631,11 @@ def test_tls(monkeypatch):
                 assert json.load(answer)["oidc_endpoint"] == url.replace("/.well-known/databricks-config", "/oidc")
         with pytest.raises(urllib.error.URLError, match="CERTIFICATE_VERIFY_FAILED"):
             urllib.request.urlopen(url, timeout=10, context=ssl.create_default_context())
+        for protocol in ("h2", "http/1.1"):
+            context.set_alpn_protocols([protocol])
+            address = ("127.0.0.1", int(workspace.host.rsplit(":", 1)[1]))
+            with socket.create_connection(address) as plain, context.wrap_socket(plain, server_hostname="localhost") as tls:
+                assert tls.selected_alpn_protocol() == protocol
         monkeypatch.setenv("REQUESTS_CA_BUNDLE", certificate)
         assert workspace.client().current_user.me().user_name == "admin@example.com"
         assert workspace.machine_client().tokens.create(lifetime_seconds=60).token_value

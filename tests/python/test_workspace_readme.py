@@ -1,5 +1,7 @@
 """What the README of the local workspace says: its commands run as they stand, and its samples work."""
 
+import importlib.util
+import inspect
 import json
 import os
 import re
@@ -122,6 +124,41 @@ def test_walk_that_is_printed(started, walked):
     _, first, _, second = walked(commands)
     assert "+ 2 created" in first, first
     assert "1 replaced" in second, second
+
+
+def test_what_is_served_is_listed():
+    """Every path of the control API, every key of a seed, and every field of a fault."""
+    readme, sources = README.read_text(encoding="utf-8"), ROOT / "local-workspace/src"
+    control = (sources / "control.rs").read_text(encoding="utf-8")
+    calls = set(re.findall(r"^\| `?(?:GET|POST)[^|]*?`? \|", readme, re.M))
+    for path in re.findall(r'\.route\("/(\S+)"', control):
+        path = path.replace("{token_id}", "{id}").replace("{secret_id}", "{id}")
+        assert any(re.search(rf"[` ]{re.escape(path)}`", call) for call in calls), path
+    for path in sorted((sources / "api").glob("*.rs")):
+        for route in re.findall(r'"(/(?:oidc|local|\.well-known)/[^"{]*)', path.read_text(encoding="utf-8")):
+            known = re.sub(r"^/(oidc)/.*", r"/\1/", route)
+            assert known in readme, (path.name, route)
+
+    fields = re.search(r"struct Changes \{(.*?)\n\}", control, re.S)[1]
+    for name in re.findall(r"^    (\w+):", fields, re.M):
+        assert f"`{name}`" in readme or f'"{name}"' in blocks(README, "json")[0], name
+    faults = (sources / "faults.rs").read_text(encoding="utf-8")
+    for struct in ("Match", "Action"):
+        fields = re.search(rf"struct {struct} \{{(.*?)\n\}}", faults, re.S)[1]
+        for name in re.findall(r"^    (?:pub\(crate\) )?(\w+):", fields, re.M):
+            assert re.search(rf"`{name}\b", readme), name
+            # The wheel names each of them, too.
+            assert name in inspect.signature(databricks_local_workspace().Workspace.fault).parameters, name
+
+
+def databricks_local_workspace():
+    """The package of the wheel, from its folder."""
+    path = ROOT / "local-workspace/python/src/databricks_local_workspace/__init__.py"
+    spec = importlib.util.spec_from_file_location("databricks_local_workspace", path)
+    module = importlib.util.module_from_spec(spec)
+    sys.modules[spec.name] = module
+    spec.loader.exec_module(module)
+    return module
 
 
 def test_seed(tmp_path):

@@ -37,8 +37,9 @@ JOB = """
 TESTS = """
     import os
     import urllib.error
+    from typing import get_type_hints
     import pytest
-    from databricks_local_workspace import ControlError, Workspace
+    from databricks_local_workspace import ControlError, Request, Token, Workspace
     from job import call, renewed
 
     def test_a_token_is_renewed_in_time(databricks_workspace):
@@ -50,6 +51,7 @@ TESTS = """
         databricks_workspace.advance(days=1)
         assert call(host, second["token_value"], "/api/2.0/preview/scim/v2/Me")["userName"] == "admin@example.com"
         assert [token["live"] for token in databricks_workspace.tokens()] == [False, True]
+        assert set(databricks_workspace.tokens()[0]) == set(get_type_hints(Token))
 
     def test_each_test_has_a_workspace_as_new(databricks_workspace):
         assert databricks_workspace.tokens() == databricks_workspace.requests() == []
@@ -59,6 +61,7 @@ TESTS = """
         with pytest.raises(urllib.error.HTTPError, match="429"):
             renewed(databricks_workspace.host, databricks_workspace.token, None, databricks_workspace.now())
         (asked,) = databricks_workspace.requests("/token/create", method="POST")
+        assert set(asked) == set(get_type_hints(Request))
         assert (asked["status"], asked["work_done"]) == (429, False)
         databricks_workspace.clear_faults()
         assert renewed(databricks_workspace.host, databricks_workspace.token, None, databricks_workspace.now())

@@ -24,7 +24,7 @@ import uuid
 from collections.abc import Mapping, Sequence
 from typing import Any, Literal, Protocol, TypedDict, cast
 
-__all__ = ["ControlError", "Request", "ServicePrincipal", "Token", "User", "Workspace", "program"]
+__all__ = ["Auth", "ControlError", "Request", "ServicePrincipal", "Token", "User", "Workspace", "program"]
 
 _NAME = "databricks-local-workspace"
 _LINES = {"DATABRICKS_HOST", "DATABRICKS_TOKEN"}
