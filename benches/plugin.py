@@ -16,7 +16,6 @@ import json
 import os
 import statistics
 import subprocess
-import tempfile
 import time
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, closing
@@ -24,7 +23,7 @@ from pathlib import Path
 
 import page
 from engine import operate
-from processes import INPUTS, ROOT, Plugin, start_workspace
+from processes import ROOT, Plugin, start_workspace
 
 RESULTS = ROOT / "target/bench/results.json"
 # How many tokens a user may have in a workspace; more go to several workspaces.
