@@ -3,7 +3,6 @@
 import math
 import re
 import statistics
-from pathlib import Path
 
 from processes import ROOT
 
