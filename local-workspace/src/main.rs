@@ -217,8 +217,8 @@ fn export_lines(workspace: &Running, certificate: Option<&Path>) -> String {
 /// What is told beside the commands is no comment among them: not every shell that people paste into knows comments.
 const BEFORE_EXPORTS: &str = "A local Databricks workspace, until Ctrl-C. Paste this into another shell:\n\n";
 
-const WALK: &str = r#"Then this, with Pulumi and the plugin of this project. It makes a token for 90 days, lets 80 days
-pass, and sees the token replaced:
+const WALK: &str = r#"Then this, with Pulumi and this project's plugin (`make install`). It makes a token for 90 days,
+lets 80 days pass, and sees the token replaced:
 
 cd "$(mktemp -d)"
 cat >Pulumi.yaml <<'END'

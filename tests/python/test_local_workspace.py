@@ -229,6 +229,15 @@ def test_an_access_token_that_is_about_to_expire_is_fetched_again(local):
     assert len(local.requests("/oidc/v1/token")) >= 2
 
 
+def test_the_clock_that_moves_is_not_that_of_the_client(local):
+    client = local.machine_client()
+    client.current_user.me()
+    local.control("/clock", {"advance_ms": 2 * 60 * 60 * 1000})
+    with pytest.raises(errors.PermissionDenied, match="Token is expired"):
+        client.current_user.me()
+    assert local.machine_client().current_user.me().active
+
+
 def test_wrong_client_secret(local):
     config = {"client_id": local.variables["DATABRICKS_CLIENT_ID"], "client_secret": "wrong"}
     with pytest.raises(ValueError, match="invalid_client"):
