@@ -131,7 +131,10 @@ def measure(args):
     loops = {}
     loads = []
     about = {
-        "providers": {who: {"bytes": os.path.getsize(path), "version": version(path)} for who, path in providers.items()},
+        "providers": {
+            who: {"bytes": os.path.getsize(path), "linked": linked(path), "version": version(path)}
+            for who, path in providers.items()
+        },
         "figures": found,
         "loop": loops,
         **machine(args),
@@ -179,6 +182,13 @@ def said(*command):
 
 def version(path):
     return said(path, "--version").removeprefix("v") if "floor" not in Path(path).name else ""
+
+
+def linked(path):
+    """How a program is linked. A dynamic one for Linux begins with the path of what loads it."""
+    with open(path, "rb") as file:
+        head = file.read(4096)
+    return "dynamic" if b"/ld-" in head or not head.startswith(b"\x7fELF") else "static"
 
 
 def machine(args):
