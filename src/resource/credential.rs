@@ -620,11 +620,14 @@ impl<C: Credential> Resource for C {
             Some(kept) => C::Inputs::decode(&overlap::with_mark(news, &overlap::mark(&kept.id)))?,
             None => typed,
         };
-        let sent = C::update(&home, ctx, &id, None, &changed, &typed).await;
-        match outcome::<C>(sent, &home, ctx, &owner, &id).await? {
-            Outcome::Done => {}
-            Outcome::Anothers(live) => C::update(&home, ctx, &id, Some(&live), &changed, &typed).await?,
-            Outcome::Gone(gone) => return Err(gone_already::<C>(ctx, &id, &gone).await),
+        let mut seen = None;
+        loop {
+            let sent = C::update(&home, ctx, &id, seen.as_ref(), &changed, &typed).await;
+            match outcome::<C>(sent, &home, ctx, &owner, &id, seen.is_some()).await? {
+                Outcome::Done => break,
+                Outcome::Anothers(live) => seen = Some(live),
+                Outcome::Gone(gone) => return Err(gone_already::<C>(ctx, &id, &gone).await),
+            }
         }
         if let Some(previous) = leaving {
             // By now every list has what a rotation may have left.
@@ -851,15 +854,18 @@ pub(super) async fn revoke<C: Credential>(
     owner: &C::Owner,
     id: &str,
 ) -> Result<(), Error> {
-    let sent = C::revoke(home, ctx, owner, id, None).await;
-    match outcome::<C>(sent, home, ctx, owner, id).await? {
-        Outcome::Done => {}
-        Outcome::Anothers(live) => C::revoke(home, ctx, owner, id, Some(&live)).await?,
-        Outcome::Gone(gone) => {
-            gone.tell(ctx, &format!("the {} {id} did not have to be revoked", C::NOUN)).await;
+    let mut seen = None;
+    loop {
+        let sent = C::revoke(home, ctx, owner, id, seen.as_ref()).await;
+        match outcome::<C>(sent, home, ctx, owner, id, seen.is_some()).await? {
+            Outcome::Done => return Ok(()),
+            Outcome::Anothers(live) => seen = Some(live),
+            Outcome::Gone(gone) => {
+                gone.tell(ctx, &format!("the {} {id} did not have to be revoked", C::NOUN)).await;
+                return Ok(());
+            }
         }
     }
-    Ok(())
 }
 
 /// Gives the inputs their proper types, so that `"60"` and `60` are one state. Secret marks stay.
@@ -952,13 +958,15 @@ enum Outcome<L> {
     Anothers(L),
 }
 
-/// Finds out what a refusal means. Where the answer leaves open whether the credential is gone, a look decides.
+/// Finds out what a refusal means. Where the answer leaves open whether the credential is gone, a look decides. `is_seen`
+/// says that one has shown before that the credential is somebody else's, and that the request went to the other API.
 async fn outcome<C: Credential>(
     sent: Result<(), Error>,
     home: &Home,
     ctx: &Context,
     owner: &C::Owner,
     id: &str,
+    is_seen: bool,
 ) -> Result<Outcome<C::Live>, Error> {
     let refusal = match sent {
         Err(Error::Databricks(error)) if leaves_open(&error) => error,
@@ -971,7 +979,7 @@ async fn outcome<C: Credential>(
     };
     match presence {
         Ok(Presence::Gone(gone)) => Ok(Outcome::Gone(gone)),
-        Ok(Presence::Live(live)) if C::is_anothers(&live) => Ok(Outcome::Anothers(live)),
+        Ok(Presence::Live(live)) if !is_seen && C::is_anothers(&live) => Ok(Outcome::Anothers(live)),
         // Looking failed as the request did, whose answer says more.
         Ok(Presence::Live(_)) | Err(Error::Databricks(_)) => Err(refusal.into()),
         Err(error) => Err(error),

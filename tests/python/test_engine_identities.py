@@ -127,6 +127,16 @@ def test_an_administrator_works_on_tokens_of_others(pulumi, workspace, stack, ad
     assert [method for method in sent if method != "GET"] == ["PATCH", "DELETE"]
 
 
+@pytest.mark.parametrize("who", ["ada", "admin"])
+def test_a_revocation_whose_answer_is_lost_is_repeated(pulumi, workspace, stack, request, who):
+    """The second answer is that there is no such token."""
+    workspace.advance(60)
+    path = {"ada": "/api/2.0/token/delete", "admin": MANAGEMENT}[who]
+    workspace.fault(path, {"drop": "after"}, method={"ada": "POST", "admin": "DELETE"}[who])
+    pulumi.destroy(env=request.getfixturevalue(who))
+    assert pulumi.resource() is None and stack not in workspace.live()
+
+
 def test_a_stack_moves_to_an_administrator(pulumi, workspace, stack, robot):
     """docs/changing-identity.md has this and the two ways below."""
     robot_id = robot["DATABRICKS_CLIENT_ID"]
