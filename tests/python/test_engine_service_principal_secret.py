@@ -283,6 +283,35 @@ def test_whoever_is_no_admin_loses_nothing(pulumi, workspace, robot):
     assert robot.live() == [secret_id]
 
 
+@pytest.mark.parametrize("knows", [True, False], ids=["state", "older state"])
+def test_another_account_says_nothing_of_a_secret(pulumi, workspace, robot, knows):
+    """Where nobody of the other account knows the service principal."""
+    account = account_admin(pulumi, workspace)
+    secret_id = started(pulumi, {"servicePrincipalId": robot.id})["id"]
+    assert pulumi.resource()["outputs"]["__accountId"] == account
+    if not knows:
+        pulumi.edit_state(lambda secret: secret["outputs"].pop("__accountId"))
+    pulumi.unchanged()
+    message = f"Service principal {robot.id} does not exist."
+    unknown = {"status": 404, "error_code": "RESOURCE_DOES_NOT_EXIST", "message": message}
+    other = "99999999-0000-4000-8000-000000000000"
+    workspace.fault(f"/api/2.0/accounts/{other}/", unknown, times=0)
+    pulumi.env["DATABRICKS_ACCOUNT_ID"] = other
+    oidc = f"/oidc/accounts/{account}/.well-known/oauth-authorization-server"
+    pulumi.env["DATABRICKS_DISCOVERY_URL"] = workspace.host + oidc
+    if knows:
+        for operation in (pulumi.refresh, pulumi.destroy):
+            text = operation(ok=False).text
+            assert f"belongs to account {account}, but the provider is configured for account {other}" in text
+            assert pulumi.resource()["id"] == secret_id
+    else:
+        # As the official plugin does, which says nothing.
+        (warning,) = [text for severity, text in pulumi.refresh().diagnostics if severity == "warning"]
+        assert f"account {other} has no service principal" in warning and "may live on" in warning
+        assert pulumi.resource() is None
+    assert robot.live() == [secret_id]
+
+
 # --- Five places ---
 
 FULL = "has 5 secrets already"
