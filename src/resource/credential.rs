@@ -516,9 +516,9 @@ impl<C: Credential> Resource for C {
                     overlap.write::<C>(&mut outputs);
                     return Ok(Some(Found { id: resource, state: State { inputs, outputs } }));
                 }
-                if written {
-                    gone.tell(ctx, &format!("the {} {id} leaves the state", C::NOUN)).await;
-                }
+                // The engine says of an import, and of what a program looks up, only that it does not exist.
+                let what = if written { "leaves the state" } else { "was not found" };
+                gone.tell(ctx, &format!("the {} {id} {what}", C::NOUN)).await;
                 return Ok(None);
             }
         };
@@ -611,8 +611,25 @@ impl<C: Credential> Resource for C {
             }
         }
         let settles = weighed.is_some_and(|weighed| weighed.settles) && !overlap.is_unproved;
-        let leaving = overlap.previous.take_if(|_| settles);
-        if leaving.is_some() {
+        let mut is_settled = false;
+        if let Some(previous) = overlap.previous.take_if(|_| settles) {
+            // By now every list has what a rotation may have left.
+            succession::revoke_leftovers::<C>(&home, ctx, &owner, &previous.id, &id).await?;
+            match succession::revoke_previous::<C>(&home, ctx, known, &previous).await {
+                // Whoever may revoke it comes later. Until then the state knows it, and whatever else is to be done is done.
+                Err(Error::Undecided(undecided)) => {
+                    incomplete.push(undecided.of_previous());
+                    overlap.previous = Some(previous);
+                }
+                revoked => {
+                    revoked?;
+                    is_settled = true;
+                }
+            }
+        }
+        let changes_nothing_else =
+            is_settled && changes::<C::Inputs>(&repeated::<C>(request.outputs), news).is_empty();
+        if is_settled {
             // The mark comes off.
             changed.insert("comment".to_owned(), (Kind::Changed, Change::Update));
         }
@@ -623,16 +640,19 @@ impl<C: Credential> Resource for C {
         let mut seen = None;
         loop {
             let sent = C::update(&home, ctx, &id, seen.as_ref(), &changed, &typed).await;
-            match outcome::<C>(sent, &home, ctx, &owner, &id, seen.is_some()).await? {
-                Outcome::Done => break,
-                Outcome::Anothers(live) => seen = Some(live),
-                Outcome::Gone(gone) => return Err(gone_already::<C>(ctx, &id, &gone).await),
+            match outcome::<C>(sent, &home, ctx, &owner, &id, seen.is_some()).await {
+                Ok(Outcome::Done) => break,
+                Ok(Outcome::Anothers(live)) => seen = Some(live),
+                Ok(Outcome::Gone(gone)) => return Err(gone_already::<C>(ctx, &id, &gone).await),
+                // Whoever came to revoke the one before need not be who may change this one. That the other is gone goes
+                // into the state; the mark comes off when its owner refreshes.
+                Err(Error::Undecided(_)) if changes_nothing_else => {
+                    let mut outputs = known.clone();
+                    overlap.write::<C>(&mut outputs);
+                    return Ok(Updated { outputs, incomplete, minted: None });
+                }
+                Err(error) => return Err(error),
             }
-        }
-        if let Some(previous) = leaving {
-            // By now every list has what a rotation may have left.
-            succession::revoke_leftovers::<C>(&home, ctx, &owner, &previous.id, &id).await?;
-            succession::revoke_previous::<C>(&home, ctx, known, &previous).await?;
         }
         let live = match C::find(&home, ctx, &owner, &id).await? {
             Presence::Live(live) => live,
@@ -652,7 +672,7 @@ impl<C: Credential> Resource for C {
         let home = at_home::<C>(client, ctx, id, &owner, workspace.as_deref()).await?;
         if let Some(previous) = &overlap.previous {
             succession::revoke_leftovers::<C>(&home, ctx, &owner, &previous.id, id).await?;
-            succession::revoke_previous::<C>(&home, ctx, outputs, previous).await?;
+            succession::make_way::<C>(&home, ctx, outputs, previous).await?;
         }
         if stated(outputs, "overlapSeconds").is_some() || overlap.previous.is_some() {
             succession::revoke_leftovers::<C>(&home, ctx, &owner, id, id).await?;
@@ -805,9 +825,14 @@ fn made_with<'a, C: Credential>(request: &Diff<'a>, overlap: &Overlap) -> Cow<'a
     if !overlap.is_unproved {
         return Cow::Borrowed(request.old_inputs);
     }
-    let mut inputs = request.outputs.clone();
+    Cow::Owned(repeated::<C>(request.outputs))
+}
+
+/// The inputs that outputs repeat.
+fn repeated<C: Credential>(outputs: &Map) -> Map {
+    let mut inputs = outputs.clone();
     inputs.retain(|name, _| succession::is_stated::<C>(name));
-    Cow::Owned(inputs)
+    inputs
 }
 
 /// Tells of a credential that nothing replaces before it ends.

@@ -197,12 +197,23 @@ def test_a_token_in_its_rotation_window_is_replaced_by_a_plain_up(pulumi, worksp
 def test_a_token_that_was_revoked_behind_our_back(pulumi, workspace, robot):
     old = started(pulumi, {"applicationId": robot})
     workspace.revoke(old["id"])
+    # One that is new would be looked for a while.
+    workspace.advance(60)
     pulumi.unchanged()
     pulumi.refresh()
     assert pulumi.resource() is None
     assert pulumi.up().changes == {"create": 1}
     workspace.revoke(pulumi.outputs()["id"])
     assert pulumi.destroy().changes == {"delete": 1}
+
+
+def test_a_look_up_that_lags_behind_a_create_loses_nothing(pulumi, workspace, robot):
+    token_id = started(pulumi, {"applicationId": robot})["id"]
+    message = f"Token with id {token_id} does not exist."
+    unknown = {"status": 404, "error_code": "RESOURCE_DOES_NOT_EXIST", "message": message}
+    workspace.fault(f"{MANAGEMENT}tokens/{token_id}", unknown, method="GET")
+    pulumi.refresh()
+    assert pulumi.resource()["id"] == token_id
 
 
 def test_an_expired_token_is_dropped_by_a_refresh(pulumi, workspace, robot):
