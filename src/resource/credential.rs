@@ -1012,6 +1012,13 @@ async fn outcome<C: Credential>(
 }
 
 async fn gone_already<C: Credential>(ctx: &Context, id: &str, gone: &Gone) -> Error {
+    if let Some(doubt) = gone.doubt() {
+        return Error::Other(format!(
+            "the {} {id} was not found: {doubt}. Nothing was changed. Sign in as whoever created it, or as an admin; if it is \
+             gone, `pulumi refresh` takes it out of the state",
+            C::NOUN
+        ));
+    }
     gone.tell(ctx, &format!("the {} {id} cannot be changed", C::NOUN)).await;
     Error::Other(format!(
         "the {} {id} no longer exists. Run `pulumi refresh`, then `pulumi up` to create a new one",

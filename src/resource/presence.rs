@@ -31,6 +31,11 @@ impl Gone {
         Gone { reason: reason.into(), is_proved: false }
     }
 
+    /// The reason, where it is no proof.
+    pub(super) fn doubt(&self) -> Option<&str> {
+        (!self.is_proved).then_some(self.reason.as_str())
+    }
+
     /// Tells the user what becomes of the credential, and why.
     pub(super) async fn tell(&self, ctx: &Context, what: &str) {
         let severity = if self.is_proved { Severity::Info } else { Severity::Warning };

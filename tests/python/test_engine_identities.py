@@ -260,6 +260,23 @@ def test_where_nobody_can_tell_a_warning_says_so(pulumi, workspace, stack, bob):
     assert stack in workspace.live()
 
 
+def test_where_nobody_can_tell_a_destroy_says_so(pulumi, workspace, stack, bob):
+    forget_owner(pulumi)
+    result = pulumi.destroy(env=bob)
+    assert said(result, stack, "did not have to be revoked", "bob@example.com (user 7", "may live on") == "warning"
+
+
+def test_where_nobody_can_tell_an_update_claims_nothing(pulumi, workspace, stack, ada, bob):
+    """That the token no longer exists would be false, and a refresh by the same identity would forget it."""
+    forget_owner(pulumi)
+    pulumi.token({"comment": "changed", "lifetimeSeconds": 90 * DAY, "rotateBeforeSeconds": 7 * DAY})
+    result = pulumi.up(env=bob, ok=False)
+    assert said(result, stack, "bob@example.com (user 7", "may live on", "Sign in as whoever created it") == "error"
+    assert "no longer exists" not in result.text and "to create a new one" not in result.text
+    assert pulumi.up(env=ada).changes == {"update": 1}
+    assert pulumi.resource()["id"] == stack
+
+
 DOUBTFUL = {
     "another thing does not exist": (404, "RESOURCE_DOES_NOT_EXIST", "Workspace 111 does not exist"),
     "words only": (400, "INVALID_PARAMETER_VALUE", "Token does not exist"),

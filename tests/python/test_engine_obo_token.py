@@ -15,6 +15,7 @@ from conftest import (
 from pulumi.runtime.proto import provider_pb2
 
 HOUR = 3600
+DAY = 24 * HOUR
 OTHER = "5e3a1c0f-0000-4000-8000-0000000000ff"
 MANAGEMENT = "/api/2.0/token-management/"
 
@@ -192,6 +193,20 @@ def test_a_token_in_its_rotation_window_is_replaced_by_a_plain_up(pulumi, worksp
     result = pulumi.up()
     assert replaced(result) and said(result, "in less than rotateBeforeSeconds (15 minutes)")
     pulumi.unchanged()
+
+
+@pytest.mark.parametrize("seconds", [HOUR, -HOUR, 365 * DAY, -365 * DAY])
+def test_time_is_the_workspaces(pulumi, workspace, robot, seconds):
+    """The machine's clock is off by so much: nothing rotates in a storm, and nothing that is due is kept."""
+    workspace.advance(seconds)
+    started(pulumi, {"applicationId": robot, "lifetimeSeconds": 90 * DAY, "rotateBeforeSeconds": 7 * DAY})
+    pulumi.unchanged()
+    pulumi.refresh("--expect-no-changes")
+    workspace.advance(84 * DAY)
+    assert replaced(pulumi.up())
+    pulumi.unchanged()
+    workspace.advance(91 * DAY)
+    assert pulumi.preview().changes == {"create": 1}, "one that has expired is not kept"
 
 
 def test_a_token_that_was_revoked_behind_our_back(pulumi, workspace, robot):

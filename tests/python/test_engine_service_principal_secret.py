@@ -20,6 +20,7 @@ from conftest import (
 from pulumi.runtime.proto import provider_pb2
 
 HOUR = 3600
+DAY = 24 * HOUR
 OTHER = "5e3a1c0f-0000-4000-8000-0000000000ff"
 SECRETS = "/credentials/secrets"
 URN = f"urn:pulumi:test::test::{SECRET_TYPE}::t"
@@ -252,6 +253,28 @@ def test_a_secret_in_its_rotation_window_is_replaced_by_a_plain_up(pulumi, works
     result = pulumi.up()
     assert replaced(result) and said(result, "in less than rotateBeforeSeconds (15 minutes)")
     pulumi.unchanged()
+
+
+@pytest.mark.parametrize("seconds", [HOUR, -HOUR, 365 * DAY, -365 * DAY])
+def test_time_is_the_workspaces(pulumi, workspace, robot, seconds):
+    """The machine's clock is off by so much: nothing rotates in a storm, and nothing that is due is kept."""
+    workspace.advance(seconds)
+    window = {"lifetime": f"{90 * DAY}s", "rotateBeforeSeconds": 7 * DAY}
+    started(pulumi, {"servicePrincipalId": robot.id} | window)
+    pulumi.unchanged()
+    pulumi.refresh("--expect-no-changes")
+    workspace.advance(84 * DAY)
+    assert replaced(pulumi.up())
+    pulumi.unchanged()
+    workspace.advance(91 * DAY)
+    assert pulumi.preview().changes == {"create": 1}, "one that has expired is not kept"
+
+
+def test_a_list_that_lags_behind_a_create_loses_nothing(pulumi, workspace, robot):
+    workspace.control("/settings", {"list_lag_ms": 8000})
+    secret_id = started(pulumi, {"servicePrincipalId": robot.id})["id"]
+    pulumi.refresh()
+    assert pulumi.resource()["id"] == secret_id
 
 
 def delete_secret(workspace, robot, secret_id):
