@@ -281,12 +281,14 @@ DOUBTFUL = {
     "another thing does not exist": (404, "RESOURCE_DOES_NOT_EXIST", "Workspace 111 does not exist"),
     "words only": (400, "INVALID_PARAMETER_VALUE", "Token does not exist"),
     "no such API": (404, "ENDPOINT_NOT_FOUND", "No API found"),
+    "no such path": (404, "NOT_FOUND", "nothing is at /api/2.0/token-management/tokens/{id}"),
 }
 
 
 @pytest.mark.parametrize("name", DOUBTFUL)
 def test_an_error_about_something_else_revokes_nothing(pulumi, workspace, stack, ada, name):
     status, code, message = DOUBTFUL[name]
+    message = message.format(id=stack)
     workspace.fault("/token/delete", {"status": status, "error_code": code, "message": message})
     result = pulumi.destroy(env=ada, ok=False)
     assert said(result, message) == "error"
@@ -298,6 +300,7 @@ def test_an_error_about_something_else_revokes_nothing(pulumi, workspace, stack,
 @pytest.mark.parametrize("name", DOUBTFUL)
 def test_an_error_about_something_else_forgets_nothing(pulumi, workspace, stack, admin, name):
     status, code, message = DOUBTFUL[name]
+    message = message.format(id=stack)
     action = {"status": status, "error_code": code, "message": message}
     workspace.fault(MANAGEMENT, action, times=0)
     workspace.fault("/api/2.0/token/list", action, times=0)

@@ -240,6 +240,28 @@ def test_an_expired_token_is_dropped_by_a_refresh(pulumi, workspace, robot):
     assert pulumi.resource() is None
 
 
+@pytest.mark.parametrize(
+    ("code", "message"),
+    [("RESOURCE_DOES_NOT_EXIST", "Workspace 111 does not exist"), ("ENDPOINT_NOT_FOUND", "No API found")],
+    ids=["another thing", "no such API"],
+)
+def test_an_error_about_something_else_is_not_about_the_token(pulumi, workspace, robot, code, message):
+    token_id = started(pulumi, {"applicationId": robot})["id"]
+    action = {"status": 404, "error_code": code, "message": message}
+    workspace.fault(MANAGEMENT, action, method="DELETE")
+    assert message in pulumi.destroy(ok=False).text
+    workspace.fault(MANAGEMENT, action, method="GET", times=0)
+    assert message in pulumi.refresh(ok=False).text
+    assert pulumi.resource()["id"] == token_id and workspace.live() == [token_id]
+
+
+def test_a_revocation_whose_answer_is_lost_is_repeated(pulumi, workspace, robot):
+    started(pulumi, {"applicationId": robot})
+    workspace.fault(MANAGEMENT, {"drop": "after"}, method="DELETE")
+    assert pulumi.destroy().changes == {"delete": 1}
+    assert workspace.live() == []
+
+
 def test_whoever_is_no_admin_loses_nothing(pulumi, workspace, robot):
     token_id = started(pulumi, {"applicationId": robot})["id"]
     pulumi.env["DATABRICKS_TOKEN"] = workspace.control("/users", {"user_name": "guest@example.com"})["token"]

@@ -297,6 +297,28 @@ def test_what_is_gone_is_dropped_by_a_refresh_and_destroyed_without_complaint(pu
     assert pulumi.destroy().changes == {"delete": 1}
 
 
+@pytest.mark.parametrize(
+    ("code", "message"),
+    [("RESOURCE_DOES_NOT_EXIST", "Workspace 111 does not exist"), ("ENDPOINT_NOT_FOUND", "No API found")],
+    ids=["another thing", "no such API"],
+)
+def test_an_error_about_something_else_is_not_about_the_secret(pulumi, workspace, robot, code, message):
+    secret_id = started(pulumi, {"servicePrincipalId": robot.id})["id"]
+    action = {"status": 404, "error_code": code, "message": message}
+    workspace.fault(SECRETS, action, method="DELETE")
+    assert message in pulumi.destroy(ok=False).text
+    workspace.fault(SECRETS, action, method="GET", times=0)
+    assert message in pulumi.refresh(ok=False).text
+    assert pulumi.resource()["id"] == secret_id and robot.live() == [secret_id]
+
+
+def test_a_deletion_whose_answer_is_lost_is_repeated(pulumi, workspace, robot):
+    started(pulumi, {"servicePrincipalId": robot.id})
+    workspace.fault(SECRETS, {"drop": "after"}, method="DELETE")
+    assert pulumi.destroy().changes == {"delete": 1}
+    assert robot.live() == []
+
+
 def test_whoever_is_no_admin_loses_nothing(pulumi, workspace, robot):
     secret_id = started(pulumi, {"servicePrincipalId": robot.id})["id"]
     pulumi.env["DATABRICKS_TOKEN"] = workspace.control("/users", {"user_name": "guest@example.com"})["token"]

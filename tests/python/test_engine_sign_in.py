@@ -278,3 +278,19 @@ def test_an_access_token_that_is_refused_is_replaced(pulumi, workspace, refusal)
     assert f"({refusal['status']} " in pulumi.up(ok=False).text
     assert len(workspace.requests("/token/create")) == 2
     workspace.control("/faults", method="DELETE")
+
+
+@pytest.mark.parametrize("fault", [{"status": 500}, {"drop": "before"}], ids=["500", "lost"])
+def test_a_host_that_does_not_describe_itself_at_once_is_no_other(pulumi, workspace, fault):
+    """One of several workspaces stays one: each request says which is meant."""
+    for name in ("DATABRICKS_HOST", "DATABRICKS_TOKEN"):
+        del pulumi.env[name]
+    pulumi.token({"comment": "c", "providerConfig": {"workspaceId": workspace.workspace_id}})
+    pulumi.init()
+    service_principal_by_environment(Setting(pulumi, workspace))
+    workspace.control("/host-metadata", {"host_type": "unified"})
+    workspace.fault("/.well-known/databricks-config", fault)
+    pulumi.up()
+    (created,) = workspace.requests("/token/create")
+    assert created["headers"]["x-databricks-workspace-id"] == workspace.workspace_id
+    pulumi.destroy()
