@@ -55,7 +55,10 @@ pins_of() {
     local module
     module=$(module_of "$1")
     pins=("$module/go.mod" "$module/go.sum" "$root/scripts/engine.sh")
-    if [ "$(package_of "$1")" = ./codegen-host ]; then pins+=("$root"/tools/codegen-host/*.go); fi
+    case $(package_of "$1") in
+    ./codegen-host) pins+=("$root"/tools/codegen-host/*.go) ;;
+    */cmd/pulumi) if [ "$module" = "$root/tools" ]; then pins+=("$root"/tools/zxcvbn/*/*); fi ;;
+    esac
 }
 stamps=$root/target/engine/stamps
 

@@ -84,6 +84,9 @@ target_of() {
 
 program_of() { case $1 in windows-*) echo "$name.exe" ;; *) echo "$name" ;; esac }
 
+# built SYSTEM FOLDER: where cargo put the program, in a folder of its own.
+built() { echo "$2/$(target_of "$1")/release/$(program_of "$1")"; }
+
 # tools: the cross linker, in an environment of its own.
 tools() {
     local venv=$root/target/tools/release
@@ -114,14 +117,14 @@ build() {
 # pack SYSTEM FOLDER TO: makes the archive of a program that was built in the folder.
 pack() {
     local content=$2/content-$1 size
-    size=$(wc -c <"$2/$(target_of "$1")/release/$(program_of "$1")")
+    size=$(wc -c <"$(built "$1" "$2")")
     case $1 in
     linux-*) [ "$size" -le "$largest" ] || die "the program for $1 has $size bytes, over the $largest that docs/performance.md promises" ;;
     esac
     note "the program for $1 has $size bytes"
     rm -rf "$content"
     mkdir -p "$content" "$3"
-    cp "$2/$(target_of "$1")/release/$(program_of "$1")" README.md LICENSE CHANGELOG.md "$content"
+    cp "$(built "$1" "$2")" README.md LICENSE CHANGELOG.md "$content"
     python3 scripts/archive.py "$3/$name-v$version-$1.tar.gz" "$content" "$SOURCE_DATE_EPOCH"
 }
 
@@ -130,7 +133,6 @@ stand_in_for_wine() {
     mkdir -p "$1"
     target/tools/release/bin/python-zig cc -target x86_64-windows-gnu -shared -O1 -o "$1/bcryptprimitives.dll" \
         scripts/bcryptprimitives.c -ladvapi32
-    export WINEPATH="Z:${1//\//\\}"
 }
 
 # try_it SYSTEM PROGRAM: starts the program, under an emulator where this machine cannot by itself.
@@ -149,8 +151,9 @@ try_it() {
     fi
     by=${runner[0]:-}
     # Wine keeps its files in a folder of the build, and says on stderr what it lacks.
-    local -x WINEDEBUG=-all WINEPREFIX=$root/target/release-build/wine
-    case $1-$by in windows-*wine*) stand_in_for_wine "$root/target/release-build/wine-libraries" ;; esac
+    local libraries=$root/target/release-build/wine-libraries
+    local -x WINEDEBUG=-all WINEPREFIX=$root/target/release-build/wine WINEPATH="Z:${libraries//\//\\}"
+    case $1-$by in windows-*wine*) stand_in_for_wine "$libraries" ;; esac
     runner+=("$2")
     said=$("${runner[@]}" --version 2>/dev/null | tr -d '\r') || die "the program for $1 does not start"
     [ "$said" = "$version" ] || die "the program for $1 says it is version '$said', not $version"
@@ -182,7 +185,7 @@ for system in "${systems[@]}"; do
     step "$system"
     build "$system" "$root" "$first"
     pack "$system" "$first" "$out"
-    try_it "$system" "$first/$(target_of "$system")/release/$(program_of "$system")"
+    try_it "$system" "$(built "$system" "$first")"
     if [ -n "$check" ]; then
         build "$system" "$second/copy-of-the-sources" "$second/target"
         pack "$system" "$second/target" "$second/archives"

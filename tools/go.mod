@@ -13,6 +13,12 @@ require (
 	google.golang.org/protobuf v1.36.12
 )
 
+// Both cost every start of the engine more than all the rest of it; tools/zxcvbn says what for.
+replace (
+	github.com/ccojocar/zxcvbn-go => ./zxcvbn/ccojocar
+	github.com/nbutton23/zxcvbn-go => ./zxcvbn/nbutton23
+)
+
 require (
 	cel.dev/expr v0.25.2 // indirect
 	charm.land/bubbles/v2 v2.1.0 // indirect

@@ -16,9 +16,14 @@ pub trait Clock: Send + Sync + 'static {
 
     /// The time of day in milliseconds since 1970, as Databricks counts it.
     fn now_ms(&self) -> i64 {
-        let since = self.now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
-        i64::try_from(since.as_millis()).unwrap_or(i64::MAX)
+        unix_ms(self.now())
     }
+}
+
+/// A time of day in milliseconds since 1970; 0 for one before that.
+pub fn unix_ms(time: SystemTime) -> i64 {
+    let since = time.duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
+    i64::try_from(since.as_millis()).unwrap_or(i64::MAX)
 }
 
 /// The clock of the machine.

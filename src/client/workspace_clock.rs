@@ -3,6 +3,8 @@
 use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, SystemTime};
 
+use databricks_auth::clock::unix_ms;
+
 use super::Client;
 use crate::context::Context;
 
@@ -16,7 +18,7 @@ pub(super) struct WorkspaceClock(Mutex<Option<i64>>);
 impl WorkspaceClock {
     /// An answer that says what time it is came now.
     pub(super) fn set(&self, date: SystemTime, now: SystemTime) {
-        let ahead = milliseconds(date).saturating_sub(milliseconds(now));
+        let ahead = unix_ms(date).saturating_sub(unix_ms(now));
         let is_precise = ahead.unsigned_abs() < PRECISION.as_millis() as u64;
         *self.0.lock().unwrap_or_else(PoisonError::into_inner) = Some(if is_precise { 0 } else { ahead });
     }
@@ -24,11 +26,6 @@ impl WorkspaceClock {
     fn ahead(&self) -> Option<i64> {
         *self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
-}
-
-fn milliseconds(time: SystemTime) -> i64 {
-    let since = time.duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
-    i64::try_from(since.as_millis()).unwrap_or(i64::MAX)
 }
 
 impl Client {

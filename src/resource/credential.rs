@@ -395,13 +395,15 @@ impl<C: Credential> Resource for C {
     }
 
     async fn diff(&self, client: &Client, ctx: &Context, request: Diff<'_>) -> Result<Verdict, Error> {
-        let Weighed { changes, course, why, terms_moved, .. } = weigh::<C>(client, ctx, &request).await?;
-        for (severity, reason) in why {
-            ctx.report(severity, &reason).await;
-        }
         let news = C::Inputs::decode(request.news)?;
         let terms = C::terms(&news);
         let outputs = request.outputs;
+        let overlap = Overlap::of::<C>(outputs);
+        let Weighed { changes, course, why, terms_moved, .. } =
+            weigh::<C>(client, ctx, &request, &news, &overlap).await?;
+        for (severity, reason) in why {
+            ctx.report(severity, &reason).await;
+        }
         // The program states nothing of it, so nobody would know why.
         if let Some(old) = placement::of_state(outputs)
             && terms_moved
@@ -414,7 +416,6 @@ impl<C: Credential> Resource for C {
             );
             ctx.report(Severity::Info, &reason).await;
         }
-        let overlap = Overlap::of::<C>(outputs);
         let id = overlap.id(request.id);
         let replaces = course != Course::Update;
         if replaces && client.own_token_id().as_deref() == Some(id) {
@@ -581,7 +582,7 @@ impl<C: Credential> Resource for C {
         if !C::terms(&news).overlap.is_stated() && overlap.previous.is_none() {
             return Ok(foretold);
         }
-        let weighed = weigh::<C>(client, ctx, &request).await?;
+        let weighed = weigh::<C>(client, ctx, &request, &news, &overlap).await?;
         succession::foretell::<C>(&request, &overlap, &weighed, &mut foretold);
         Ok(foretold)
     }
@@ -592,7 +593,7 @@ impl<C: Credential> Resource for C {
         let owner = C::owner(&[known, news])?;
         let mut overlap = Overlap::of::<C>(known);
         let weighed = if C::terms(&typed).overlap.is_stated() || overlap.previous.is_some() {
-            Some(weigh::<C>(client, ctx, &request).await?)
+            Some(weigh::<C>(client, ctx, &request, &typed, &overlap).await?)
         } else {
             None
         };
@@ -726,11 +727,16 @@ pub(super) struct Weighed {
 }
 
 /// Weighs what has changed. Says the same as long as nothing but time changes, except that what is due stays due.
-async fn weigh<C: Credential>(client: &Client, ctx: &Context, request: &Diff<'_>) -> Result<Weighed, Error> {
-    let news = C::Inputs::decode(request.news)?;
-    let terms = C::terms(&news);
-    let overlap = Overlap::of::<C>(request.outputs);
-    let old_inputs = made_with::<C>(request, &overlap);
+/// `news` and `overlap` are what the request's new inputs and its outputs say.
+async fn weigh<C: Credential>(
+    client: &Client,
+    ctx: &Context,
+    request: &Diff<'_>,
+    news: &C::Inputs,
+    overlap: &Overlap,
+) -> Result<Weighed, Error> {
+    let terms = C::terms(news);
+    let old_inputs = made_with::<C>(request, overlap);
     let request = &Diff { old_inputs: &old_inputs, ..*request };
     C::note(client, overlap.id(request.id));
     let mut changes = changes::<C::Inputs>(request.old_inputs, request.news);
@@ -742,7 +748,7 @@ async fn weigh<C: Credential>(client: &Client, ctx: &Context, request: &Diff<'_>
             *change = unless_rotated;
         }
     }
-    C::settle(client, ctx, &news, request, &mut changes).await?;
+    C::settle(client, ctx, news, request, &mut changes).await?;
     changes.extend(rotation::when_changed(request.old_inputs, request.news));
     changes.extend(moved::<C>(client, ctx, &terms, request).await?);
     changes.extend(overstated::<C>(request));

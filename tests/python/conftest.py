@@ -24,7 +24,6 @@ import pathlib
 import queue
 import re
 import shlex
-import shutil
 import signal
 import subprocess
 import threading

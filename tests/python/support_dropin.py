@@ -4,7 +4,6 @@ import atexit
 import contextlib
 import fcntl
 import json
-import os
 import pathlib
 import select
 import shutil
@@ -14,7 +13,7 @@ import threading
 
 import yaml
 from conftest import (
-    ROOT, SECRETS_PROVIDER, SIGNATURE, LocalWorkspace, Plugin, Provider, clean_environment, engine_bin_dir,
+    ROOT, SECRETS_PROVIDER, LocalWorkspace, Plugin, Provider, clean_environment, engine_bin_dir,
     engine_environment, is_secret, plain, plugin_bin, state_of, struct,
 )
 from pulumi.runtime.proto import provider_pb2 as pb
