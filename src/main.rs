@@ -301,6 +301,10 @@ fn log_to_stderr(verbosity: u32, collector: Option<server::Collector>) {
     }));
 }
 
+/// How long after its standard input an engine that dies may lose its connection. That is to be noticed first: an answer that
+/// comes because waits have ended would be taken by nobody, and what it tells of would not be undone.
+const LOSS: Duration = Duration::from_millis(500);
+
 /// How long the last traces may take.
 const LAST_TRACES: Duration = Duration::from_secs(1);
 
@@ -323,7 +327,7 @@ async fn serve(
     server::serve(listener, Env::of_process(), Arc::new(SystemClock), engine, async move {
         tokio::select! {
             () = asked_to_end => {}
-            () = engine_is_gone(), if started_by_engine => {}
+            () = engine_is_gone(), if started_by_engine => tokio::time::sleep(LOSS).await,
         }
     })
     .await?;

@@ -55,13 +55,15 @@ pub(crate) fn leaves_open(error: &Error) -> bool {
     may_be_gone(error) || matches!(error, Error::Api(api) if api.structured && api.status == 403)
 }
 
-/// Whether a text names an id, and not only a longer one that holds it.
+/// Whether a text names an id, and not only a longer one that holds it, or the path of the request, which whoever does not
+/// know the API repeats.
 fn names(text: &str, id: &str) -> bool {
     let part = |c: char| c.is_alphanumeric() || c == '-' || c == '_';
+    let before = |c: char| part(c) || c == '/';
     !id.is_empty()
         && text
             .match_indices(id)
-            .any(|(at, _)| !text[..at].ends_with(part) && !text[at + id.len()..].starts_with(part))
+            .any(|(at, _)| !text[..at].ends_with(before) && !text[at + id.len()..].starts_with(part))
 }
 
 #[cfg(test)]
@@ -82,6 +84,7 @@ mod tests {
             r#"{"error_code":"RESOURCE_DOES_NOT_EXIST","message":"Workspace 111 does not exist"}"#,
             r#"{"error_code":"RESOURCE_DOES_NOT_EXIST","message":"Token does not exist"}"#,
             r#"{"error_code":"ENDPOINT_NOT_FOUND","message":"No API found for 'GET /tokens/11'"}"#,
+            r#"{"error_code":"NOT_FOUND","message":"nothing is at /api/2.0/token-management/tokens/11"}"#,
             "<html>11 does not exist</html>",
         ] {
             assert!(!says(body), "{body}");

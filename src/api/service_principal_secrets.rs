@@ -34,6 +34,9 @@ pub struct SecretInfo {
     pub status: String,
     /// OAuth scopes that access tokens of this secret are limited to.
     pub scopes: Option<Vec<String>>,
+    /// The account whose API told of it; `None` where it was a workspace's.
+    #[serde(skip)]
+    pub account_id: Option<String>,
 }
 
 /// What a secret is to be.
@@ -104,7 +107,8 @@ pub async fn create(
     if reply.body.info.id.is_empty() {
         return Err(not_the_api(client, &request, "the answer names no id of a secret"));
     }
-    Ok(Minted { value: reply.body.secret, info: reply.body.info, workspace_id: reply.workspace_id })
+    let info = SecretInfo { account_id: owner.account_id.clone(), ..reply.body.info };
+    Ok(Minted { value: reply.body.secret, info, workspace_id: reply.workspace_id })
 }
 
 /// Lists the secrets of a service principal, for all who ask at the same time together.
@@ -141,7 +145,8 @@ async fn pages(client: &Client, ctx: &Context, owner: &Owner) -> Result<Vec<Secr
         if reply.secrets.is_none() && !reply.other.is_empty() {
             return Err(not_the_api(client, &request, "the answer holds no list of secrets"));
         }
-        secrets.extend(reply.secrets.unwrap_or_default());
+        let here = |secret| SecretInfo { account_id: owner.account_id.clone(), ..secret };
+        secrets.extend(reply.secrets.unwrap_or_default().into_iter().map(here));
         if reply.next_page_token.is_empty() {
             return Ok(secrets);
         }

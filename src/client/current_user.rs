@@ -12,6 +12,9 @@ use crate::context::Context;
 /// How long the workspace may take to tell where nothing depends on it.
 const INTRODUCTION_TIMEOUT: Duration = Duration::from_secs(10);
 
+/// How long to wait before asking again where the workspace is busy: the state of what is created next says whose it is.
+const PAUSES: [Duration; 2] = [Duration::from_millis(500), Duration::from_secs(1)];
+
 /// A user or a service principal.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize)]
 #[serde(default, rename_all = "camelCase")]
@@ -39,18 +42,27 @@ pub(crate) fn question() -> Request {
 }
 
 impl Client {
-    /// Asks the workspace once, and briefly, who signs in: whoever may not ask that can do without.
+    /// Asks the workspace, briefly, who signs in, and keeps what it says: whoever may not ask that can do without.
     pub(super) async fn introduction(&self, ctx: &Context) -> &Introduction {
         let ask = async {
             // Others rely on the answer too, whatever becomes of who asks first.
             let ctx = &Context { deadline: None, cancel: Default::default(), ..ctx.clone() };
-            match self.attempt_signed::<User>(ctx, &question(), &mut Attempts::default()).await {
-                Ok(reply) => Introduction {
-                    workspace_id: reply.workspace_id,
-                    user: Some(reply.body).filter(|user| !user.id.is_empty()),
-                    refused: None,
-                },
-                Err(error) => Introduction { refused: Some(error), ..Introduction::default() },
+            let (mut attempts, mut pauses) = (Attempts::default(), PAUSES.into_iter());
+            loop {
+                let error = match self.attempt_signed::<User>(ctx, &question(), &mut attempts).await {
+                    Ok(reply) => {
+                        return Introduction {
+                            workspace_id: reply.workspace_id,
+                            user: Some(reply.body).filter(|user| !user.id.is_empty()),
+                            refused: None,
+                        };
+                    }
+                    Err(error) => error,
+                };
+                match pauses.next().filter(|_| error.may_pass()) {
+                    Some(pause) => ctx.clock.sleep(pause.max(error.retry_after().unwrap_or_default())).await,
+                    None => return Introduction { refused: Some(error), ..Introduction::default() },
+                }
             }
         };
         let ask = async { tokio::time::timeout(INTRODUCTION_TIMEOUT, ask).await.unwrap_or_default() };

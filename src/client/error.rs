@@ -137,6 +137,29 @@ impl Error {
         self
     }
 
+    /// Whether the credentials of the request were refused and others may be accepted: those that have expired before
+    /// their time, or were revoked. Nothing was carried out.
+    pub(super) fn asks_for_others(&self) -> bool {
+        matches!(self, Error::Api(api) if api.status == 401 || api.refuses_token())
+    }
+
+    /// Whether the same question may well be answered a moment later.
+    pub(super) fn may_pass(&self) -> bool {
+        match self {
+            Error::Api(api) => api.status >= 500 || api.is_transient(),
+            Error::Interrupted { .. } => true,
+            _ => false,
+        }
+    }
+
+    /// How long the workspace asks to wait.
+    pub(super) fn retry_after(&self) -> Option<Duration> {
+        match self {
+            Error::Api(api) => api.retry_after,
+            _ => None,
+        }
+    }
+
     /// Whether nobody can sign in with what is configured: it cannot be used, or Databricks does not know it.
     pub(super) fn refuses_credentials(&self) -> bool {
         match self {
@@ -279,6 +302,14 @@ impl ApiError {
         }
     }
 
+    /// Whether a 403 is about the token that the request was signed with, and not about what it may do. Databricks then has
+    /// the status for a code, or says that the token has expired.
+    fn refuses_token(&self) -> bool {
+        self.structured
+            && self.status == 403
+            && (self.code == "403" || self.message.contains("Token is expir"))
+    }
+
     /// What to do where the provider's own access token was asked for with too few scopes.
     pub(super) fn of_narrow_scopes(&self, config: &Config) -> Option<&'static str> {
         let is_narrow = !config.attributes.scopes.is_empty();
@@ -294,7 +325,7 @@ impl ApiError {
         }
         match (self.status, self.code.as_str()) {
             (401, _) => Some("The credentials were not accepted; check how the provider signs in"),
-            (403, _) if self.message.contains("Invalid access token") => Some(
+            (403, _) if self.message.contains("Invalid access token") || self.refuses_token() => Some(
                 "The token that the provider signs in with is wrong, expired, revoked or of another workspace; set a \
                  new one with `pulumi config set --secret databricks:token`",
             ),

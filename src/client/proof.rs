@@ -9,11 +9,11 @@ use super::{Client, Error};
 use crate::context::Context;
 
 impl Client {
-    /// Makes a request with a token. That the token may not ask this is as good an answer as any other but a 401.
+    /// Makes a request with a token. That the token may not ask this is as good an answer as any other but that it is none.
     pub async fn prove_token(&self, ctx: &Context, value: &SecretString) -> Result<(), Error> {
         let signed = self.sign(ctx).await?.with(bearer(value)?);
         match self.attempt::<IgnoredAny>(ctx, signed, &question(), 0).await {
-            Err(Error::Api(error)) if error.status == 401 => Err(Error::Api(error)),
+            Err(error) if error.asks_for_others() => Err(error),
             // Whatever else goes wrong says nothing of the token.
             _ => Ok(()),
         }

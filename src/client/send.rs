@@ -99,9 +99,7 @@ impl Client {
             let repeated = attempts.count;
             attempts.count += 1;
             match self.attempt(ctx, signed, request, repeated).await {
-                Err(Error::Api(ApiError { status: 401, .. }))
-                    if !attempts.has_renewed && sign_in.renew(&headers) =>
-                {
+                Err(error) if error.asks_for_others() && !attempts.has_renewed && sign_in.renew(&headers) => {
                     tracing::debug!(%request, "asking again with another access token");
                     attempts.has_renewed = true;
                 }

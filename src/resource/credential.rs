@@ -517,9 +517,9 @@ impl<C: Credential> Resource for C {
                     overlap.write::<C>(&mut outputs);
                     return Ok(Some(Found { id: resource, state: State { inputs, outputs } }));
                 }
-                if written {
-                    gone.tell(ctx, &format!("the {} {id} leaves the state", C::NOUN)).await;
-                }
+                // The engine says of an import, and of what a program looks up, only that it does not exist.
+                let what = if written { "leaves the state" } else { "was not found" };
+                gone.tell(ctx, &format!("the {} {id} {what}", C::NOUN)).await;
                 return Ok(None);
             }
         };
@@ -612,8 +612,25 @@ impl<C: Credential> Resource for C {
             }
         }
         let settles = weighed.is_some_and(|weighed| weighed.settles) && !overlap.is_unproved;
-        let leaving = overlap.previous.take_if(|_| settles);
-        if leaving.is_some() {
+        let mut is_settled = false;
+        if let Some(previous) = overlap.previous.take_if(|_| settles) {
+            // By now every list has what a rotation may have left.
+            succession::revoke_leftovers::<C>(&home, ctx, &owner, &previous.id, &id).await?;
+            match succession::revoke_previous::<C>(&home, ctx, known, &previous).await {
+                // Whoever may revoke it comes later. Until then the state knows it, and whatever else is to be done is done.
+                Err(Error::Undecided(undecided)) => {
+                    incomplete.push(undecided.of_previous());
+                    overlap.previous = Some(previous);
+                }
+                revoked => {
+                    revoked?;
+                    is_settled = true;
+                }
+            }
+        }
+        let changes_nothing_else =
+            is_settled && changes::<C::Inputs>(&repeated::<C>(request.outputs), news).is_empty();
+        if is_settled {
             // The mark comes off.
             changed.insert("comment".to_owned(), (Kind::Changed, Change::Update));
         }
@@ -621,16 +638,22 @@ impl<C: Credential> Resource for C {
             Some(kept) => C::Inputs::decode(&overlap::with_mark(news, &overlap::mark(&kept.id)))?,
             None => typed,
         };
-        let sent = C::update(&home, ctx, &id, None, &changed, &typed).await;
-        match outcome::<C>(sent, &home, ctx, &owner, &id).await? {
-            Outcome::Done => {}
-            Outcome::Anothers(live) => C::update(&home, ctx, &id, Some(&live), &changed, &typed).await?,
-            Outcome::Gone(gone) => return Err(gone_already::<C>(ctx, &id, &gone).await),
-        }
-        if let Some(previous) = leaving {
-            // By now every list has what a rotation may have left.
-            succession::revoke_leftovers::<C>(&home, ctx, &owner, &previous.id, &id).await?;
-            succession::revoke_previous::<C>(&home, ctx, known, &previous).await?;
+        let mut seen = None;
+        loop {
+            let sent = C::update(&home, ctx, &id, seen.as_ref(), &changed, &typed).await;
+            match outcome::<C>(sent, &home, ctx, &owner, &id, seen.is_some()).await {
+                Ok(Outcome::Done) => break,
+                Ok(Outcome::Anothers(live)) => seen = Some(live),
+                Ok(Outcome::Gone(gone)) => return Err(gone_already::<C>(ctx, &id, &gone).await),
+                // Whoever came to revoke the one before need not be who may change this one. That the other is gone goes
+                // into the state; the mark comes off when its owner refreshes.
+                Err(Error::Undecided(_)) if changes_nothing_else => {
+                    let mut outputs = known.clone();
+                    overlap.write::<C>(&mut outputs);
+                    return Ok(Updated { outputs, incomplete, minted: None });
+                }
+                Err(error) => return Err(error),
+            }
         }
         let live = match C::find(&home, ctx, &owner, &id).await? {
             Presence::Live(live) => live,
@@ -650,7 +673,7 @@ impl<C: Credential> Resource for C {
         let home = at_home::<C>(client, ctx, id, &owner, workspace.as_deref()).await?;
         if let Some(previous) = &overlap.previous {
             succession::revoke_leftovers::<C>(&home, ctx, &owner, &previous.id, id).await?;
-            succession::revoke_previous::<C>(&home, ctx, outputs, previous).await?;
+            succession::make_way::<C>(&home, ctx, outputs, previous).await?;
         }
         if stated(outputs, "overlapSeconds").is_some() || overlap.previous.is_some() {
             succession::revoke_leftovers::<C>(&home, ctx, &owner, id, id).await?;
@@ -808,9 +831,14 @@ fn made_with<'a, C: Credential>(request: &Diff<'a>, overlap: &Overlap) -> Cow<'a
     if !overlap.is_unproved {
         return Cow::Borrowed(request.old_inputs);
     }
-    let mut inputs = request.outputs.clone();
+    Cow::Owned(repeated::<C>(request.outputs))
+}
+
+/// The inputs that outputs repeat.
+fn repeated<C: Credential>(outputs: &Map) -> Map {
+    let mut inputs = outputs.clone();
     inputs.retain(|name, _| succession::is_stated::<C>(name));
-    Cow::Owned(inputs)
+    inputs
 }
 
 /// Tells of a credential that nothing replaces before it ends.
@@ -857,15 +885,18 @@ pub(super) async fn revoke<C: Credential>(
     owner: &C::Owner,
     id: &str,
 ) -> Result<(), Error> {
-    let sent = C::revoke(home, ctx, owner, id, None).await;
-    match outcome::<C>(sent, home, ctx, owner, id).await? {
-        Outcome::Done => {}
-        Outcome::Anothers(live) => C::revoke(home, ctx, owner, id, Some(&live)).await?,
-        Outcome::Gone(gone) => {
-            gone.tell(ctx, &format!("the {} {id} did not have to be revoked", C::NOUN)).await;
+    let mut seen = None;
+    loop {
+        let sent = C::revoke(home, ctx, owner, id, seen.as_ref()).await;
+        match outcome::<C>(sent, home, ctx, owner, id, seen.is_some()).await? {
+            Outcome::Done => return Ok(()),
+            Outcome::Anothers(live) => seen = Some(live),
+            Outcome::Gone(gone) => {
+                gone.tell(ctx, &format!("the {} {id} did not have to be revoked", C::NOUN)).await;
+                return Ok(());
+            }
         }
     }
-    Ok(())
 }
 
 /// Gives the inputs their proper types, so that `"60"` and `60` are one state. Secret marks stay.
@@ -958,13 +989,15 @@ enum Outcome<L> {
     Anothers(L),
 }
 
-/// Finds out what a refusal means. Where the answer leaves open whether the credential is gone, a look decides.
+/// Finds out what a refusal means. Where the answer leaves open whether the credential is gone, a look decides. `is_seen`
+/// says that one has shown before that the credential is somebody else's, and that the request went to the other API.
 async fn outcome<C: Credential>(
     sent: Result<(), Error>,
     home: &Home,
     ctx: &Context,
     owner: &C::Owner,
     id: &str,
+    is_seen: bool,
 ) -> Result<Outcome<C::Live>, Error> {
     let refusal = match sent {
         Err(Error::Databricks(error)) if leaves_open(&error) => error,
@@ -977,7 +1010,7 @@ async fn outcome<C: Credential>(
     };
     match presence {
         Ok(Presence::Gone(gone)) => Ok(Outcome::Gone(gone)),
-        Ok(Presence::Live(live)) if C::is_anothers(&live) => Ok(Outcome::Anothers(live)),
+        Ok(Presence::Live(live)) if !is_seen && C::is_anothers(&live) => Ok(Outcome::Anothers(live)),
         // Looking failed as the request did, whose answer says more.
         Ok(Presence::Live(_)) | Err(Error::Databricks(_)) => Err(refusal.into()),
         Err(error) => Err(error),
@@ -985,6 +1018,13 @@ async fn outcome<C: Credential>(
 }
 
 async fn gone_already<C: Credential>(ctx: &Context, id: &str, gone: &Gone) -> Error {
+    if let Some(doubt) = gone.doubt() {
+        return Error::Other(format!(
+            "the {} {id} was not found: {doubt}. Nothing was changed. Sign in as whoever created it, or as an admin; if it is \
+             gone, `pulumi refresh` takes it out of the state",
+            C::NOUN
+        ));
+    }
     gone.tell(ctx, &format!("the {} {id} cannot be changed", C::NOUN)).await;
     Error::Other(format!(
         "the {} {id} no longer exists. Run `pulumi refresh`, then `pulumi up` to create a new one",

@@ -199,12 +199,45 @@ pub enum Error {
     /// Databricks, or the way to it, failed.
     #[error(transparent)]
     Databricks(#[from] client::Error),
-    /// Nobody can tell whether the resource is still there; in full sentences.
+    /// Nobody can tell whether the resource is still there.
     #[error("{0}")]
-    Undecided(String),
+    Undecided(Box<Undecided>),
     /// Anything else, in full sentences.
     #[error("{0}")]
     Other(String),
+}
+
+/// Why nobody can tell whether a credential is still there: it belongs to somebody else than who signs in.
+#[derive(Debug, PartialEq)]
+pub struct Undecided {
+    /// What is so, in a sentence without its full stop.
+    facts: String,
+    /// Whose the credential is.
+    owner: String,
+    /// The resource.
+    urn: String,
+}
+
+impl std::fmt::Display for Undecided {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let Undecided { facts, owner, urn } = self;
+        write!(
+            f,
+            "{facts}. Nothing was changed. Sign in as {owner}, or as an admin of the workspace. If the token is not needed \
+             any more, let one of them revoke it, then run `pulumi state delete '{urn}'`"
+        )
+    }
+}
+
+impl Undecided {
+    /// The same of the credential before the current one, which is no reason to take the resource out of the state.
+    fn of_previous(&self) -> String {
+        let Undecided { facts, owner, .. } = self;
+        format!(
+            "{facts}. It is the one before the current one and stays in the state. Run `pulumi up` as {owner}, or as an \
+             admin of the workspace, which revokes it; once it has expired, anybody's `pulumi up` takes it out"
+        )
+    }
 }
 
 impl From<Vec<Failure>> for Error {

@@ -9,8 +9,8 @@ use super::credential::{Credential, Findings, Home, New, Terms};
 use super::filter::{self, TokenQuery};
 use super::lost::{Candidate, Trace};
 use super::placement::{self, HasProviderConfig, ProviderConfig};
-use super::presence::{Gone, Presence};
-use super::rotation::Life;
+use super::presence::{Gone, Presence, may_lag};
+use super::rotation::{Life, date};
 use super::{Diff, Error, ObjectType, token};
 use crate::api::token_management;
 use crate::api::tokens::{NewToken, TokenInfo};
@@ -98,11 +98,17 @@ impl HasProviderConfig for OboToken {
         "databricks:index/OboTokenProviderConfig:OboTokenProviderConfig";
 }
 
+/// What a state tells of such a token: whether it says which workspace, and when it lives.
+pub(super) struct Origin {
+    has_workspace: bool,
+    life: Life,
+}
+
 #[async_trait]
 impl Credential for OboToken {
     type Inputs = OboTokenInputs;
     type Live = TokenInfo;
-    type Owner = ();
+    type Owner = Origin;
     type Before = ();
     type Query = TokenQuery;
 
@@ -148,18 +154,20 @@ impl Credential for OboToken {
         token::check_kept_scopes(&inputs.keep_inferred_scopes, &inputs.autoscope_enabled, &terms, findings);
     }
 
-    fn owner(_: &[&Map]) -> Result<(), Error> {
-        Ok(())
+    fn owner(state: &[&Map]) -> Result<Origin, Error> {
+        let has_workspace = state.iter().any(|map| placement::of_state(map).is_some());
+        let life = state.first().map(|outputs| token::life(outputs)).unwrap_or_default();
+        Ok(Origin { has_workspace, life })
     }
 
-    async fn prepare(_: &Home, _: &Context, (): &()) -> Result<(), Error> {
+    async fn prepare(_: &Home, _: &Context, _: &Origin) -> Result<(), Error> {
         Ok(())
     }
 
     async fn create(
         home: &Home,
         ctx: &Context,
-        (): &(),
+        _: &Origin,
         inputs: &OboTokenInputs,
     ) -> Result<New<TokenInfo>, Error> {
         let new = NewToken {
@@ -180,7 +188,7 @@ impl Credential for OboToken {
     async fn candidates(
         home: &Home,
         ctx: &Context,
-        (): &(),
+        _: &Origin,
         inputs: &OboTokenInputs,
         (): &(),
     ) -> Result<Vec<Candidate>, Error> {
@@ -190,13 +198,18 @@ impl Credential for OboToken {
         Ok(token::alike(&inputs.comment, &all))
     }
 
-    async fn leftovers(home: &Home, ctx: &Context, (): &(), mark: &str) -> Result<Vec<String>, Error> {
+    async fn leftovers(home: &Home, ctx: &Context, _: &Origin, mark: &str) -> Result<Vec<String>, Error> {
         let mut all = token_management::list(&home.client, ctx, None).await?;
         all.retain(TokenInfo::is_on_behalf);
         Ok(token::with_mark(&all, mark))
     }
 
-    async fn prove(home: &Home, ctx: &Context, (): &(), value: &SecretString) -> Result<(), client::Error> {
+    async fn prove(
+        home: &Home,
+        ctx: &Context,
+        _: &Origin,
+        value: &SecretString,
+    ) -> Result<(), client::Error> {
         home.client.prove_token(ctx, value).await
     }
 
@@ -208,7 +221,7 @@ impl Credential for OboToken {
         token::start_with_scopes(wanted, &token::found_scopes(old));
     }
 
-    fn trace(_: &Home, (): &(), inputs: &OboTokenInputs) -> Trace {
+    fn trace(_: &Home, _: &Origin, inputs: &OboTokenInputs) -> Trace {
         Trace {
             with: token::called(&inputs.comment),
             place: "with `databricks token-management list`".to_owned(),
@@ -217,13 +230,37 @@ impl Credential for OboToken {
         }
     }
 
-    async fn find(home: &Home, ctx: &Context, (): &(), id: &str) -> Result<Presence<TokenInfo>, Error> {
-        Ok(match token_management::find(&home.client, ctx, id).await? {
-            Some(info) => Presence::Live(info),
-            None => {
-                Presence::Gone(Gone::proved("the workspace has no such token: it was revoked or has expired"))
+    async fn find(
+        home: &Home,
+        ctx: &Context,
+        origin: &Origin,
+        id: &str,
+    ) -> Result<Presence<TokenInfo>, Error> {
+        let (client, Origin { has_workspace, life }) = (&home.client, origin);
+        loop {
+            if let Some(info) = token_management::find(client, ctx, id).await? {
+                return Ok(Presence::Live(info));
             }
-        })
+            if let Some(expires) = life.expires.filter(|_| life.ends())
+                && client.now_ms(ctx).await >= expires
+            {
+                return Ok(Presence::Gone(Gone::proved(format!("it expired on {}", date(expires)))));
+            }
+            if !may_lag(client, ctx, Self::NOUN, life.created).await? {
+                let reason = "the workspace has no such token: it was revoked or has expired";
+                return Ok(Presence::Gone(token::gone_here(client, *has_workspace, reason.to_owned())));
+            }
+        }
+    }
+
+    async fn denied(
+        home: &Home,
+        _: &Context,
+        origin: &Origin,
+        _: &str,
+    ) -> Result<Presence<TokenInfo>, Error> {
+        let reason = "Databricks says that it does not exist".to_owned();
+        Ok(Presence::Gone(token::gone_here(&home.client, origin.has_workspace, reason)))
     }
 
     async fn update(
@@ -244,7 +281,7 @@ impl Credential for OboToken {
     async fn revoke(
         home: &Home,
         ctx: &Context,
-        (): &(),
+        _: &Origin,
         id: &str,
         _: Option<&TokenInfo>,
     ) -> Result<(), Error> {

@@ -31,6 +31,11 @@ impl Gone {
         Gone { reason: reason.into(), is_proved: false }
     }
 
+    /// The reason, where it is no proof.
+    pub(super) fn doubt(&self) -> Option<&str> {
+        (!self.is_proved).then_some(self.reason.as_str())
+    }
+
     /// Tells the user what becomes of the credential, and why.
     pub(super) async fn tell(&self, ctx: &Context, what: &str) {
         let severity = if self.is_proved { Severity::Info } else { Severity::Warning };
@@ -38,21 +43,21 @@ impl Gone {
     }
 }
 
-/// How long a list may lag behind a create.
+/// How long a list, or a look-up, may lag behind a create.
 const LONGEST_LAG: Duration = Duration::from_secs(30);
 
-/// How long to wait before a list is asked for again.
+/// How long to wait before looking again.
 const PAUSE: Duration = Duration::from_secs(5);
 
-/// Whether a credential is so new that a list may lack it only because it lags behind. `created` is in the workspace's
-/// time, in milliseconds since 1970.
+/// Whether a credential is so new that the workspace may not show it yet. `created` is in the workspace's time, in
+/// milliseconds since 1970.
 pub(super) async fn is_new(client: &Client, ctx: &Context, created: Option<i64>) -> bool {
     let Some(created) = created else { return false };
     let age = client.now_ms(ctx).await.saturating_sub(created);
     (0..LONGEST_LAG.as_millis() as i64).contains(&age)
 }
 
-/// Makes a pause and says that another list is due, as long as the credential is new.
+/// Makes a pause and says that another look is due, as long as the credential is new.
 pub(super) async fn may_lag(
     client: &Client,
     ctx: &Context,
@@ -62,7 +67,10 @@ pub(super) async fn may_lag(
     if !is_new(client, ctx, created).await {
         return Ok(false);
     }
-    let status = format!("the list lacks the {noun}, which is new; looking again in {} s", PAUSE.as_secs());
+    let status = format!(
+        "the workspace does not show the {noun} yet, which is new; looking again in {} s",
+        PAUSE.as_secs()
+    );
     ctx.report(Severity::Status, &status).await;
     tokio::select! {
         biased;
@@ -70,5 +78,5 @@ pub(super) async fn may_lag(
         () = ctx.time_is_up() => {}
         () = ctx.clock.sleep(PAUSE) => return Ok(true),
     }
-    Err(client::Error::Cancelled { request: format!("another list of {noun}s") }.into())
+    Err(client::Error::Cancelled { request: format!("another look for the {noun}") }.into())
 }

@@ -161,12 +161,17 @@ impl HasProviderConfig for ServicePrincipalSecret {
         "databricks:index/ServicePrincipalSecretProviderConfig:ServicePrincipalSecretProviderConfig";
 }
 
-/// The service principal of a secret, whose API is asked for, and when the secret was created.
+/// The service principal of a secret, whose API is asked for, which account's, and when the secret was created.
 pub(super) struct Owner {
     service_principal_id: String,
     api: Option<String>,
+    account_id: Option<String>,
     created: Option<i64>,
 }
+
+/// Where the state keeps the account of a secret. Names of this form are bookkeeping, which no plugin compares and the engine
+/// shows to nobody.
+const ACCOUNT_ID: &str = "__accountId";
 
 const SERVICE_PRINCIPAL: &str = "servicePrincipalId";
 
@@ -191,7 +196,8 @@ impl Credential for ServicePrincipalSecret {
     const VALUE: &'static str = "secret";
     const CURRENT: &'static str = "servicePrincipalSecretId";
     const PREVIOUS: (&'static str, &'static str) = ("previousSecretId", "previousSecret");
-    const OF_PREVIOUS: &'static [&'static str] = &["createTime", "expireTime", SERVICE_PRINCIPAL, "api"];
+    const OF_PREVIOUS: &'static [&'static str] =
+        &["createTime", "expireTime", SERVICE_PRINCIPAL, "api", ACCOUNT_ID];
     const OWNER: &'static [&'static str] = &[SERVICE_PRINCIPAL, "api"];
     const NEVER_SENT: &'static [&'static str] = &[
         "secret",
@@ -244,7 +250,7 @@ impl Credential for ServicePrincipalSecret {
         match text(SERVICE_PRINCIPAL) {
             Some(service_principal_id) => {
                 let created = text("createTime").as_deref().and_then(milliseconds);
-                Ok(Owner { service_principal_id, api: text("api"), created })
+                Ok(Owner { service_principal_id, api: text("api"), account_id: text(ACCOUNT_ID), created })
             }
             None => Err(Error::Inputs(vec![Failure::new(SERVICE_PRINCIPAL, "is not known")])),
         }
@@ -363,9 +369,15 @@ impl Credential for ServicePrincipalSecret {
         let found = loop {
             let found = match api::find(&home.client, ctx, &at, id).await {
                 Err(error) if says_gone(&error, principal) => {
-                    return Ok(Presence::Gone(Gone::proved(format!(
-                        "service principal {principal} does not exist, nor do its secrets"
-                    ))));
+                    return Ok(Presence::Gone(match &at.account_id {
+                        Some(account) if owner.account_id.is_none() => Gone::unproved(format!(
+                            "account {account} has no service principal {principal}. The state does not say which \
+                             account the secret belongs to: if that is another one, it may live on"
+                        )),
+                        _ => Gone::proved(format!(
+                            "service principal {principal} does not exist, nor do its secrets"
+                        )),
+                    }));
                 }
                 found => found?,
             };
@@ -431,6 +443,7 @@ impl Credential for ServicePrincipalSecret {
 
     fn computed(info: &SecretInfo, stated: &Map) -> Map {
         let lifetime = stated.get("lifetime").and_then(|lifetime| String::decode(lifetime).ok());
+        let account = info.account_id.as_ref().map(|account| (ACCOUNT_ID, account));
         [
             ("createTime", &info.create_time),
             ("expireTime", info.expire_time.as_ref().unwrap_or(&String::new())),
@@ -441,6 +454,7 @@ impl Credential for ServicePrincipalSecret {
             ("updateTime", &info.update_time),
         ]
         .into_iter()
+        .chain(account)
         .map(|(name, text)| (name.to_owned(), text.encode()))
         .collect()
     }
@@ -660,6 +674,17 @@ async fn level(client: &Client, ctx: &Context, api: Option<&str>) -> Result<Leve
 async fn at(home: &Home, ctx: &Context, owner: &Owner) -> Result<api::Owner, Error> {
     numeric(&owner.service_principal_id)
         .map_err(|reason| Error::Inputs(vec![Failure::new(SERVICE_PRINCIPAL, reason)]))?;
+    if let Some(own) = &owner.account_id
+        && let Some(here) = home.client.account_id(ctx).await?
+        && *own != here
+    {
+        return Err(Error::Other(format!(
+            "a secret of service principal {} belongs to account {own}, but the provider is configured for account {here}, \
+             which can't tell whether it exists. Nothing was changed. Run this with databricks:accountId, and whoever signs \
+             in, of that account",
+            owner.service_principal_id
+        )));
+    }
     let account_id = if home.in_workspace {
         None
     } else {

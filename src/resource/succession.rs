@@ -44,7 +44,7 @@ pub(super) async fn rotate<C: Credential>(
             );
             ctx.report(Severity::Warning, &warning).await;
         }
-        revoke_previous::<C>(home, ctx, known, &previous).await?;
+        make_way::<C>(home, ctx, known, &previous).await?;
     }
     if kept.is_some() && !overlap.is_gone {
         revoke::<C>(home, ctx, owner, &old).await?;
@@ -147,6 +147,19 @@ pub(super) async fn revoke_previous<C: Credential>(
     previous: &Previous,
 ) -> Result<(), Error> {
     revoke::<C>(home, ctx, &C::owner(&[&previous.record, outputs])?, &previous.id).await
+}
+
+/// As [`revoke_previous`], where the rest cannot do without.
+pub(super) async fn make_way<C: Credential>(
+    home: &Home,
+    ctx: &Context,
+    outputs: &Map,
+    previous: &Previous,
+) -> Result<(), Error> {
+    revoke_previous::<C>(home, ctx, outputs, previous).await.map_err(|error| match error {
+        Error::Undecided(undecided) => Error::Other(undecided.of_previous()),
+        error => error,
+    })
 }
 
 /// Whether an output is as the program states it.

@@ -11,7 +11,7 @@ use super::lost::{Candidate, Trace};
 use super::placement::{self, HasProviderConfig, ProviderConfig};
 use super::presence::{Gone, Presence, is_new, may_lag};
 use super::rotation::{Life, date};
-use super::{Diff, Error, ObjectType};
+use super::{Diff, Error, ObjectType, Undecided};
 use crate::api::tokens::{self, NewToken, TokenChange, TokenInfo};
 use crate::api::{Minted, leaves_open, token_management, workspace_conf};
 use crate::client::{self, Client, User};
@@ -105,9 +105,10 @@ impl HasProviderConfig for Token {
 const CREATED_BY_ID: &str = "__createdById";
 const CREATED_BY_USERNAME: &str = "__createdByUsername";
 
-/// What a state tells of a token: whose it is, and when it lives.
+/// What a state tells of a token: whose it is, in which workspace, and when it lives.
 pub(super) struct Origin {
     created_by: Option<User>,
+    has_workspace: bool,
     life: Life,
 }
 
@@ -164,7 +165,9 @@ impl Credential for Token {
         let text = |name: &str| state.iter().find_map(|map| String::decode(map.get(name)?).ok());
         let created_by = text(CREATED_BY_ID)
             .map(|id| User { id, user_name: text(CREATED_BY_USERNAME).unwrap_or_default() });
-        Ok(Origin { created_by, life: state.first().map(|outputs| life(outputs)).unwrap_or_default() })
+        let has_workspace = state.iter().any(|map| placement::of_state(map).is_some());
+        let life = state.first().map(|outputs| life(outputs)).unwrap_or_default();
+        Ok(Origin { created_by, has_workspace, life })
     }
 
     async fn prepare(home: &Home, ctx: &Context, _: &Origin) -> Result<(), Error> {
@@ -361,7 +364,8 @@ async fn absent(
     from_list: bool,
 ) -> Result<Presence<LiveToken>, Error> {
     let client = &home.client;
-    let Origin { created_by: owner, life } = origin;
+    let Origin { created_by: owner, has_workspace, life } = origin;
+    let here = |reason: String| gone_here(client, *has_workspace, reason);
     if let Some(expires) = life.expires.filter(|_| life.ends())
         && client.now_ms(ctx).await >= expires
     {
@@ -370,9 +374,16 @@ async fn absent(
     let me = client.ask_current_user(ctx).await;
     let own_one = matches!((owner, &me), (Some(owner), Ok(me)) if owner.id == me.id);
     if own_one && !(from_list && is_new(client, ctx, life.created).await) {
-        return Ok(Presence::Gone(no_longer(&me)));
+        return Ok(Presence::Gone(here(no_longer(&me))));
     }
-    match token_management::get(client, ctx, id).await {
+    let looked_up = loop {
+        match token_management::get(client, ctx, id).await {
+            // A look-up may lag behind a create as a list may.
+            Ok(None) if may_lag(client, ctx, Token::NOUN, life.created).await? => {}
+            looked_up => break looked_up,
+        }
+    };
+    match looked_up {
         Ok(Some(info)) => {
             let by = info.owner_id.or(info.created_by_id).map(|id| User {
                 id: id.to_string(),
@@ -380,7 +391,7 @@ async fn absent(
             });
             Ok(Presence::Live(LiveToken { info, created_by: by, is_anothers: !own_one }))
         }
-        Ok(None) => Ok(Presence::Gone(Gone::proved(format!(
+        Ok(None) => Ok(Presence::Gone(here(format!(
             "{}, an administrator of the workspace, looked it up, and it does not exist",
             who(&me)
         )))),
@@ -392,18 +403,18 @@ async fn absent(
                     return Ok(Presence::Live(token));
                 }
             }
-            Ok(Presence::Gone(no_longer(&me)))
+            Ok(Presence::Gone(here(no_longer(&me))))
         }
         Err(_) => match owner {
-            Some(owner) => Err(Error::Undecided(format!(
-                "the token {id} was created by {owner}, but the provider signs in as {me}, who sees neither that token \
-                 nor those of others, so nobody can tell whether it still exists. Nothing was changed. Sign in as \
-                 {owner}, or as an admin of the workspace. If the token is not needed any more, let one of them revoke \
-                 it, then run `pulumi state delete '{urn}'`",
-                owner = named_user(owner),
-                me = who(&me),
-                urn = ctx.urn
-            ))),
+            Some(owner) => {
+                let owner = named_user(owner);
+                let facts = format!(
+                    "the token {id} was created by {owner}, but the provider signs in as {}, who sees neither that token \
+                     nor those of others, so nobody can tell whether it still exists",
+                    who(&me)
+                );
+                Err(Error::Undecided(Box::new(Undecided { facts, owner, urn: ctx.urn.clone() })))
+            }
             None => Ok(Presence::Gone(Gone::unproved(format!(
                 "{} has no such token. The state does not say who created it: if that was somebody else, it may live on. \
                  To be certain, look for token id {id} as its owner or as an admin of the workspace",
@@ -413,8 +424,20 @@ async fn absent(
     }
 }
 
-fn no_longer(me: &Result<User, client::Error>) -> Gone {
-    Gone::proved(format!("{} owns it and no longer has it, so it was revoked", who(me)))
+fn no_longer(me: &Result<User, client::Error>) -> String {
+    format!("{} owns it and no longer has it, so it was revoked", who(me))
+}
+
+/// What is gone from a workspace is gone, if it is the one that the state means. Some that the official plugin wrote do not
+/// say which.
+pub(super) fn gone_here(client: &Client, has_workspace: bool, reason: String) -> Gone {
+    if has_workspace {
+        return Gone::proved(reason);
+    }
+    let host = client.config().host.as_ref().map_or("the one that was asked", |host| host.url.as_str());
+    Gone::unproved(format!(
+        "{reason}. The state does not say which workspace it belongs to: if that is another than {host}, it may live on"
+    ))
 }
 
 /// Whoever signs in, in words.

@@ -414,13 +414,13 @@ impl ResourceProvider for Provider {
             })),
             // No id and no properties: the engine takes anything else for an existing resource.
             Ok(None) => Ok(Response::new(pb::ReadResponse::default())),
-            Err(resource::Error::Undecided(reason)) => match as_it_came {
+            Err(error @ resource::Error::Undecided(_)) => match as_it_came {
                 // An update must not fail because of what it did not ask for.
                 Some(state) if resource.wants_refresh(&wire::decode(state.inputs.clone())) => {
-                    ctx.report(Severity::Warning, &reason).await;
+                    ctx.report(Severity::Warning, &error.to_string()).await;
                     Ok(Response::new(state))
                 }
-                _ => Err(status::failed("read", resource.noun(), &resource::Error::Undecided(reason))),
+                _ => Err(status::failed("read", resource.noun(), &error)),
             },
             Err(error) => Err(status::failed("read", resource.noun(), &error)),
         }

@@ -4,7 +4,7 @@ docs/reliability-and-security.md has these tests in its table "Gone is proved".
 """
 
 import pytest
-from conftest import CREATED_BY, ROOT
+from conftest import CREATED_BY, ROOT, TOKEN_TYPE
 from support_reliability import rows
 
 DAY = 24 * 3600
@@ -127,6 +127,16 @@ def test_an_administrator_works_on_tokens_of_others(pulumi, workspace, stack, ad
     assert [method for method in sent if method != "GET"] == ["PATCH", "DELETE"]
 
 
+@pytest.mark.parametrize("who", ["ada", "admin"])
+def test_a_revocation_whose_answer_is_lost_is_repeated(pulumi, workspace, stack, request, who):
+    """The second answer is that there is no such token."""
+    workspace.advance(60)
+    path = {"ada": "/api/2.0/token/delete", "admin": MANAGEMENT}[who]
+    workspace.fault(path, {"drop": "after"}, method={"ada": "POST", "admin": "DELETE"}[who])
+    pulumi.destroy(env=request.getfixturevalue(who))
+    assert pulumi.resource() is None and stack not in workspace.live()
+
+
 def test_a_stack_moves_to_an_administrator(pulumi, workspace, stack, robot):
     """docs/changing-identity.md has this and the two ways below."""
     robot_id = robot["DATABRICKS_CLIENT_ID"]
@@ -197,6 +207,7 @@ def test_a_token_that_has_expired_is_replaced_by_anybody(pulumi, workspace, stac
 
 def test_an_administrator_sees_that_a_token_of_others_is_gone(pulumi, workspace, stack, admin):
     workspace.revoke(stack)
+    workspace.advance(60)
     result = pulumi.refresh(env=admin)
     assert pulumi.resource() is None
     assert said(result, "admin@example.com", "an administrator of the workspace", "does not exist") == "info"
@@ -221,6 +232,26 @@ def test_state_without_an_owner_learns_it_from_an_administrator(pulumi, stack, a
     assert (pulumi.resource()["id"], owner(pulumi)) == (stack, "ada@example.com")
 
 
+@pytest.mark.parametrize("fault", [{"status": 500}, {"status": 429}, {"drop": "before"}], ids=["500", "429", "lost"])
+def test_a_busy_workspace_still_says_who_creates(pulumi, workspace, ada, fault):
+    """Otherwise the first refresh by somebody else would take the token out of the state."""
+    workspace.fault(ME, fault)
+    pulumi.token({"comment": "c"})
+    pulumi.init()
+    pulumi.up(env=ada)
+    assert owner(pulumi) == "ada@example.com"
+
+
+@pytest.mark.parametrize("who", ["ada", "admin"])
+def test_a_state_that_knows_no_workspace_proves_nothing_elsewhere(pulumi, workspace, stack, request, who):
+    """As older versions of the official plugin wrote it, at the host of another workspace of the same people."""
+    pulumi.edit_state(lambda token: [token[part].pop("providerConfig", None) for part in ("inputs", "outputs")])
+    workspace.advance(60)
+    workspace.revoke(stack)
+    result = pulumi.refresh(env=request.getfixturevalue(who))
+    assert said(result, stack, "leaves the state", "does not say which workspace", workspace.host, "may live on") == "warning"
+
+
 def test_where_nobody_can_tell_a_warning_says_so(pulumi, workspace, stack, bob):
     forget_owner(pulumi)
     result = pulumi.refresh(env=bob)
@@ -229,16 +260,35 @@ def test_where_nobody_can_tell_a_warning_says_so(pulumi, workspace, stack, bob):
     assert stack in workspace.live()
 
 
+def test_where_nobody_can_tell_a_destroy_says_so(pulumi, workspace, stack, bob):
+    forget_owner(pulumi)
+    result = pulumi.destroy(env=bob)
+    assert said(result, stack, "did not have to be revoked", "bob@example.com (user 7", "may live on") == "warning"
+
+
+def test_where_nobody_can_tell_an_update_claims_nothing(pulumi, workspace, stack, ada, bob):
+    """That the token no longer exists would be false, and a refresh by the same identity would forget it."""
+    forget_owner(pulumi)
+    pulumi.token({"comment": "changed", "lifetimeSeconds": 90 * DAY, "rotateBeforeSeconds": 7 * DAY})
+    result = pulumi.up(env=bob, ok=False)
+    assert said(result, stack, "bob@example.com (user 7", "may live on", "Sign in as whoever created it") == "error"
+    assert "no longer exists" not in result.text and "to create a new one" not in result.text
+    assert pulumi.up(env=ada).changes == {"update": 1}
+    assert pulumi.resource()["id"] == stack
+
+
 DOUBTFUL = {
     "another thing does not exist": (404, "RESOURCE_DOES_NOT_EXIST", "Workspace 111 does not exist"),
     "words only": (400, "INVALID_PARAMETER_VALUE", "Token does not exist"),
     "no such API": (404, "ENDPOINT_NOT_FOUND", "No API found"),
+    "no such path": (404, "NOT_FOUND", "nothing is at /api/2.0/token-management/tokens/{id}"),
 }
 
 
 @pytest.mark.parametrize("name", DOUBTFUL)
 def test_an_error_about_something_else_revokes_nothing(pulumi, workspace, stack, ada, name):
     status, code, message = DOUBTFUL[name]
+    message = message.format(id=stack)
     workspace.fault("/token/delete", {"status": status, "error_code": code, "message": message})
     result = pulumi.destroy(env=ada, ok=False)
     assert said(result, message) == "error"
@@ -250,6 +300,7 @@ def test_an_error_about_something_else_revokes_nothing(pulumi, workspace, stack,
 @pytest.mark.parametrize("name", DOUBTFUL)
 def test_an_error_about_something_else_forgets_nothing(pulumi, workspace, stack, admin, name):
     status, code, message = DOUBTFUL[name]
+    message = message.format(id=stack)
     action = {"status": status, "error_code": code, "message": message}
     workspace.fault(MANAGEMENT, action, times=0)
     workspace.fault("/api/2.0/token/list", action, times=0)
@@ -264,6 +315,92 @@ def test_a_list_that_lags_behind_a_create_loses_nothing(pulumi, workspace, ada):
     pulumi.up(env=ada)
     pulumi.refresh(env=ada)
     assert pulumi.resource()["id"] in workspace.live()
+
+
+def test_a_look_up_that_lags_behind_a_create_loses_nothing(pulumi, workspace, stack, admin):
+    unknown = {"status": 404, "error_code": "RESOURCE_DOES_NOT_EXIST", "message": f"Token with id {stack} does not exist."}
+    workspace.fault(MANAGEMENT + stack, unknown, method="GET")
+    pulumi.refresh(env=admin)
+    assert pulumi.resource()["id"] == stack
+
+
+def test_an_import_says_who_did_not_find_it(pulumi, workspace, ada, bob):
+    made = workspace.call("POST", "/api/2.0/token/create", {"comment": "x"}, token=ada["DATABRICKS_TOKEN"])[1]
+    token_id = made["token_info"]["token_id"]
+    pulumi.write()
+    pulumi.init()
+    result = pulumi.run("import", "--stack", "test", "--yes", TOKEN_TYPE, "t", token_id, env=bob, ok=False)
+    assert f"the token {token_id} was not found: bob@example.com (user 7" in result.text
+    pulumi.write({"t": {"type": "databricks:Token", "get": {"id": token_id}}})
+    assert said(pulumi.up(env=bob, ok=False), "was not found", "bob@example.com", "may live on") == "warning"
+
+
+OVERLAPPING = {
+    "comment": "first",
+    "lifetimeSeconds": 90 * DAY,
+    "rotateBeforeSeconds": 14 * DAY,
+    "overlapSeconds": 7 * DAY,
+}
+
+
+@pytest.fixture
+def overlapping(pulumi, workspace, ada, bob):
+    """A stack whose token bob has rotated, and ada's lives on beside it. Its overlap has ended. The ids of both."""
+    pulumi.token(OVERLAPPING)
+    pulumi.init()
+    pulumi.up(env=ada)
+    workspace.advance(80 * DAY)
+    assert pulumi.up(env=bob).changes == {"update": 1}
+    outputs = pulumi.resource()["outputs"]
+    assert owner(pulumi) == "bob@example.com"
+    workspace.advance(7 * DAY + 3600)
+    return outputs["previousTokenId"], outputs["tokenId"]
+
+
+def waits_for_ada(result, old):
+    """The error is about the old token, and gives no advice that would forget the new one."""
+    what = (f"the token {old} was created by ada@example.com", "signs in as bob@example.com", "`pulumi up` as ada@example.com")
+    assert said(result, *what) == "error"
+    assert "pulumi state delete" not in result.text and "Nothing was changed" not in result.text
+
+
+def test_an_old_token_in_its_overlap_waits_for_its_owner(pulumi, workspace, overlapping, ada, bob):
+    old, new = overlapping
+    # Everything else goes on.
+    pulumi.token(OVERLAPPING | {"scopes": ["sql"]})
+    waits_for_ada(pulumi.up(env=bob, ok=False), old)
+    (token,) = [token for token in workspace.tokens() if token["id"] == new]
+    assert token["scopes"] == ["sql"] and pulumi.resource()["outputs"]["scopes"] == ["sql"]
+    waits_for_ada(pulumi.destroy(env=bob, ok=False), old)
+    assert {old, new} <= set(workspace.live()) and pulumi.resource()["outputs"]["previousTokenId"] == old
+
+    pulumi.up(env=ada)
+    assert old not in workspace.live() and new in workspace.live()
+    assert "previousTokenId" not in pulumi.resource()["outputs"]
+    pulumi.up(env=bob)
+    pulumi.refresh(env=bob)
+    pulumi.up(env=bob)
+    (token,) = [token for token in workspace.tokens() if token["id"] == new]
+    assert token["comment"] == "first", "without the mark"
+    assert pulumi.up("--expect-no-changes", env=bob).changes == {"same": 1}
+    pulumi.destroy(env=bob)
+    assert not {old, new} & set(workspace.live())
+
+
+def test_an_administrator_ends_the_overlap_of_others(pulumi, workspace, overlapping, admin):
+    old, new = overlapping
+    pulumi.up(env=admin)
+    assert old not in workspace.live() and new in workspace.live()
+    assert pulumi.up("--expect-no-changes", env=admin).changes == {"same": 1}
+    pulumi.destroy(env=admin)
+    assert new not in workspace.live()
+
+
+def test_an_old_token_in_its_overlap_that_has_expired_is_nobodys(pulumi, workspace, overlapping, bob):
+    old, new = overlapping
+    workspace.advance(3 * DAY)
+    pulumi.up(env=bob)
+    assert "previousTokenId" not in pulumi.resource()["outputs"] and new in workspace.live()
 
 
 def test_a_workspace_without_changes_in_place(pulumi, workspace, stack, ada):

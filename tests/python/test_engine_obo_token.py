@@ -15,6 +15,7 @@ from conftest import (
 from pulumi.runtime.proto import provider_pb2
 
 HOUR = 3600
+DAY = 24 * HOUR
 OTHER = "5e3a1c0f-0000-4000-8000-0000000000ff"
 MANAGEMENT = "/api/2.0/token-management/"
 
@@ -194,15 +195,40 @@ def test_a_token_in_its_rotation_window_is_replaced_by_a_plain_up(pulumi, worksp
     pulumi.unchanged()
 
 
+@pytest.mark.parametrize("seconds", [HOUR, -HOUR, 365 * DAY, -365 * DAY])
+def test_time_is_the_workspaces(pulumi, workspace, robot, seconds):
+    """The machine's clock is off by so much: nothing rotates in a storm, and nothing that is due is kept."""
+    workspace.advance(seconds)
+    started(pulumi, {"applicationId": robot, "lifetimeSeconds": 90 * DAY, "rotateBeforeSeconds": 7 * DAY})
+    pulumi.unchanged()
+    pulumi.refresh("--expect-no-changes")
+    workspace.advance(84 * DAY)
+    assert replaced(pulumi.up())
+    pulumi.unchanged()
+    workspace.advance(91 * DAY)
+    assert pulumi.preview().changes == {"create": 1}, "one that has expired is not kept"
+
+
 def test_a_token_that_was_revoked_behind_our_back(pulumi, workspace, robot):
     old = started(pulumi, {"applicationId": robot})
     workspace.revoke(old["id"])
+    # One that is new would be looked for a while.
+    workspace.advance(60)
     pulumi.unchanged()
     pulumi.refresh()
     assert pulumi.resource() is None
     assert pulumi.up().changes == {"create": 1}
     workspace.revoke(pulumi.outputs()["id"])
     assert pulumi.destroy().changes == {"delete": 1}
+
+
+def test_a_look_up_that_lags_behind_a_create_loses_nothing(pulumi, workspace, robot):
+    token_id = started(pulumi, {"applicationId": robot})["id"]
+    message = f"Token with id {token_id} does not exist."
+    unknown = {"status": 404, "error_code": "RESOURCE_DOES_NOT_EXIST", "message": message}
+    workspace.fault(f"{MANAGEMENT}tokens/{token_id}", unknown, method="GET")
+    pulumi.refresh()
+    assert pulumi.resource()["id"] == token_id
 
 
 def test_an_expired_token_is_dropped_by_a_refresh(pulumi, workspace, robot):
@@ -212,6 +238,28 @@ def test_an_expired_token_is_dropped_by_a_refresh(pulumi, workspace, robot):
     workspace.advance(2 * HOUR)
     pulumi.refresh()
     assert pulumi.resource() is None
+
+
+@pytest.mark.parametrize(
+    ("code", "message"),
+    [("RESOURCE_DOES_NOT_EXIST", "Workspace 111 does not exist"), ("ENDPOINT_NOT_FOUND", "No API found")],
+    ids=["another thing", "no such API"],
+)
+def test_an_error_about_something_else_is_not_about_the_token(pulumi, workspace, robot, code, message):
+    token_id = started(pulumi, {"applicationId": robot})["id"]
+    action = {"status": 404, "error_code": code, "message": message}
+    workspace.fault(MANAGEMENT, action, method="DELETE")
+    assert message in pulumi.destroy(ok=False).text
+    workspace.fault(MANAGEMENT, action, method="GET", times=0)
+    assert message in pulumi.refresh(ok=False).text
+    assert pulumi.resource()["id"] == token_id and workspace.live() == [token_id]
+
+
+def test_a_revocation_whose_answer_is_lost_is_repeated(pulumi, workspace, robot):
+    started(pulumi, {"applicationId": robot})
+    workspace.fault(MANAGEMENT, {"drop": "after"}, method="DELETE")
+    assert pulumi.destroy().changes == {"delete": 1}
+    assert workspace.live() == []
 
 
 def test_whoever_is_no_admin_loses_nothing(pulumi, workspace, robot):

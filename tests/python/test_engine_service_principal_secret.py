@@ -20,6 +20,7 @@ from conftest import (
 from pulumi.runtime.proto import provider_pb2
 
 HOUR = 3600
+DAY = 24 * HOUR
 OTHER = "5e3a1c0f-0000-4000-8000-0000000000ff"
 SECRETS = "/credentials/secrets"
 URN = f"urn:pulumi:test::test::{SECRET_TYPE}::t"
@@ -254,6 +255,28 @@ def test_a_secret_in_its_rotation_window_is_replaced_by_a_plain_up(pulumi, works
     pulumi.unchanged()
 
 
+@pytest.mark.parametrize("seconds", [HOUR, -HOUR, 365 * DAY, -365 * DAY])
+def test_time_is_the_workspaces(pulumi, workspace, robot, seconds):
+    """The machine's clock is off by so much: nothing rotates in a storm, and nothing that is due is kept."""
+    workspace.advance(seconds)
+    window = {"lifetime": f"{90 * DAY}s", "rotateBeforeSeconds": 7 * DAY}
+    started(pulumi, {"servicePrincipalId": robot.id} | window)
+    pulumi.unchanged()
+    pulumi.refresh("--expect-no-changes")
+    workspace.advance(84 * DAY)
+    assert replaced(pulumi.up())
+    pulumi.unchanged()
+    workspace.advance(91 * DAY)
+    assert pulumi.preview().changes == {"create": 1}, "one that has expired is not kept"
+
+
+def test_a_list_that_lags_behind_a_create_loses_nothing(pulumi, workspace, robot):
+    workspace.control("/settings", {"list_lag_ms": 8000})
+    secret_id = started(pulumi, {"servicePrincipalId": robot.id})["id"]
+    pulumi.refresh()
+    assert pulumi.resource()["id"] == secret_id
+
+
 def delete_secret(workspace, robot, secret_id):
     workspace.control(f"/secrets/{secret_id}/delete", {})
 
@@ -274,12 +297,63 @@ def test_what_is_gone_is_dropped_by_a_refresh_and_destroyed_without_complaint(pu
     assert pulumi.destroy().changes == {"delete": 1}
 
 
+@pytest.mark.parametrize(
+    ("code", "message"),
+    [("RESOURCE_DOES_NOT_EXIST", "Workspace 111 does not exist"), ("ENDPOINT_NOT_FOUND", "No API found")],
+    ids=["another thing", "no such API"],
+)
+def test_an_error_about_something_else_is_not_about_the_secret(pulumi, workspace, robot, code, message):
+    secret_id = started(pulumi, {"servicePrincipalId": robot.id})["id"]
+    action = {"status": 404, "error_code": code, "message": message}
+    workspace.fault(SECRETS, action, method="DELETE")
+    assert message in pulumi.destroy(ok=False).text
+    workspace.fault(SECRETS, action, method="GET", times=0)
+    assert message in pulumi.refresh(ok=False).text
+    assert pulumi.resource()["id"] == secret_id and robot.live() == [secret_id]
+
+
+def test_a_deletion_whose_answer_is_lost_is_repeated(pulumi, workspace, robot):
+    started(pulumi, {"servicePrincipalId": robot.id})
+    workspace.fault(SECRETS, {"drop": "after"}, method="DELETE")
+    assert pulumi.destroy().changes == {"delete": 1}
+    assert robot.live() == []
+
+
 def test_whoever_is_no_admin_loses_nothing(pulumi, workspace, robot):
     secret_id = started(pulumi, {"servicePrincipalId": robot.id})["id"]
     pulumi.env["DATABRICKS_TOKEN"] = workspace.control("/users", {"user_name": "guest@example.com"})["token"]
     for operation in (pulumi.refresh, pulumi.destroy):
         assert "(403 " in operation(ok=False).text
         assert pulumi.resource()["id"] == secret_id
+    assert robot.live() == [secret_id]
+
+
+@pytest.mark.parametrize("knows", [True, False], ids=["state", "older state"])
+def test_another_account_says_nothing_of_a_secret(pulumi, workspace, robot, knows):
+    """Where nobody of the other account knows the service principal."""
+    account = account_admin(pulumi, workspace)
+    secret_id = started(pulumi, {"servicePrincipalId": robot.id})["id"]
+    assert pulumi.resource()["outputs"]["__accountId"] == account
+    if not knows:
+        pulumi.edit_state(lambda secret: secret["outputs"].pop("__accountId"))
+    pulumi.unchanged()
+    message = f"Service principal {robot.id} does not exist."
+    unknown = {"status": 404, "error_code": "RESOURCE_DOES_NOT_EXIST", "message": message}
+    other = "99999999-0000-4000-8000-000000000000"
+    workspace.fault(f"/api/2.0/accounts/{other}/", unknown, times=0)
+    pulumi.env["DATABRICKS_ACCOUNT_ID"] = other
+    oidc = f"/oidc/accounts/{account}/.well-known/oauth-authorization-server"
+    pulumi.env["DATABRICKS_DISCOVERY_URL"] = workspace.host + oidc
+    if knows:
+        for operation in (pulumi.refresh, pulumi.destroy):
+            text = operation(ok=False).text
+            assert f"belongs to account {account}, but the provider is configured for account {other}" in text
+            assert pulumi.resource()["id"] == secret_id
+    else:
+        # As the official plugin does, which says nothing.
+        (warning,) = [text for severity, text in pulumi.refresh().diagnostics if severity == "warning"]
+        assert f"account {other} has no service principal" in warning and "may live on" in warning
+        assert pulumi.resource() is None
     assert robot.live() == [secret_id]
 
 

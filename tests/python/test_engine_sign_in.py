@@ -1,6 +1,7 @@
 """`pulumi up` with each way of signing in that a local workspace and this machine can offer, on the real engine."""
 
 import pathlib
+import re
 import stat
 
 import pytest
@@ -214,17 +215,58 @@ def test_nobody_takes_the_place_of_a_principal_whose_sign_in_fails(pulumi, works
         path.unlink()
 
 
-def test_an_access_token_that_is_refused_is_replaced(pulumi, workspace):
-    """One that was revoked before its time is fetched anew, also for a create: a 401 says that nothing was done."""
+@pytest.mark.parametrize(
+    "stated",
+    [
+        {"azureClientId": "app", "azureClientSecret": "s", "azureTenantId": "tenant"},
+        {"googleServiceAccount": "robot@example.com"},
+        {"googleCredentials": "{}"},
+    ],
+    ids=["azure", "google-id", "google-credentials"],
+)
+@pytest.mark.parametrize("where", ["stack", "profile"])
+def test_nobody_takes_the_place_of_who_is_stated_for_another_cloud(pulumi, workspace, stated, where):
+    """The host is not on that cloud, as far as anybody can tell, so that way cannot be taken."""
+    for name in ("DATABRICKS_HOST", "DATABRICKS_TOKEN"):
+        del pulumi.env[name]
+    pulumi.token({"comment": "c"})
+    pulumi.init()
+    it = Setting(pulumi, workspace)
+    databricks_cli(it)
+    if where == "stack":
+        it.config(**{name: value for name, value in stated.items()})
+    else:
+        keys = {re.sub("[A-Z]", lambda upper: f"_{upper[0].lower()}", name): value for name, value in stated.items()}
+        it.profiles("[work]\n" + "".join(f"{name} = {value}\n" for name, value in keys.items()))
+        it.config(profile="work")
+    end = pulumi.up(ok=False)
+    assert "if it is, set databricks:cloud to" in end.text, end
+    assert "Not tried, since the above is incomplete: databricks-cli" in end.text, end
+    assert not workspace.requests("/api/")
+    for path in it.files:
+        path.unlink()
+
+
+@pytest.mark.parametrize(
+    "refusal",
+    [
+        {"status": 401},
+        {"status": 403, "error_code": 403, "message": "Invalid access token."},
+        {"status": 403, "error_code": "PERMISSION_DENIED", "message": "Token is expired"},
+    ],
+    ids=["401", "403", "expired"],
+)
+def test_an_access_token_that_is_refused_is_replaced(pulumi, workspace, refusal):
+    """One that was revoked before its time is fetched anew, also for a create: the refusal says that nothing was done."""
     for name in ("DATABRICKS_HOST", "DATABRICKS_TOKEN"):
         del pulumi.env[name]
     pulumi.token({"comment": "c", "lifetimeSeconds": 3600})
     pulumi.init()
     service_principal_by_environment(Setting(pulumi, workspace))
-    workspace.fault("/token/create", {"status": 401})
+    workspace.fault("/token/create", refusal)
     pulumi.up()
     refused, created = workspace.requests("/token/create")
-    assert (refused["status"], created["status"]) == (401, 200)
+    assert (refused["status"], created["status"]) == (refusal["status"], 200)
     assert refused["auth"]["fingerprint"] != created["auth"]["fingerprint"]
     (token,) = [token for token in workspace.tokens() if token["comment"] == "c"]
     assert token["live"]
@@ -232,7 +274,23 @@ def test_an_access_token_that_is_refused_is_replaced(pulumi, workspace):
 
     # Another one does not help where everybody is refused.
     workspace.forget_requests()
-    workspace.fault("/token/create", {"status": 401}, times=0)
-    assert "(401 " in pulumi.up(ok=False).text
+    workspace.fault("/token/create", refusal, times=0)
+    assert f"({refusal['status']} " in pulumi.up(ok=False).text
     assert len(workspace.requests("/token/create")) == 2
     workspace.control("/faults", method="DELETE")
+
+
+@pytest.mark.parametrize("fault", [{"status": 500}, {"drop": "before"}], ids=["500", "lost"])
+def test_a_host_that_does_not_describe_itself_at_once_is_no_other(pulumi, workspace, fault):
+    """One of several workspaces stays one: each request says which is meant."""
+    for name in ("DATABRICKS_HOST", "DATABRICKS_TOKEN"):
+        del pulumi.env[name]
+    pulumi.token({"comment": "c", "providerConfig": {"workspaceId": workspace.workspace_id}})
+    pulumi.init()
+    service_principal_by_environment(Setting(pulumi, workspace))
+    workspace.control("/host-metadata", {"host_type": "unified"})
+    workspace.fault("/.well-known/databricks-config", fault)
+    pulumi.up()
+    (created,) = workspace.requests("/token/create")
+    assert created["headers"]["x-databricks-workspace-id"] == workspace.workspace_id
+    pulumi.destroy()

@@ -129,6 +129,19 @@ def ctrl_c_twice(project):
     return revoked_and_recovered(project)
 
 
+def killed_while_the_token_is_incomplete(project):
+    """The answer lacks the expiry, and the list would come too late: the error that tells of the token is never taken."""
+    token_id, value = project.workspace.mint(comment=COMMENT)
+    reply = {"token_value": value, "token_info": {"token_id": token_id, "comment": COMMENT}}
+    project.workspace.fault(CREATE, {"status": 200, "body": reply})
+    project.workspace.fault(LIST, {"status": 403, "error_code": "PERMISSION_DENIED", "delay_ms": 10_000})
+    engine = project.start("up")
+    project.asked(LIST)
+    engine.kill()
+    engine.wait(timeout=10)
+    return revoked_and_recovered(project)
+
+
 def killed(project):
     project.workspace.fault(CREATE, {"delay_ms": 1200, "work": True})
     engine = project.start("up")
@@ -160,6 +173,7 @@ POINTS = {
     "Ctrl-C, once, during a wait": (ctrl_c_during_a_wait, "none"),
     "Ctrl-C, twice": (ctrl_c_twice, "revoked"),
     "kill -9 of pulumi": (killed, "revoked"),
+    "kill -9 of pulumi, the token is incomplete": (killed_while_the_token_is_incomplete, "revoked"),
     "kill -9 of pulumi and SIGTERM to the plugin": (killed_and_the_plugin_told_to_end, "revoked"),
 }
 

@@ -310,12 +310,19 @@ def test_nobody_wants_the_refresh(tmp_path, workspace, monkeypatch, switch):
 # --- Proof ---
 
 
-@pytest.mark.parametrize("kind", (TOKEN, SECRET), ids=("Token", "ServicePrincipalSecret"))
-def test_a_new_one_that_is_refused(stack, workspace, kind):
+UNKNOWN_TOKEN = {"status": 403, "error_code": 403, "message": "Invalid access token."}
+
+
+@pytest.mark.parametrize(
+    ("kind", "refusal"),
+    [(TOKEN, {"status": 401}), (TOKEN, UNKNOWN_TOKEN), (SECRET, None)],
+    ids=("Token", "Token, 403", "ServicePrincipalSecret"),
+)
+def test_a_new_one_that_is_refused(stack, workspace, kind, refusal):
     it = stack(kind, rotateWhenChanged={"asked": "1"})
     old = it.resource.current
     it.program(rotateWhenChanged={"asked": "2"})
-    refuse(it)
+    refuse(it, refusal)
     with pytest.raises(Failed) as caught:
         it.up()
     new = it.resource.current
@@ -336,13 +343,13 @@ def test_a_new_one_that_is_refused(stack, workspace, kind):
     assert it.up() == "same"
 
 
-def refuse(it):
+def refuse(it, refusal=None):
     """The workspace refuses every new credential."""
     if it.kind is SECRET:
         it.workspace.fault("/oidc/v1/token", {"status": 401, "body": {"error": "invalid_client"}}, times=0)
     else:
         # The first is the plugin's own question who it is, where it asks.
-        it.workspace.fault("/scim/v2/Me", {"status": 401}, times=0, nth=2 if it.kind is TOKEN else 1)
+        it.workspace.fault("/scim/v2/Me", refusal or {"status": 401}, times=0, nth=2 if it.kind is TOKEN else 1)
 
 
 def test_a_replacement_that_is_refused(stack, workspace):

@@ -72,6 +72,9 @@ pub enum Source {
     Host,
 }
 
+/// An attribute that is accepted and means nothing.
+const WITHOUT_EFFECT: &str = "azureLoginAppId";
+
 /// A configuration that is ready for signing in.
 #[derive(Clone, Debug, Default)]
 pub struct Config {
@@ -197,6 +200,18 @@ impl Config {
     pub(crate) fn names_method(&self, group: &'static str) -> bool {
         let mut attributes = ATTRIBUTES.iter();
         attributes.any(|it| it.group == Group::Method(group) && (it.is_set)(&self.attributes))
+    }
+
+    /// Whether anything of this group is set where it can only be meant for Databricks: in the program, the stack, the
+    /// profile, or a variable of Databricks' own. Other tools read the other variables too.
+    pub(crate) fn means_method(&self, group: &'static str) -> bool {
+        let is_for_databricks = |it: &Attribute| match self.sources.get(it.name) {
+            Some(Source::Environment) => it.env.is_some_and(|name| name.starts_with("DATABRICKS_")),
+            source => source.is_some(),
+        };
+        let mut attributes = ATTRIBUTES.iter();
+        attributes
+            .any(|it| it.group == Group::Method(group) && it.name != WITHOUT_EFFECT && is_for_databricks(it))
     }
 
     /// This configuration for a host that was found out.

@@ -9,7 +9,7 @@ use http::header::{AUTHORIZATION, HeaderMap, HeaderName, HeaderValue};
 use secrecy::ExposeSecret;
 use serde::Deserialize;
 
-use super::{AccessToken, Credentials, Outcome, Strategy, in_order};
+use super::{AccessToken, Credentials, Outcome, Strategy, elsewhere, in_order};
 use crate::azure_environments::{Environment, PUBLIC};
 use crate::config::{Cloud, Host};
 use crate::error::AuthError;
@@ -71,8 +71,7 @@ impl<T: Login> Strategy for T {
 
     async fn sign_in(&self, settings: &Arc<Settings>) -> Result<Outcome, AuthError> {
         if let Some(reason) = not_azure(settings) {
-            let is_meant = settings.config.names_method("azure");
-            return Ok(if is_meant { Outcome::DoesNotApply(reason) } else { Outcome::NotConfigured(reason) });
+            return Ok(elsewhere(settings, "azure", reason));
         }
         let identity = match self.identity(settings).await?.ready() {
             Ok(identity) => identity,

@@ -5,7 +5,7 @@ use async_trait::async_trait;
 use secrecy::ExposeSecret;
 
 use super::azure::{self, Identity, token_url};
-use super::{Bearer, Outcome, Strategy, github_oidc, missing, unset};
+use super::{Bearer, Outcome, Strategy, elsewhere, github_oidc, missing, unset};
 use crate::error::AuthError;
 use crate::settings::Settings;
 use crate::token_cache::Token;
@@ -44,7 +44,7 @@ impl Strategy for GithubOidcAzure {
             return Ok(if is_meant { missing(&needed) } else { Outcome::NotConfigured(unset(&needed)) });
         }
         if let Some(reason) = azure::not_azure(settings) {
-            return Ok(Outcome::DoesNotApply(reason));
+            return Ok(elsewhere(settings, "azure", reason));
         }
         let identity: Arc<dyn Identity> =
             Arc::new(Workflow { settings: Arc::clone(settings), url: token_url(settings)? });

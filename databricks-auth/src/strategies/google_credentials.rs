@@ -5,7 +5,7 @@ use secrecy::ExposeSecret;
 use zeroize::Zeroizing;
 
 use super::google::{self, Account, CLOUD_PLATFORM, COMPUTE, Key};
-use super::{Outcome, Strategy, missing};
+use super::{Outcome, Strategy, elsewhere, missing};
 use crate::error::AuthError;
 use crate::settings::Settings;
 use crate::token_cache::Token;
@@ -24,7 +24,7 @@ impl Strategy for GoogleCredentials {
             return Ok(missing(&[("databricks:googleCredentials", false)]));
         };
         if let Some(reason) = google::not_google(settings) {
-            return Ok(Outcome::DoesNotApply(reason));
+            return Ok(elsewhere(settings, "google", reason));
         }
         let stated = stated.expose_secret();
         let key = match tokio::fs::read_to_string(stated).await.map(Zeroizing::new) {

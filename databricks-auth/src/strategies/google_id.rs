@@ -10,7 +10,7 @@ use serde_json::{Value as Json, json};
 use zeroize::Zeroizing;
 
 use super::google::{self, Account, CLOUD_PLATFORM, COMPUTE, Key};
-use super::{Outcome, Strategy, missing};
+use super::{Outcome, Strategy, elsewhere, missing};
 use crate::env::Env;
 use crate::error::AuthError;
 use crate::settings::Settings;
@@ -41,7 +41,7 @@ impl Strategy for GoogleId {
             return Ok(missing(&[("databricks:googleServiceAccount", false)]));
         };
         if let Some(reason) = google::not_google(settings) {
-            return Ok(Outcome::DoesNotApply(reason));
+            return Ok(elsewhere(settings, "google", reason));
         }
         if !email.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"-_.@".contains(&byte)) {
             return Err(AuthError(

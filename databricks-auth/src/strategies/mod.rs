@@ -383,6 +383,18 @@ fn missing<T>(needed: &[(&str, bool)]) -> Outcome<T> {
     }
 }
 
+/// A way of another cloud than the host's, whose properties are this group: where these are for Databricks alone, nobody
+/// who is merely there signs in in its place.
+fn elsewhere<T>(settings: &Settings, group: &'static str, reason: String) -> Outcome<T> {
+    if settings.config.means_method(group) {
+        Outcome::Incomplete(reason)
+    } else if settings.config.names_method(group) {
+        Outcome::DoesNotApply(reason)
+    } else {
+        Outcome::NotConfigured(reason)
+    }
+}
+
 /// As [`missing`], where the others say who is meant.
 fn half<T>(needed: &[(&str, bool)]) -> Outcome<T> {
     match missing(needed) {
