@@ -202,6 +202,11 @@ class LocalWorkspace:
     def revoke(self, token_id):
         self.control(f"/tokens/{token_id}/revoke", {})
 
+    def revoke_later(self, token_id):
+        """Revokes a token a minute from now: a new one would be looked for a while, since lists may lag behind a create."""
+        self.advance(60)
+        self.revoke(token_id)
+
     def advance(self, seconds):
         """Moves the workspace's clock, which is not that of the plugin."""
         self.control("/clock", {"advance_ms": int(seconds * 1000)})

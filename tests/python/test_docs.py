@@ -128,7 +128,7 @@ def test_rotating(shell, pulumi, workspace):
     shell.run(up)
     assert len(workspace.live()) == 2 and first in workspace.live()
     (second,) = {*workspace.live()} - {first}
-    workspace.revoke(second)
+    workspace.revoke_later(second)
     shell.run(refresh)
     assert len(workspace.live()) == 2 and first in workspace.live()
     shell.run(replace)
@@ -230,7 +230,7 @@ def test_changing_identity(shell, pulumi, workspace):
     assert old not in workspace.live() and new["id"] in workspace.live()
     assert new["outputs"]["__createdByUsername"] == robot
     # Somebody has left, and an admin has revoked their token.
-    workspace.revoke(new["id"])
+    workspace.revoke_later(new["id"])
     shell.run(delete.replace("<urn>", urn))
     shell.run(anew)
     assert pulumi.resource()["id"] in workspace.live()

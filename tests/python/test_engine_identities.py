@@ -109,8 +109,7 @@ def test_an_update_only_warns_of_what_another_identity_cannot_see(pulumi, worksp
     after = pulumi.resource(show_secrets=True)
     assert (after["id"], after["inputs"], after["outputs"]) == (before["id"], before["inputs"], before["outputs"])
     # The next one by somebody who may see it looks again.
-    workspace.revoke(before["id"])
-    workspace.advance(60)
+    workspace.revoke_later(before["id"])
     assert pulumi.up(env=ada).changes == {"create": 1}
 
 
@@ -183,8 +182,7 @@ def test_a_stack_moves_with_a_gap(pulumi, workspace, stack, ada, robot):
 
 
 def test_a_token_that_its_owner_no_longer_has_leaves_the_state(pulumi, workspace, stack, ada):
-    workspace.revoke(stack)
-    workspace.advance(60)
+    workspace.revoke_later(stack)
     result = pulumi.refresh(env=ada)
     assert pulumi.resource() is None
     assert said(result, stack, "leaves the state", "ada@example.com", "was revoked") == "info"
@@ -206,8 +204,7 @@ def test_a_token_that_has_expired_is_replaced_by_anybody(pulumi, workspace, stac
 
 
 def test_an_administrator_sees_that_a_token_of_others_is_gone(pulumi, workspace, stack, admin):
-    workspace.revoke(stack)
-    workspace.advance(60)
+    workspace.revoke_later(stack)
     result = pulumi.refresh(env=admin)
     assert pulumi.resource() is None
     assert said(result, "admin@example.com", "an administrator of the workspace", "does not exist") == "info"

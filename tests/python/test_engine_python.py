@@ -181,7 +181,7 @@ def test_an_expired_token_is_replaced_by_a_plain_up(python_program, workspace):
 def test_a_token_that_was_revoked_behind_our_back(python_program, workspace):
     program = python_program(lambda: sdk.export("id", databricks.Token("t", comment="c").id))
     old = program.up().outputs["id"].value
-    workspace.revoke(old)
+    workspace.revoke_later(old)
     program.refresh()
     up = program.up()
     assert up.summary.resource_changes == {"create": 1, "same": 1}

@@ -267,7 +267,7 @@ def test_a_value_that_another_token_will_give(pulumi, workspace):
 
 def test_a_token_that_was_revoked_behind_our_back(pulumi, workspace):
     old = started(pulumi, {"comment": "c"})
-    workspace.revoke(old["id"])
+    workspace.revoke_later(old["id"])
     # The engine compares with the state alone, unless it is asked to refresh.
     pulumi.unchanged()
     assert pulumi.refresh().changes == {"refresh": 1}
@@ -280,14 +280,14 @@ def test_a_token_that_was_revoked_behind_our_back(pulumi, workspace):
 
 def test_refresh_as_part_of_up_replaces_a_revoked_token(pulumi, workspace):
     old = started(pulumi, {"comment": "c"})
-    workspace.revoke(old["id"])
+    workspace.revoke_later(old["id"])
     pulumi.up("--refresh")
     new = pulumi.outputs()
     assert workspace.live() == [new["id"]] != [old["id"]]
 
 
 def test_destroying_a_token_that_is_gone_succeeds(pulumi, workspace):
-    workspace.revoke(started(pulumi, {"comment": "c"})["id"])
+    workspace.revoke_later(started(pulumi, {"comment": "c"})["id"])
     assert pulumi.destroy().changes == {"delete": 1}
 
 
@@ -371,7 +371,7 @@ def test_an_update_of_a_token_that_is_gone_says_what_to_do(pulumi, workspace):
     rotation = {"rotateWhenChanged": {"quarter": "1"}}
     pulumi.env["PULUMI_DATABRICKS_REFRESH_BEFORE_UPDATE"] = "off"
     token_id = started(pulumi, {"comment": "c"} | rotation)["id"]
-    workspace.revoke(token_id)
+    workspace.revoke_later(token_id)
     pulumi.token({"comment": "d"} | rotation)
     text = pulumi.up(ok=False).text
     assert f"the token {token_id} no longer exists" in text and "Run `pulumi refresh`" in text

@@ -136,7 +136,7 @@ def test_a_fault_that_stays_is_an_error(provider, workspace):
 def test_a_token_that_is_gone_is_gone(provider, workspace):
     """The other side: what Databricks certainly no longer has leaves the state."""
     token_id, outputs = provider.create(INPUTS)
-    workspace.revoke(token_id)
+    workspace.revoke_later(token_id)
     response = provider.read(token_id, INPUTS, outputs)
     assert (response.id, plain(response.properties)) == ("", {})
     provider.delete(token_id, INPUTS, outputs)

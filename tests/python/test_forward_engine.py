@@ -138,7 +138,7 @@ def test_both_plugins_in_one_stack(stack, local, service):
     it.refresh()
     it.unchanged()
     # A new token is a new value of the secret.
-    local.revoke(local.live()[0])
+    local.revoke_later(local.live()[0])
     it.refresh()
     up = it.up()
     assert up.ops("secret") == ["update"] and up.ops("scope") == ["same"]

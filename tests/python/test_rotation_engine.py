@@ -138,7 +138,7 @@ def test_a_rotation(pulumi, workspace):
 def test_a_plain_up_notices(pulumi, workspace):
     two = Two(pulumi, workspace)
     (first,) = two.live()
-    workspace.revoke(first)
+    workspace.revoke_later(first)
     off = {"PULUMI_DATABRICKS_REFRESH_BEFORE_UPDATE": "off"}
     # What the state says holds for one more run.
     two.write(rotateWhenChanged={"asked": "1"})
@@ -146,7 +146,7 @@ def test_a_plain_up_notices(pulumi, workspace):
     pulumi.up()
     (second,) = two.live()
     pulumi.up(env=off)
-    workspace.revoke(second)
+    workspace.revoke_later(second)
     result = pulumi.up(env=off)
     assert set(two.ops(result).values()) == {"same"} and two.live() == []
     assert two.ops(pulumi.up("--refresh"))["t"] == "create" and len(two.live()) == 1
