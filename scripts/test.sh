@@ -3,7 +3,7 @@
 #
 # Usage: scripts/test.sh [--list] [STAGE...]
 #   `check` is those that take two minutes and need neither an engine nor a language but Rust and Python.
-#   WORKERS: how many processes run the tests of Python; 4 without it, since many of them wait.
+#   WORKERS: how many processes run the tests of Python; 3 without it.
 set -uo pipefail
 . "$(dirname "${BASH_SOURCE[0]}")/lib.sh"
 
@@ -82,7 +82,7 @@ started=$SECONDS
 # The tests of a file stay in one process and in order: they may share a workspace and what was prepared for them.
 # tests/python/conftest.py says which files come first.
 pytest() {
-    target/venv/bin/python -m pytest --numprocesses "${WORKERS:-4}" --dist loadfile --no-loadscope-reorder --durations 10 -rs "$@"
+    target/venv/bin/python -m pytest --numprocesses "${WORKERS:-3}" --dist loadfile --no-loadscope-reorder --durations 10 -rs "$@"
 }
 
 stage_lint() {

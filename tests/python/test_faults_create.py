@@ -185,9 +185,13 @@ def quota(case):
     return case.fate(end)
 
 
+# An answer that takes longer than a test does to do something meanwhile, on a busy machine too; in milliseconds.
+SLOW_MS = 2_500
+
+
 def cancel_before(case):
     """Cancel comes while the plugin still finds out who answers at the host."""
-    case.workspace.fault("/.well-known/databricks-config", {"delay_ms": 500, "work": True})
+    case.workspace.fault("/.well-known/databricks-config", {"delay_ms": SLOW_MS, "work": True})
     call = case.start_create()
     case.asked("/.well-known/databricks-config")
     case.provider.cancel()
@@ -211,7 +215,7 @@ def cancel_while_waiting(case):
 
 def cancel_in_flight(case):
     """The engine still waits for what it has asked for."""
-    case.workspace.fault(CREATE, {"delay_ms": 500, "work": True})
+    case.workspace.fault(CREATE, {"delay_ms": SLOW_MS, "work": True})
     call = case.start_create()
     case.asked(CREATE)
     case.provider.cancel()
@@ -220,7 +224,7 @@ def cancel_in_flight(case):
 
 def cancel_then_the_answer_is_lost(case):
     """The search for what may have been left behind is not cancelled."""
-    case.workspace.fault(CREATE, {"delay_ms": 500, "drop": "after"})
+    case.workspace.fault(CREATE, {"delay_ms": SLOW_MS, "drop": "after"})
     call = case.start_create()
     case.asked(CREATE)
     case.provider.cancel()
@@ -233,7 +237,7 @@ def revoked(case, end):
 
 
 def call_is_cancelled(case):
-    case.workspace.fault(CREATE, {"delay_ms": 500, "work": True})
+    case.workspace.fault(CREATE, {"delay_ms": SLOW_MS, "work": True})
     call = case.start_create()
     case.asked(CREATE)
     call.cancel()
@@ -242,7 +246,7 @@ def call_is_cancelled(case):
 
 def call_is_cancelled_before_the_work(case):
     """The request is under way, and the workspace has not begun with it."""
-    case.workspace.fault(CREATE, {"delay_ms": 500})
+    case.workspace.fault(CREATE, {"delay_ms": SLOW_MS})
     call = case.start_create()
     case.asked(CREATE)
     call.cancel()
@@ -252,23 +256,23 @@ def call_is_cancelled_before_the_work(case):
 def resource_times_out_meanwhile(case):
     """The limit is over when nobody waits any more; the token is revoked all the same, also at the second try."""
     case.workspace.fault(DELETE, BUSY)
-    case.workspace.fault(CREATE, {"delay_ms": 1200, "work": True})
-    call = case.start_create(timeout=1)
+    case.workspace.fault(CREATE, {"delay_ms": 2 * SLOW_MS, "work": True})
+    call = case.start_create(timeout=2)
     case.asked(CREATE)
     call.cancel()
     return revoked(case, finish(call))
 
 
 def deadline_of_the_call(case):
-    case.workspace.fault(CREATE, {"delay_ms": 900, "work": True})
-    end = finish(case.start_create(deadline=0.3))
+    case.workspace.fault(CREATE, {"delay_ms": 2 * SLOW_MS, "work": True})
+    end = finish(case.start_create(deadline=2))
     # Caller and plugin both watch the clock; the plugin's word for it is the other one.
     assert end.code in (grpc.StatusCode.DEADLINE_EXCEEDED, grpc.StatusCode.CANCELLED)
     return revoked(case, end)
 
 
 def connection_is_lost(case):
-    case.workspace.fault(CREATE, {"delay_ms": 500, "work": True})
+    case.workspace.fault(CREATE, {"delay_ms": SLOW_MS, "work": True})
     call = case.start_create()
     case.asked(CREATE)
     case.plugin.channels[0].close()
@@ -277,7 +281,7 @@ def connection_is_lost(case):
 
 def nobody_waits_and_the_answer_is_lost(case):
     """Nobody can be told any more; the log is all there is."""
-    case.workspace.fault(CREATE, {"delay_ms": 500, "drop": "after"})
+    case.workspace.fault(CREATE, {"delay_ms": SLOW_MS, "drop": "after"})
     call = case.start_create()
     case.asked(CREATE)
     call.cancel()
@@ -289,7 +293,7 @@ def nobody_waits_and_the_answer_is_lost(case):
 def revoking_fails_at_first(case):
     case.workspace.fault(DELETE, BUSY)
     case.workspace.fault(DELETE, {"drop": "after"})
-    case.workspace.fault(CREATE, {"delay_ms": 300, "work": True})
+    case.workspace.fault(CREATE, {"delay_ms": SLOW_MS, "work": True})
     call = case.start_create()
     case.asked(CREATE)
     call.cancel()
@@ -298,7 +302,7 @@ def revoking_fails_at_first(case):
 
 def revoking_fails(case):
     case.workspace.fault(DELETE, {"status": 403}, times=0)
-    case.workspace.fault(CREATE, {"delay_ms": 300, "work": True})
+    case.workspace.fault(CREATE, {"delay_ms": SLOW_MS, "work": True})
     call = case.start_create()
     case.asked(CREATE)
     call.cancel()
@@ -348,7 +352,7 @@ def incomplete_answer_and_no_list(case):
 
 def asked_to_end(number):
     def run(case):
-        case.workspace.fault(CREATE, {"delay_ms": 700, "work": True})
+        case.workspace.fault(CREATE, {"delay_ms": SLOW_MS, "work": True})
         call = case.start_create()
         case.asked(CREATE)
         case.plugin.process.send_signal(number)
@@ -361,7 +365,7 @@ def asked_to_end(number):
 
 def stdin_ends(case):
     """The engine is gone as far as stdin tells; its connection is still there, so it gets the answer."""
-    case.workspace.fault(CREATE, {"delay_ms": 500, "work": True})
+    case.workspace.fault(CREATE, {"delay_ms": SLOW_MS, "work": True})
     call = case.start_create()
     case.asked(CREATE)
     case.plugin.process.stdin.close()
@@ -371,7 +375,7 @@ def stdin_ends(case):
 
 
 def stdin_and_connection_end(case):
-    case.workspace.fault(CREATE, {"delay_ms": 500, "work": True})
+    case.workspace.fault(CREATE, {"delay_ms": SLOW_MS, "work": True})
     call = case.start_create()
     case.asked(CREATE)
     case.plugin.process.stdin.close()
@@ -394,7 +398,7 @@ provider.create({"comment": sys.argv[5]})
 
 
 def client_is_killed(case):
-    case.workspace.fault(CREATE, {"delay_ms": 700, "work": True})
+    case.workspace.fault(CREATE, {"delay_ms": SLOW_MS, "work": True})
     here = str(ROOT / "tests/python")
     arguments = [here, str(case.plugin.port), case.workspace.host, case.workspace.token, COMMENT]
     client = subprocess.Popen([sys.executable, "-c", CLIENT, *arguments])

@@ -87,7 +87,7 @@ class Project:
 
 def ctrl_c_once(project):
     """The engine waits for the create, and the state has the token."""
-    project.workspace.fault(CREATE, {"delay_ms": 1200, "work": True})
+    project.workspace.fault(CREATE, {"delay_ms": 3000, "work": True})
     engine = project.start("up")
     project.asked(CREATE)
     engine.send_signal(signal.SIGINT)
@@ -143,7 +143,7 @@ def killed_while_the_token_is_incomplete(project):
 
 
 def killed(project):
-    project.workspace.fault(CREATE, {"delay_ms": 1200, "work": True})
+    project.workspace.fault(CREATE, {"delay_ms": 3000, "work": True})
     engine = project.start("up")
     project.asked(CREATE)
     engine.kill()
@@ -153,7 +153,7 @@ def killed(project):
 
 def killed_and_the_plugin_told_to_end(project):
     """As a container's end: everybody is told to end at once."""
-    project.workspace.fault(CREATE, {"delay_ms": 1200, "work": True})
+    project.workspace.fault(CREATE, {"delay_ms": 3000, "work": True})
     engine = project.start("up")
     project.asked(CREATE)
     listing = subprocess.run(["ps", "-Ao", "pid=,ppid=,args="], capture_output=True, text=True, check=True).stdout
@@ -181,7 +181,7 @@ POINTS = {
 def deleting_is_killed(project):
     """A state that still has a token which is gone destroys it again."""
     project.pulumi.up()
-    project.workspace.fault(DELETE, {"delay_ms": 1200, "work": True})
+    project.workspace.fault(DELETE, {"delay_ms": 3000, "work": True})
     engine = project.start("destroy")
     project.asked(DELETE)
     engine.kill()
