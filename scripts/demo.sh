@@ -82,8 +82,9 @@ else
 fi
 
 step "2. Build the plugin and the local workspace"
-flags=(--locked -p pulumi-resource-databricks -p databricks-local-workspace)
-if [ "$profile" = release ]; then flags=(--release "${flags[@]}"); fi
+# A debug build is that of the tests, which Cargo would build anew for two packages alone.
+flags=(--locked --workspace)
+if [ "$profile" = release ]; then flags=(--locked --release -p pulumi-resource-databricks -p databricks-local-workspace); fi
 cd "$root"
 slowly "cargo build ${flags[*]}" "a few minutes the first time" cargo build "${flags[@]}"
 built=$cargo_target/$profile
