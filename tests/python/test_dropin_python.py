@@ -322,7 +322,7 @@ def test_refresh_sees_what_happened_outside(stack, local):
     body = {"token": {"comment": "by hand"}, "update_mask": "comment"}
     status, _ = local.call("PATCH", f"/api/2.0/token/{ids['commented']}", body, token=local.token)
     assert status == 200
-    local.revoke(ids["revoked"])
+    local.revoke_later(ids["revoked"])
     refreshed = it.refresh()
     assert refreshed.outcome("kept") == ("same", {})
     result, diff = refreshed.outcome("commented")

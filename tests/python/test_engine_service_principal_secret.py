@@ -289,6 +289,8 @@ def delete_principal(workspace, robot, secret_id):
 def test_what_is_gone_is_dropped_by_a_refresh_and_destroyed_without_complaint(pulumi, workspace, robot, end):
     secret_id = started(pulumi, {"servicePrincipalId": robot.id})["id"]
     exported = pulumi.export()
+    # One that is new would be looked for a while, since lists may lag behind a create.
+    workspace.advance(60)
     end(workspace, robot, secret_id)
     pulumi.unchanged()
     pulumi.refresh()
