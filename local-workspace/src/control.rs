@@ -509,12 +509,17 @@ async fn delete_service_principal(
     Path(id): Path<String>,
 ) -> Result<Response, ApiError> {
     let mut state = app.state();
-    let id = match state.service_principal_named(&id) {
-        Some(principal) => principal.id,
-        None => state.service_principal(&id)?.id,
-    };
+    let id = service_principal_id(&state, &id)?;
     state.delete_principal(id);
     Ok(ok(&json!({})))
+}
+
+/// The numeric id of a service principal that is called by that or by its application id.
+fn service_principal_id(state: &state::State, id: &str) -> Result<u64, ApiError> {
+    Ok(match state.service_principal_named(id) {
+        Some(principal) => principal.id,
+        None => state.service_principal(id)?.id,
+    })
 }
 
 #[derive(Debug, Deserialize)]
@@ -673,10 +678,7 @@ impl NewFederationPolicy {
     fn apply(self, state: &mut state::State) -> Result<Value, ApiError> {
         let principal = match &self.principal {
             None => None,
-            Some(id) => Some(match state.service_principal_named(id) {
-                Some(principal) => principal.id,
-                None => state.service_principal(id)?.id,
-            }),
+            Some(id) => Some(service_principal_id(state, id)?),
         };
         let mut fields = Map::from_iter([("oidc_policy".to_owned(), self.oidc_policy)]);
         if let Some(description) = self.description {

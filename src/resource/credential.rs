@@ -760,7 +760,7 @@ async fn weigh<C: Credential>(
             changes.insert(C::CURRENT.to_owned(), (Kind::Changed, Change::Replace));
         } else if !ignored("expiryTime") && !ignored("expireTime") {
             let life = life::<C>(client, ctx, &terms, request).await?;
-            let now = if life.ends() { client.now_ms(ctx).await } else { 0 };
+            let now = if life.end().is_some() { client.now_ms(ctx).await } else { 0 };
             if let Some(reason) = life.due(C::NOUN, terms.rotate_before, now) {
                 why.push((Severity::Info, reason));
                 changes.insert(expiry_output::<C>().to_owned(), (Kind::Changed, Change::Replace));
@@ -844,7 +844,7 @@ fn repeated<C: Credential>(outputs: &Map) -> Map {
 /// Tells of a credential that nothing replaces before it ends.
 async fn warn_of_the_end<C: Credential>(client: &Client, ctx: &Context, outputs: &Map) {
     let life = C::life(outputs);
-    if let Some(expires) = life.expires.filter(|_| life.ends())
+    if let Some(expires) = life.end()
         && expires.saturating_sub(client.now_ms(ctx).await) < rotation::SHORT_NOTICE_MS
     {
         let warning = format!(

@@ -9,9 +9,10 @@ use super::credential::{Credential, Findings, Home, New, Terms};
 use super::filter::{self, TokenQuery};
 use super::lost::{Candidate, Trace};
 use super::placement::{self, HasProviderConfig, ProviderConfig};
-use super::presence::{Gone, Presence, may_lag};
-use super::rotation::{Life, date};
-use super::{Diff, Error, ObjectType, token};
+use super::presence::{Presence, expired, may_lag};
+use super::rotation::Life;
+use super::token::{self, Origin, Token};
+use super::{Diff, Error, ObjectType};
 use crate::api::token_management;
 use crate::api::tokens::{NewToken, TokenInfo};
 use crate::client::{self, Client};
@@ -98,12 +99,6 @@ impl HasProviderConfig for OboToken {
         "databricks:index/OboTokenProviderConfig:OboTokenProviderConfig";
 }
 
-/// What a state tells of such a token: whether it says which workspace, and when it lives.
-pub(super) struct Origin {
-    has_workspace: bool,
-    life: Life,
-}
-
 #[async_trait]
 impl Credential for OboToken {
     type Inputs = OboTokenInputs;
@@ -155,9 +150,7 @@ impl Credential for OboToken {
     }
 
     fn owner(state: &[&Map]) -> Result<Origin, Error> {
-        let has_workspace = state.iter().any(|map| placement::of_state(map).is_some());
-        let life = state.first().map(|outputs| token::life(outputs)).unwrap_or_default();
-        Ok(Origin { has_workspace, life })
+        Token::owner(state)
     }
 
     async fn prepare(_: &Home, _: &Context, _: &Origin) -> Result<(), Error> {
@@ -236,15 +229,13 @@ impl Credential for OboToken {
         origin: &Origin,
         id: &str,
     ) -> Result<Presence<TokenInfo>, Error> {
-        let (client, Origin { has_workspace, life }) = (&home.client, origin);
+        let (client, Origin { has_workspace, life, .. }) = (&home.client, origin);
         loop {
             if let Some(info) = token_management::find(client, ctx, id).await? {
                 return Ok(Presence::Live(info));
             }
-            if let Some(expires) = life.expires.filter(|_| life.ends())
-                && client.now_ms(ctx).await >= expires
-            {
-                return Ok(Presence::Gone(Gone::proved(format!("it expired on {}", date(expires)))));
+            if let Some(gone) = expired(client, ctx, *life).await {
+                return Ok(Presence::Gone(gone));
             }
             if !may_lag(client, ctx, Self::NOUN, life.created).await? {
                 let reason = "the workspace has no such token: it was revoked or has expired";

@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use super::Error;
+use super::rotation::{Life, date};
 use crate::client::{self, Client};
 use crate::context::{Context, Severity};
 
@@ -31,6 +32,11 @@ impl Gone {
         Gone { reason: reason.into(), is_proved: false }
     }
 
+    /// Its time is over.
+    pub(super) fn expired(expires: i64) -> Self {
+        Gone::proved(format!("it expired on {}", date(expires)))
+    }
+
     /// The reason, where it is no proof.
     pub(super) fn doubt(&self) -> Option<&str> {
         (!self.is_proved).then_some(self.reason.as_str())
@@ -41,6 +47,12 @@ impl Gone {
         let severity = if self.is_proved { Severity::Info } else { Severity::Warning };
         ctx.report(severity, &format!("{what}: {}", self.reason)).await;
     }
+}
+
+/// That a credential is gone because its time is over by the workspace's clock, if it is.
+pub(super) async fn expired(client: &Client, ctx: &Context, life: Life) -> Option<Gone> {
+    let expires = life.end()?;
+    (client.now_ms(ctx).await >= expires).then(|| Gone::expired(expires))
 }
 
 /// How long a list, or a look-up, may lag behind a create.

@@ -31,7 +31,7 @@ pub(super) const ROTATES_AT: &str = "rotatesAt";
 pub(super) fn put_dates(outputs: &mut Map, life: fn(&Map) -> Life) {
     let life = life(outputs);
     let before = outputs.get("rotateBeforeSeconds").and_then(|before| i64::decode(before).ok());
-    let expires = life.expires.filter(|_| life.ends());
+    let expires = life.end();
     let rotates = expires.zip(before).map(|(expires, before)| life.due_from(expires, before));
     for (name, time) in [(EXPIRES_AT, expires), (ROTATES_AT, rotates)] {
         match time {
@@ -67,9 +67,9 @@ impl Life {
         (expires > created).then(|| (expires - created + 500) / 1000)
     }
 
-    /// Whether it ends at a time that is known.
-    pub(super) fn ends(self) -> bool {
-        self.expires.is_some_and(|expires| expires > 0)
+    /// When it ends, if that is known and not never.
+    pub(super) fn end(self) -> Option<i64> {
+        self.expires.filter(|expires| *expires > 0)
     }
 
     /// When the credential is due that expires then, with a window of `before` seconds.
@@ -84,7 +84,7 @@ impl Life {
 
     /// Why the credential is due at `now`: it has expired, or is about to.
     pub(super) fn due(self, noun: &str, rotate_before: &Input<i64>, now: i64) -> Option<String> {
-        let expires = self.expires.filter(|_| self.ends())?;
+        let expires = self.end()?;
         if now >= expires {
             return Some(format!("the {noun} expired on {} and is replaced", date(expires)));
         }

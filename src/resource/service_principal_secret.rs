@@ -12,7 +12,7 @@ use super::filter::{self, Moment};
 use super::lost::{Candidate, Trace};
 use super::placement::{self, HasProviderConfig, ProviderConfig};
 use super::presence::{Gone, Presence, may_lag};
-use super::rotation::{Life, date, milliseconds};
+use super::rotation::{Life, milliseconds};
 use super::{Diff, Error, ObjectType};
 use crate::api::says_gone;
 use crate::api::service_principal_secrets::{self as api, MOST_SECRETS, NewSecret, SecretInfo};
@@ -392,7 +392,7 @@ impl Credential for ServicePrincipalSecret {
         };
         match secret.expire_time.as_deref().and_then(milliseconds) {
             Some(expires) if expires <= home.client.now_ms(ctx).await => {
-                Ok(Presence::Gone(Gone::proved(format!("it expired on {}", date(expires)))))
+                Ok(Presence::Gone(Gone::expired(expires)))
             }
             _ => Ok(Presence::Live(secret)),
         }

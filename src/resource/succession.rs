@@ -73,7 +73,7 @@ pub(super) async fn rotate<C: Credential>(
     overlap.previous = Some(kept.unwrap_or_else(|| {
         let lasts = C::terms(&typed).overlap.known().copied().unwrap_or_default();
         let revoke = now.saturating_add(lasts.saturating_mul(1000));
-        let revoke = life.expires.filter(|_| life.ends()).map_or(revoke, |expires| revoke.min(expires));
+        let revoke = life.end().map_or(revoke, |expires| revoke.min(expires));
         Previous::was::<C>(&old, known, revoke)
     }));
     overlap.is_gone = false;

@@ -9,8 +9,8 @@ use super::credential::{Credential, Findings, Home, New, Terms, is_imported};
 use super::filter::{self, TokenQuery};
 use super::lost::{Candidate, Trace};
 use super::placement::{self, HasProviderConfig, ProviderConfig};
-use super::presence::{Gone, Presence, is_new, may_lag};
-use super::rotation::{Life, date};
+use super::presence::{Gone, Presence, expired, is_new, may_lag};
+use super::rotation::Life;
 use super::{Diff, Error, ObjectType, Undecided};
 use crate::api::tokens::{self, NewToken, TokenChange, TokenInfo};
 use crate::api::{Minted, leaves_open, token_management, workspace_conf};
@@ -108,8 +108,8 @@ const CREATED_BY_USERNAME: &str = "__createdByUsername";
 /// What a state tells of a token: whose it is, in which workspace, and when it lives.
 pub(super) struct Origin {
     created_by: Option<User>,
-    has_workspace: bool,
-    life: Life,
+    pub(super) has_workspace: bool,
+    pub(super) life: Life,
 }
 
 /// A live token.
@@ -366,10 +366,8 @@ async fn absent(
     let client = &home.client;
     let Origin { created_by: owner, has_workspace, life } = origin;
     let here = |reason: String| gone_here(client, *has_workspace, reason);
-    if let Some(expires) = life.expires.filter(|_| life.ends())
-        && client.now_ms(ctx).await >= expires
-    {
-        return Ok(Presence::Gone(Gone::proved(format!("it expired on {}", date(expires)))));
+    if let Some(gone) = expired(client, ctx, *life).await {
+        return Ok(Presence::Gone(gone));
     }
     let me = client.ask_current_user(ctx).await;
     let own_one = matches!((owner, &me), (Some(owner), Ok(me)) if owner.id == me.id);

@@ -47,6 +47,13 @@ OBO_TOKEN_TYPE = "databricks:index/oboToken:OboToken"
 SECRET_TYPE = "databricks:index/servicePrincipalSecret:ServicePrincipalSecret"
 CREDENTIAL_TYPES = (TOKEN_TYPE, OBO_TOKEN_TYPE, SECRET_TYPE)
 
+# Errors with status 404 that say nothing of the credential that was asked for.
+about_something_else = pytest.mark.parametrize(
+    ("code", "message"),
+    [("RESOURCE_DOES_NOT_EXIST", "Workspace 111 does not exist"), ("ENDPOINT_NOT_FOUND", "No API found")],
+    ids=["another thing", "no such API"],
+)
+
 # Bookkeeping in the state of a Token: who created it.
 CREATED_BY = ["__createdById", "__createdByUsername"]
 

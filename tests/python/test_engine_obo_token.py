@@ -7,6 +7,7 @@ from conftest import (
     SIGNATURE,
     TOKEN_VALUE,
     UNKNOWN,
+    about_something_else,
     fingerprint,
     secret,
     struct,
@@ -238,11 +239,7 @@ def test_an_expired_token_is_dropped_by_a_refresh(pulumi, workspace, robot):
     assert pulumi.resource() is None
 
 
-@pytest.mark.parametrize(
-    ("code", "message"),
-    [("RESOURCE_DOES_NOT_EXIST", "Workspace 111 does not exist"), ("ENDPOINT_NOT_FOUND", "No API found")],
-    ids=["another thing", "no such API"],
-)
+@about_something_else
 def test_an_error_about_something_else_is_not_about_the_token(pulumi, workspace, robot, code, message):
     token_id = started(pulumi, {"applicationId": robot})["id"]
     action = {"status": 404, "error_code": code, "message": message}

@@ -13,6 +13,7 @@ from conftest import (
     SECRET_VALUE,
     SIGNATURE,
     UNKNOWN,
+    about_something_else,
     secret,
     struct,
     wait_for,
@@ -299,11 +300,7 @@ def test_what_is_gone_is_dropped_by_a_refresh_and_destroyed_without_complaint(pu
     assert pulumi.destroy().changes == {"delete": 1}
 
 
-@pytest.mark.parametrize(
-    ("code", "message"),
-    [("RESOURCE_DOES_NOT_EXIST", "Workspace 111 does not exist"), ("ENDPOINT_NOT_FOUND", "No API found")],
-    ids=["another thing", "no such API"],
-)
+@about_something_else
 def test_an_error_about_something_else_is_not_about_the_secret(pulumi, workspace, robot, code, message):
     secret_id = started(pulumi, {"servicePrincipalId": robot.id})["id"]
     action = {"status": 404, "error_code": code, "message": message}
