@@ -10,7 +10,7 @@ fn main() -> Result<(), Box<dyn Error>> {
         ["pulumi/provider.proto", "pulumi/engine.proto", "google/rpc/status.proto"],
         ["proto"],
     )?;
-    // Text and bytes look the same on the wire, and only bytes may be those that are compiled in, without a copy.
+    // Strings and bytes look the same on the wire, and only bytes can refer to the compiled-in schema without a copy.
     for message in files.file.iter_mut().flat_map(|file| &mut file.message_type) {
         if message.name() == "GetSchemaResponse" {
             message.field.iter_mut().for_each(|field| field.set_type(Type::Bytes));

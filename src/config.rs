@@ -1,5 +1,5 @@
-//! Provider configuration as Pulumi has it: property values become statements for [`databricks_auth::config`], which
-//! resolves them together with the environment and `.databrickscfg`; and what CheckConfig says of them.
+//! Provider configuration as Pulumi has it, and what CheckConfig says about it. Property values become statements for
+//! [`databricks_auth::config`], which resolves them together with the environment and `.databrickscfg`.
 
 pub use databricks_auth::config::{
     ATTRIBUTES, Attribute, Attributes, Cloud, Config, ConfigError, Group, Host, HostError,
@@ -24,7 +24,7 @@ pub fn resolve(stated: &Map, env: &Env) -> Result<Config, ConfigError> {
     Config::resolve(&statements, env)
 }
 
-/// What a program states for an attribute.
+/// The value that a program states for an attribute, as a statement.
 fn statement(attribute: &Attribute, value: &Value) -> Statement {
     match text(attribute, value) {
         Ok(text) => Statement::from(text),
@@ -33,13 +33,13 @@ fn statement(attribute: &Attribute, value: &Value) -> Statement {
     .confidential(value.has_secret())
 }
 
-/// The text of a value, which is a native one or the JSON text that SDKs make of whatever is not a string.
+/// The text of a value. SDKs turn whatever is not a string into JSON text; YAML passes it as a native value.
 fn text(attribute: &Attribute, value: &Value) -> Result<String, String> {
     let value = value.plain();
     match (attribute.kind, value) {
         (_, Value::Null) => Ok(String::new()),
         (Kind::Text | Kind::Credential, Value::String(text)) => Ok(text.clone()),
-        // A workspace id that YAML read as a number.
+        // For example a workspace id, which YAML has read as a number.
         (Kind::Text | Kind::Credential, Value::Number(_)) => match Property::decode(value) {
             Ok(text) => Ok(text),
             Err(Mismatch::Wrong(reason)) => Err(reason),
@@ -88,7 +88,7 @@ fn item(value: &Value) -> Result<String, String> {
     }
 }
 
-/// The value in a JSON text. What was secret in the program is in Pulumi's envelope there, at any depth.
+/// The value in a JSON text. In it, what was secret in the program is wrapped in Pulumi's envelope, at any depth.
 fn from_json(text: &str) -> Option<Value> {
     fn value(json: Json) -> Value {
         match json {
@@ -122,7 +122,7 @@ pub fn mark_secrets(mut stated: Map) -> Map {
 }
 
 /// Whether two statements of a property mean the same: SDKs state a number, a flag or a list as JSON text, YAML states
-/// it as such, and what is empty is not set. A value that is not known yet is never the same.
+/// it as such, and an empty value counts as not set. A value that is not known yet is never the same.
 pub fn same(name: &str, old: Option<&Value>, new: Option<&Value>) -> bool {
     if [old, new].into_iter().flatten().any(Value::has_unknown) {
         return false;
@@ -142,7 +142,7 @@ pub fn same(name: &str, old: Option<&Value>, new: Option<&Value>) -> bool {
     let (Some(before), Some(after)) = (read(old), read(new)) else { return same_values(old, new) };
     match ((attribute.is_set)(&before), (attribute.is_set)(&after)) {
         (false, false) => true,
-        // What a credential shows says nothing.
+        // Every credential is shown as the same mask, so what is shown cannot be compared.
         (true, true) if attribute.secret => same_values(old, new),
         (true, true) => (attribute.show)(&before) == (attribute.show)(&after),
         _ => false,

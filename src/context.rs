@@ -8,7 +8,7 @@ use std::time::SystemTime;
 pub use databricks_auth::clock::{BoxFuture, Clock, SystemClock};
 use tokio_util::sync::CancellationToken;
 
-/// The target of `tracing` spans that are for the engine's traces, and in no log.
+/// The target of `tracing` spans that go to the engine's traces and to no log.
 pub const SPANS: &str = "traces";
 
 /// How a message to the user is shown.
@@ -18,7 +18,7 @@ pub enum Severity {
     Debug,
     /// Under the resource and among the diagnostics.
     Info,
-    /// As `Info`, marked as a warning.
+    /// Like `Info`, but marked as a warning.
     Warning,
     /// Only in the status column, until the next one.
     Status,
@@ -31,7 +31,7 @@ pub trait Reporter: Send + Sync + 'static {
     fn report<'a>(&'a self, severity: Severity, urn: &'a str, message: &'a str) -> BoxFuture<'a, ()>;
 }
 
-/// Tells nobody anything, where there is no engine.
+/// Shows nothing, for use without an engine.
 #[derive(Clone, Copy, Debug)]
 pub struct Silent;
 
@@ -46,13 +46,13 @@ impl Reporter for Silent {
 pub struct Context {
     /// The resource, for messages; empty for the whole provider.
     pub urn: String,
-    /// Word for the kind of resource in the User-Agent, such as `token`.
+    /// The word for the kind of resource in the User-Agent, such as `token`.
     pub resource: &'static str,
-    /// Time.
+    /// Where the time comes from.
     pub clock: Arc<dyn Clock>,
-    /// The way to the user.
+    /// Where messages to the user go.
     pub reporter: Arc<dyn Reporter>,
-    /// The engine asked to give up. Requests in flight finish, waits end.
+    /// Cancelled once the engine asks to give up: requests in flight finish, waits end.
     pub cancel: CancellationToken,
     /// The resource's own time limit, in the clock's time.
     pub deadline: Option<SystemTime>,

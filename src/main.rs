@@ -52,7 +52,7 @@ fn help() -> String {
     HELP.replace("OFFICIAL\n", &format!("{}\n", server::official_plugin(&Env::of_process())))
 }
 
-/// The names of what people run.
+/// The commands that people run themselves.
 const DOCTOR: &str = "doctor";
 const IMPORT_FILE: &str = "import-file";
 
@@ -71,7 +71,7 @@ fn main() -> ExitCode {
         return server::run_official(std::env::args_os().skip(2));
     }
     let mut args = std::env::args_os().skip(1).peekable();
-    // What the engine passes is an address, and never this.
+    // The engine passes an address, never one of these names.
     let task = if args.next_if(|arg| arg == DOCTOR).is_some() {
         parse_doctor(args)
     } else if args.next_if(|arg| arg == IMPORT_FILE).is_some() {
@@ -131,7 +131,7 @@ fn parse(args: impl Iterator<Item = OsString>) -> Task {
     Task::Serve { engine, verbosity }
 }
 
-/// The command line of a person, who is told of what is not understood.
+/// Parses the command line of a person, who is told about any argument that is not understood.
 fn parse_doctor(args: impl Iterator<Item = OsString>) -> Task {
     let mut reads_stack = false;
     let mut parser = lexopt::Parser::from_args(args);
@@ -166,12 +166,12 @@ fn parse_import_file(args: impl Iterator<Item = OsString>) -> Task {
                 Arg::Long("type") => options.kind = parser.value()?.string()?,
                 Arg::Long("values") => values = Some(PathBuf::from(parser.value()?)),
                 Arg::Long("out") => options.out = parser.value()?.into(),
-                // What a list of the type can be limited to.
+                // Any other option is a filter for the list of credentials.
                 Arg::Long(filter) => {
                     let filter = filter.to_owned();
                     options.filters.push((filter, parser.value()?.string()?));
                 }
-                // Not repeated: it may be a value.
+                // The message does not repeat it: it may be the value of a credential.
                 Arg::Value(_) => {
                     return Err("values are read from a file, and nothing else stands alone here".into());
                 }
@@ -187,7 +187,7 @@ fn parse_import_file(args: impl Iterator<Item = OsString>) -> Task {
     }
 }
 
-/// Ends a command where it cannot do what it is asked for.
+/// Ends a command that cannot do what it was told to do.
 fn misused(command: &str, reason: &str) -> ExitCode {
     let _ = writeln!(std::io::stderr(), "pulumi-resource-databricks {command}: {reason}");
     ExitCode::from(2)
@@ -252,7 +252,7 @@ async fn examine(reads_stack: bool) -> ExitCode {
     }
 }
 
-/// How long the configuration of a stack may take to come: `pulumi config` may have to ask a cloud for its key.
+/// How long standard input may take to end: `pulumi config` may have to fetch the stack's key from a cloud.
 const STACK_TIMEOUT: Duration = Duration::from_secs(60);
 
 /// Reads the configuration of a stack, which holds credentials, from standard input.
@@ -261,13 +261,13 @@ fn read_stack(command: &str) -> Result<Zeroizing<String>, String> {
     read_stdin("--stack", &pipe)
 }
 
-/// Reads standard input to its end, for an option. What a person typed there would show.
+/// Reads standard input to its end, for an option. A terminal is refused: it would show what a person types.
 fn read_stdin(option: &str, command: &str) -> Result<Zeroizing<String>, String> {
     if std::io::stdin().is_terminal() {
         return Err(format!("{option} reads from standard input: `{command}`"));
     }
     let (read, wait) = std::sync::mpsc::channel();
-    // `pulumi plugin run` holds the other end of a standard input to which nothing ever comes.
+    // `pulumi plugin run` keeps standard input open and never writes anything to it.
     std::thread::spawn(move || {
         let mut text = Zeroizing::new(String::new());
         let _ = read.send(std::io::stdin().read_to_string(&mut text).map(|_| text));
@@ -294,18 +294,19 @@ fn log_to_stderr(verbosity: u32, collector: Option<server::Collector>) {
     let spans = tracing_subscriber::filter::Targets::new().with_target(context::SPANS, tracing::Level::INFO);
     let collector = collector.map(|collector| collector.with_filter(spans));
     tracing_subscriber::registry().with(format.with_filter(own)).with(collector).init();
-    // A panic's text may quote what it stumbled over; its place is enough to find the bug.
+    // A panic's text may quote what it stumbled over; the place in the code is enough to find the bug.
     std::panic::set_hook(Box::new(|panic| {
         let place = panic.location().map(ToString::to_string).unwrap_or_default();
         tracing::error!(place, "a bug of this plugin");
     }));
 }
 
-/// How long after its standard input an engine that dies may lose its connection. That is to be noticed first: an answer that
-/// comes because waits have ended would be taken by nobody, and what it tells of would not be undone.
+/// When an engine dies, how long after the end of standard input its connection may still seem to be there. The loss of
+/// the connection has to be noticed before waits end: otherwise a call would answer to nobody, and what that answer
+/// reports as created would not be undone.
 const LOSS: Duration = Duration::from_millis(500);
 
-/// How long the last traces may take.
+/// How long sending the last traces may take.
 const LAST_TRACES: Duration = Duration::from_secs(1);
 
 #[tokio::main]
@@ -313,7 +314,7 @@ async fn serve(
     engine: Option<String>,
     traces: Option<server::Traces>,
 ) -> Result<(), Box<dyn std::error::Error>> {
-    // The engine dials 127.0.0.1, and nobody else should be able to.
+    // The engine dials 127.0.0.1; from elsewhere nobody should be able to connect.
     let listener = TcpListener::bind(("127.0.0.1", 0)).await?;
     let port = listener.local_addr()?.port();
     // Whoever has read the port may send a signal at once.
@@ -338,7 +339,8 @@ async fn serve(
     Ok(())
 }
 
-/// Ends at SIGINT, with which the engine ends every command, or SIGTERM. They are caught from this call on.
+/// Resolves at SIGTERM, or at SIGINT, which the engine sends at the end of every command. Both are caught from this
+/// call on.
 #[cfg(unix)]
 fn asked_to_end() -> std::io::Result<impl Future<Output = ()>> {
     use tokio::signal::unix::{SignalKind, signal};
@@ -352,7 +354,8 @@ fn asked_to_end() -> std::io::Result<impl Future<Output = ()>> {
     })
 }
 
-/// Ends at Ctrl-C, or at Ctrl-Break, with which the engine ends every command. They are caught from this call on.
+/// Resolves at Ctrl-C, or at Ctrl-Break, which the engine sends at the end of every command. Both are caught from this
+/// call on.
 #[cfg(windows)]
 fn asked_to_end() -> std::io::Result<impl Future<Output = ()>> {
     let mut ctrl_c = tokio::signal::windows::ctrl_c()?;
@@ -365,9 +368,10 @@ fn asked_to_end() -> std::io::Result<impl Future<Output = ()>> {
     })
 }
 
-/// Standard input ends when the engine that holds it dies, however it does. An attached plugin has no such engine.
+/// Resolves at the end of standard input, which comes when the engine that holds the other end dies, in whatever way.
+/// No engine holds the standard input of an attached plugin.
 ///
-/// A thread of its own reads it: the runtime would wait for a read of its own when the process ends.
+/// A separate thread reads it: at the end of the process the runtime would wait for a read that it had begun itself.
 async fn engine_is_gone() {
     let (gone, wait) = tokio::sync::oneshot::channel();
     std::thread::spawn(move || {

@@ -10,15 +10,15 @@ use crate::resource::{self, Definition};
 /// The schema as it is committed and served. A test keeps it equal to [`package`].
 pub const SCHEMA: &str = include_str!("../schema.json");
 
-/// Properties that we keep secret although the official package does not call them so. Programs compile against its
-/// schema; CheckConfig marks the values all the same.
+/// Properties that we keep secret although the official package does not mark them so. Programs are written for its
+/// schema, so ours does not mark them either; CheckConfig marks their values all the same.
 const PUBLIC_IN_SCHEMA: &[&str] = &["actionsIdTokenRequestToken"];
 
-/// Where engines download the plugin from. None until releases have a home; without one, an engine that misses this
+/// Where engines download the plugin from. None until releases have a home; without one, an engine that lacks this
 /// version looks for the official plugin.
 const PLUGIN_DOWNLOAD_URL: Option<&str> = None;
 
-/// The package.
+/// Builds the schema of the package.
 pub fn package() -> Json {
     let config: Object<String, Json> =
         ATTRIBUTES.iter().map(|attribute| (attribute.name.to_owned(), config_property(attribute))).collect();
@@ -228,7 +228,7 @@ mod tests {
         head.to_owned() + &rows.collect::<String>()
     }
 
-    /// After a change of the rows, `UPDATE=1 cargo test --lib schema` writes the table anew.
+    /// After a change to the rows, `UPDATE=1 cargo test --lib schema` writes the table anew.
     #[test]
     fn the_documented_configuration_is_current() {
         const PAGE: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/docs/installation-configuration.md");
@@ -246,7 +246,7 @@ mod tests {
         assert!(page == current, "the table differs from the rows: run `UPDATE=1 cargo test --lib schema`");
     }
 
-    /// After a change of the rows, `UPDATE=1 cargo test schema` writes the file anew.
+    /// After a change to the rows, `UPDATE=1 cargo test schema` writes the file anew.
     #[test]
     fn the_committed_schema_is_current() {
         let current = serde_json::to_string_pretty(&package()).expect("a schema is JSON") + "\n";

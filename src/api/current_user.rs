@@ -14,9 +14,9 @@ pub struct CurrentUser {
     pub id: String,
     /// Name of a user, or application id of a service principal.
     pub user_name: String,
-    /// Id that an identity provider knows it by; empty where there is none.
+    /// Id by which an identity provider knows the caller; empty where there is none.
     pub external_id: String,
-    /// Workspace that answered, if it said which it is.
+    /// The workspace that answered, if it said which it is.
     #[serde(skip)]
     pub workspace_id: Option<String>,
 }

@@ -17,13 +17,13 @@ use crate::client::{Client, Error, Request};
 pub struct Minted<T> {
     /// The value.
     pub value: SecretString,
-    /// The rest of it.
+    /// Everything else about it.
     pub info: T,
-    /// Workspace that answered, if it said which it is.
+    /// The workspace that answered, if it said which it is.
     pub workspace_id: Option<String>,
 }
 
-/// What answered well is not the API after all.
+/// The error for a good answer that turns out not to come from the API.
 fn not_the_api(client: &Client, request: &Request, reason: &str) -> Error {
     Error::NotAnApi {
         host: client.config().host.as_ref().map(|host| host.url.clone()).unwrap_or_default(),
@@ -36,27 +36,27 @@ fn not_the_api(client: &Client, request: &Request, reason: &str) -> Error {
 /// Codes with which Databricks says that something does not exist.
 const NOT_FOUND: &[&str] = &["RESOURCE_DOES_NOT_EXIST", "NOT_FOUND"];
 
-/// Whether Databricks says of what has this id, and not of something else on the way to it, that it does not exist.
+/// Whether Databricks says that the thing with this id does not exist, and not something else on the way to it.
 pub(crate) fn says_gone(error: &Error, id: &str) -> bool {
     let Error::Api(api) = error else { return false };
     api.structured && NOT_FOUND.contains(&api.code.as_str()) && names(&api.message, id)
 }
 
-/// Whether an answer may mean that what was asked for is gone. Only a look at what there is can tell: older workspaces
-/// say it in words, and the same words are said of workspaces and scopes.
+/// Whether an answer may mean that what was asked for is gone. Only a look at what exists can decide that: older
+/// workspaces say it in words, and use the same words about workspaces and scopes.
 fn may_be_gone(error: &Error) -> bool {
     let Error::Api(api) = error else { return false };
     api.structured && (api.is_not_found() || api.message.contains("does not exist"))
 }
 
-/// Whether an answer may mean that what was asked for is gone, or somebody else's. What stands in between, and answers in
-/// a form of its own, says nothing of a credential at all.
+/// Whether an answer may mean that what was asked for is gone, or somebody else's. A proxy, which answers in a form of
+/// its own, says nothing about a credential at all.
 pub(crate) fn leaves_open(error: &Error) -> bool {
     may_be_gone(error) || matches!(error, Error::Api(api) if api.structured && api.status == 403)
 }
 
-/// Whether a text names an id, and not only a longer one that holds it, or the path of the request, which whoever does not
-/// know the API repeats.
+/// Whether a text names an id. A longer id that contains it does not count, nor does the path of the request, which a
+/// server that does not know the API repeats.
 fn names(text: &str, id: &str) -> bool {
     let part = |c: char| c.is_alphanumeric() || c == '-' || c == '_';
     let before = |c: char| part(c) || c == '/';

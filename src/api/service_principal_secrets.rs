@@ -28,13 +28,13 @@ pub struct SecretInfo {
     pub create_time: String,
     /// When it was changed last.
     pub update_time: String,
-    /// When it expires; absent is never.
+    /// When it expires; absent means never.
     pub expire_time: Option<String>,
     /// `ACTIVE`.
     pub status: String,
     /// OAuth scopes that access tokens of this secret are limited to.
     pub scopes: Option<Vec<String>>,
-    /// The account whose API told of it; `None` where it was a workspace's.
+    /// The account whose API returned it; `None` if it was a workspace's.
     #[serde(skip)]
     pub account_id: Option<String>,
 }
@@ -111,13 +111,13 @@ pub async fn create(
     Ok(Minted { value: reply.body.secret, info, workspace_id: reply.workspace_id })
 }
 
-/// Lists the secrets of a service principal, for all who ask at the same time together.
+/// Lists the secrets of a service principal, with one request for all who ask at the same time.
 pub async fn list(client: &Client, ctx: &Context, owner: &Owner) -> Result<Arc<Vec<SecretInfo>>, Error> {
     client.read_shared(ctx, &owner.list_name(), fetch(owner)).await
 }
 
-/// Finds a secret in the list. One list is enough for many that are there; that a secret is not there is told by a list
-/// that was asked for after this call.
+/// Finds a secret in the list. One list is enough for many that are there; to prove that a secret is not there takes a
+/// list that is requested after this call.
 pub async fn find(
     client: &Client,
     ctx: &Context,
@@ -141,7 +141,7 @@ async fn pages(client: &Client, ctx: &Context, owner: &Owner) -> Result<Vec<Secr
         let request = owner.request(Method::GET, None, Repeat::Always);
         let request = if page.is_empty() { request } else { request.query("page_token", &page) };
         let reply = client.send::<ListReply>(ctx, &request).await?.body;
-        // Some other object is not an empty list: every secret would look gone.
+        // Some other object must not pass for an empty list: every secret would look gone.
         if reply.secrets.is_none() && !reply.other.is_empty() {
             return Err(not_the_api(client, &request, "the answer holds no list of secrets"));
         }

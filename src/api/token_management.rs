@@ -27,8 +27,8 @@ pub async fn create_on_behalf_of(
     create_at(client, ctx, "/api/2.0/token-management/on-behalf-of/tokens", new).await
 }
 
-/// Finds a live token. Where many are looked for, a list tells of those that are there; that one is not there is told
-/// by looking it up.
+/// Finds a live token. Where many are looked for, a list finds those that are there; to prove that one is not there
+/// takes a look-up of its own.
 pub async fn find(client: &Client, ctx: &Context, id: &str) -> Result<Option<TokenInfo>, Error> {
     let fetch = |client: Client, ctx: Context| async move { list(&client, &ctx, None).await };
     let pick = |all: &Vec<TokenInfo>| all.iter().find(|token| token.token_id == id).cloned();
@@ -38,8 +38,8 @@ pub async fn find(client: &Client, ctx: &Context, id: &str) -> Result<Option<Tok
     }
 }
 
-/// Looks a token up by its id; `None` if it does not exist or has expired. Databricks knows expired ones for a while.
-/// Where the answer leaves open what does not exist, the list of all tokens tells.
+/// Looks a token up by its id; `None` if it does not exist or has expired. Databricks still knows expired ones for a
+/// while. Where the answer leaves open what it is that does not exist, the list of all tokens decides.
 pub async fn get(client: &Client, ctx: &Context, id: &str) -> Result<Option<TokenInfo>, Error> {
     let request = Request::new(Method::GET, TOKENS, None, Repeat::Always).segment(id);
     match client.send::<GetReply>(ctx, &request).await {

@@ -24,7 +24,7 @@ pub struct TokenInfo {
     pub comment: Option<String>,
     /// When it was created.
     pub creation_time: Option<i64>,
-    /// When it expires; -1 is never.
+    /// When it expires; -1 means never.
     pub expiry_time: Option<i64>,
     /// What the token may be used for, where that is limited.
     pub scopes: Option<Vec<String>>,
@@ -34,9 +34,9 @@ pub struct TokenInfo {
     pub inferred_scopes: Option<Vec<String>>,
     /// Scopes that Databricks has added for use before narrowing.
     pub backfill_scopes: Option<Vec<String>>,
-    /// Numeric id of whoever asked for it; only in lists for administrators.
+    /// Numeric id of whoever created it; only in lists for administrators.
     pub created_by_id: Option<i64>,
-    /// Name of whoever asked for it; only in lists for administrators.
+    /// Name of whoever created it; only in lists for administrators.
     pub created_by_username: Option<String>,
     /// Numeric id of whoever it acts as; only in lists for administrators.
     pub owner_id: Option<i64>,
@@ -67,7 +67,7 @@ pub struct NewToken<'a> {
     pub secrets: Vec<&'a str>,
 }
 
-/// What to change of a token.
+/// What to change about a token.
 #[derive(Clone, Debug, Default)]
 pub struct TokenChange<'a> {
     /// The new comment.
@@ -133,7 +133,7 @@ pub async fn create(client: &Client, ctx: &Context, new: &NewToken<'_>) -> Resul
     create_at(client, ctx, "/api/2.0/token/create", new).await
 }
 
-/// Creates a token with a call that answers as that for the caller's own tokens does.
+/// Creates a token with a call whose answer has the same form as that for the caller's own tokens.
 pub(super) async fn create_at(
     client: &Client,
     ctx: &Context,
@@ -156,13 +156,13 @@ pub(super) async fn create_at(
 
 const LIST: &str = "GET /api/2.0/token/list";
 
-/// Lists the live tokens of the caller, for all who ask at the same time together.
+/// Lists the live tokens of the caller, with one request for all who ask at the same time.
 pub async fn list(client: &Client, ctx: &Context) -> Result<Arc<Vec<TokenInfo>>, Error> {
     client.read_shared(ctx, LIST, fetch).await
 }
 
-/// Finds a live token of the caller in the list. One list is enough for many that are there; that a token is not there
-/// is told by a list that was asked for after this call.
+/// Finds a live token of the caller in the list. One list is enough for many that are there; to prove that a token is
+/// not there takes a list that is requested after this call.
 pub async fn find(client: &Client, ctx: &Context, id: &str) -> Result<Option<TokenInfo>, Error> {
     let pick = |all: &Vec<TokenInfo>| all.iter().find(|token| token.token_id == id).cloned();
     client.find_shared(ctx, LIST, id, fetch, pick).await
@@ -173,14 +173,14 @@ async fn fetch(client: Client, ctx: Context) -> Result<Vec<TokenInfo>, Error> {
     list_at(&client, &ctx, &request).await
 }
 
-/// Lists tokens with a call that answers as that for the caller's own tokens does: those that live.
+/// Lists the live tokens with a call whose answer has the same form as that for the caller's own tokens.
 pub(super) async fn list_at(
     client: &Client,
     ctx: &Context,
     request: &Request,
 ) -> Result<Vec<TokenInfo>, Error> {
     let reply = client.send::<ListReply>(ctx, request).await?;
-    // Some other object is not an empty list: every token would look gone.
+    // Some other object must not pass for an empty list: every token would look gone.
     if reply.body.token_infos.is_none() && !reply.body.other.is_empty() {
         return Err(not_the_api(client, request, "the answer holds no list of tokens"));
     }
@@ -198,7 +198,7 @@ pub fn read_list(body: &[u8]) -> usize {
 }
 
 impl TokenInfo {
-    /// Whether somebody else asked for it than it acts as.
+    /// Whether it was created by somebody other than the one it acts as.
     pub fn is_on_behalf(&self) -> bool {
         self.owner_id.is_some() && self.owner_id != self.created_by_id
     }

@@ -9,10 +9,11 @@ use super::send::Attempts;
 use super::{Client, Error, Repeat, Request};
 use crate::context::Context;
 
-/// How long the workspace may take to tell where nothing depends on it.
+/// How long the workspace may take to answer where nothing depends on it.
 const INTRODUCTION_TIMEOUT: Duration = Duration::from_secs(10);
 
-/// How long to wait before asking again where the workspace is busy: the state of what is created next says whose it is.
+/// How long to wait before asking a busy workspace again. It is worth the wait: the state of what is created next
+/// records whose it is.
 const PAUSES: [Duration; 2] = [Duration::from_millis(500), Duration::from_secs(1)];
 
 /// A user or a service principal.
@@ -25,27 +26,28 @@ pub struct User {
     pub user_name: String,
 }
 
-/// What the first answer to "who am I?" tells.
+/// What the first answer to "who am I?" says.
 #[derive(Debug, Default)]
 pub(super) struct Introduction {
     /// The workspace that answered.
     pub(super) workspace_id: Option<String>,
     user: Option<User>,
-    /// Whether the answer was that nobody is signed in with these credentials.
+    /// The error, if that came instead of an answer: perhaps that these credentials are refused.
     refused: Option<Error>,
 }
 
-/// Who signs in?
+/// The request that asks who signs in.
 pub(crate) fn question() -> Request {
     let path = "/api/2.0/preview/scim/v2/Me?excludedAttributes=entitlements";
     Request::new(Method::GET, path, None, Repeat::Always)
 }
 
 impl Client {
-    /// Asks the workspace, briefly, who signs in, and keeps what it says: whoever may not ask that can do without.
+    /// Asks the workspace who signs in, without waiting for long, and keeps the answer. Whoever may not ask this can do
+    /// without.
     pub(super) async fn introduction(&self, ctx: &Context) -> &Introduction {
         let ask = async {
-            // Others rely on the answer too, whatever becomes of who asks first.
+            // Others rely on the answer too, whatever becomes of the operation that asks first.
             let ctx = &Context { deadline: None, cancel: Default::default(), ..ctx.clone() };
             let (mut attempts, mut pauses) = (Attempts::default(), PAUSES.into_iter());
             loop {
@@ -69,7 +71,7 @@ impl Client {
         self.0.introduction.get_or_init(|| ask).await
     }
 
-    /// Who signs in, if the workspace tells: asked on first use, once in the life of this client.
+    /// Who signs in, if the workspace says so. It is asked on first use, once in the life of this client.
     pub async fn current_user(&self, ctx: &Context) -> Option<&User> {
         self.introduction(ctx).await.user.as_ref()
     }
@@ -82,8 +84,8 @@ impl Client {
         }
     }
 
-    /// Says why nobody can sign in with these credentials, as far as one question tells. That the question is not
-    /// allowed, or not answered, is no reason.
+    /// Fails if nobody can sign in with these credentials, as far as one request shows. That the request is not
+    /// allowed, or not answered, is no failure.
     pub async fn try_sign_in(&self, ctx: &Context) -> Result<(), Error> {
         match &self.introduction(ctx).await.refused {
             Some(error) if error.refuses_credentials() => Err(error.clone()),

@@ -44,8 +44,8 @@ pub(super) struct DebugLog<'a> {
 }
 
 impl<'a> DebugLog<'a> {
-    /// `None` where nobody reads it, so that it costs nothing then. `secrets` are those of this
-    /// request, and `secret_fields` the names of its secret JSON fields.
+    /// `None` where nobody reads the log, so that it costs nothing. `secrets` are those of this request, and
+    /// `secret_fields` the names of its secret JSON fields.
     pub(super) fn new(
         config: &Config,
         redactor: &'a Redactor,
@@ -129,7 +129,7 @@ impl<'a> DebugLog<'a> {
         self.redactor.hide(text, self.secrets)
     }
 
-    /// A text without credentials, shortened after that, since a part of a credential is not known as one.
+    /// A text without credentials. They are hidden before it is shortened, since a part of one would not be recognised.
     fn text(&self, text: &str) -> String {
         let text = self.hide(text);
         if text.len() <= self.text_bytes {
@@ -167,7 +167,7 @@ mod tests {
         }
     }
 
-    /// What the log of a level says of a POST that is answered so.
+    /// What the log at this level says about a POST that gets this answer.
     async fn log(level: tracing::Level, more: &[(&str, &str)], body: Json, answer: Answer) -> String {
         let server = Server::start(move |seen, _| match seen.path.as_str() {
             "/.well-known/databricks-config" => Answer::status(404),

@@ -15,10 +15,10 @@ pub enum Error {
     /// The configuration cannot be used; nothing was sent.
     #[error(transparent)]
     Config(#[from] ConfigError),
-    /// No credentials could be had; nothing was sent.
+    /// No credentials could be obtained; nothing was sent.
     #[error(transparent)]
     Auth(#[from] AuthError),
-    /// No connection to the host came about; nothing was sent.
+    /// No connection to the host could be made; nothing was sent.
     #[error(
         "cannot connect to {host}: {reason}. Check databricks:host (or DATABRICKS_HOST), and that this machine can \
          reach it, through a proxy if it needs one"
@@ -99,7 +99,7 @@ pub enum Error {
 }
 
 impl Error {
-    /// Why a request to a host has no answer: whether that leaves open if it was carried out.
+    /// Why a request to a host has no answer. The variant says whether that leaves open if it was carried out.
     pub(crate) fn of_connection(host: &Host, request: &str, failure: Failure) -> Error {
         let (host, request, reason) = (host.url.clone(), request.to_owned(), failure.reason);
         match failure.kind {
@@ -137,8 +137,8 @@ impl Error {
         self
     }
 
-    /// Whether the credentials of the request were refused and others may be accepted: those that have expired before
-    /// their time, or were revoked. Nothing was carried out.
+    /// Whether the credentials of the request were refused while others may be accepted: these may have expired before
+    /// their time, or have been revoked. Nothing was carried out.
     pub(super) fn asks_for_others(&self) -> bool {
         matches!(self, Error::Api(api) if api.status == 401 || api.refuses_token())
     }
@@ -160,11 +160,12 @@ impl Error {
         }
     }
 
-    /// Whether nobody can sign in with what is configured: it cannot be used, or Databricks does not know it.
+    /// Whether nobody can sign in with the configured credentials: they cannot be used, or Databricks does not know
+    /// them.
     pub(super) fn refuses_credentials(&self) -> bool {
         match self {
             Error::Config(_) | Error::Auth(_) => true,
-            // A refused token has the status for a code; other refusals are about what it may do.
+            // Where the token is refused, the code is the status; other refusals are about what the token may do.
             Error::Api(api) => api.status == 401 || api.status == 403 && api.code == "403",
             _ => false,
         }
@@ -205,7 +206,7 @@ pub struct ApiError {
     pub structured: bool,
     /// How long to wait before asking again.
     pub retry_after: Option<Duration>,
-    /// What the API that was called knows to do about it.
+    /// What to do about the error, if the API that was called knows.
     pub advice: Option<&'static str>,
 }
 
@@ -213,7 +214,7 @@ impl std::fmt::Display for ApiError {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         let message = shortened(&self.message);
         write!(f, "{} ({}", message.trim_end_matches('.'), self.status)?;
-        // A refused token has the status for a code.
+        // Where the token is refused, the code is the status.
         if !self.code.is_empty() && self.code != self.status.to_string() {
             write!(f, " {}", shortened(&self.code))?;
         }
@@ -240,7 +241,7 @@ enum Class {
 /// A quota frees up when something is deleted, not by waiting.
 const QUOTA: &str = "QUOTA_EXCEEDED";
 
-/// Messages of passing failures that have no code of their own, as the Databricks SDKs know them.
+/// Messages of temporary failures that have no code of their own, as the Databricks SDKs know them.
 const TRANSIENT_MESSAGES: &[&str] = &[
     "REQUEST_LIMIT_EXCEEDED",
     "com.databricks.backend.manager.util.UnknownWorkerEnvironmentException",
@@ -254,7 +255,7 @@ const TRANSIENT_MESSAGES: &[&str] = &[
 
 impl ApiError {
     fn class(&self) -> Class {
-        // What is no error of Databricks has a made-up code, which decides nothing.
+        // The code of an error that is not Databricks' own is made up, and decides nothing.
         match if self.structured { self.code.as_str() } else { "" } {
             "RESOURCE_DOES_NOT_EXIST" => return Class::NotFound,
             "RESOURCE_EXHAUSTED" | "REQUEST_LIMIT_EXCEEDED" => return Class::TooManyRequests,
@@ -292,8 +293,8 @@ impl ApiError {
                 || worker())
     }
 
-    /// Whether it is certain that the request was not carried out: it was refused, or turned away by Databricks for
-    /// being one too many. A 5xx of anything else leaves it open.
+    /// Whether it is certain that the request was not carried out: it was refused, or Databricks itself turned it away
+    /// because it is too busy. A 408 and any other 5xx leave that open.
     pub fn did_not_run(&self) -> bool {
         match self.status {
             400..=499 => self.status != 408,
@@ -302,15 +303,15 @@ impl ApiError {
         }
     }
 
-    /// Whether a 403 is about the token that the request was signed with, and not about what it may do. Databricks then has
-    /// the status for a code, or says that the token has expired.
+    /// Whether a 403 is about the token that the request was signed with, and not about what it may do. Databricks then
+    /// gives the status as the code, or says that the token has expired.
     fn refuses_token(&self) -> bool {
         self.structured
             && self.status == 403
             && (self.code == "403" || self.message.contains("Token is expir"))
     }
 
-    /// What to do where the provider's own access token was asked for with too few scopes.
+    /// What to do where the provider's own access token was requested with too few scopes.
     pub(super) fn of_narrow_scopes(&self, config: &Config) -> Option<&'static str> {
         let is_narrow = !config.attributes.scopes.is_empty();
         (self.status == 403 && is_narrow && self.message.contains("scope")).then_some(
@@ -334,7 +335,7 @@ impl ApiError {
         }
     }
 
-    /// Reads the body of an answer with an error status: the forms that Databricks and what stands before it use.
+    /// Reads the body of an answer with an error status, in any form that Databricks or a proxy before it uses.
     pub(crate) fn parse(
         request: String,
         status: u16,
@@ -422,7 +423,8 @@ fn parse_body(text: &str, reason: &str) -> (String, String, bool) {
 /// Longest part of a foreign text that an error repeats, in characters.
 const LONGEST: usize = 500;
 
-/// A foreign text, cut where it gets long. Only for showing: half a credential would not be recognised as one.
+/// A foreign text, cut where it gets long. This is done only when it is shown, after credentials have been hidden: half
+/// a credential would not be recognised as one.
 fn shortened(text: &str) -> Cow<'_, str> {
     match text.char_indices().nth(LONGEST) {
         Some((end, _)) => format!("{}…", &text[..end]).into(),

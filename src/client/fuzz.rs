@@ -1,4 +1,4 @@
-//! Fuzz targets: what a workspace, or whatever answers in its place, can send. `docs/fuzzing.md` says how to fuzz on.
+//! Fuzz targets: what a workspace, or whatever answers in its place, can send. `docs/fuzzing.md` says how to run them.
 
 use std::collections::HashMap;
 
@@ -8,7 +8,7 @@ use serde_json::Value as Json;
 use super::ApiError;
 use super::send::read_answer;
 
-/// An answer as those that hold a credential are.
+/// An answer in the form of those that hold a credential.
 #[derive(serde::Deserialize)]
 #[allow(dead_code)]
 struct Secrets {
@@ -27,7 +27,7 @@ fn error_body() {
             let error = ApiError::parse("GET /x".into(), *status, "Reason", body, None);
             let text = error.to_string();
             assert!(text.contains(&status.to_string()) && text.contains("GET /x"), "{text}");
-            // What is sent again must not have been carried out already, unless nobody can tell.
+            // That a thing does not exist is no reason to ask for it again.
             assert!(
                 !(error.is_not_found() && error.is_transient() && error.code == "RESOURCE_DOES_NOT_EXIST")
             );

@@ -1,6 +1,6 @@
 //! The Databricks REST client: typed requests and answers, signed, paced and repeated where that is safe.
 //!
-//! How a request is signed, and who answers at the host, is the part of [`databricks_auth`].
+//! [`databricks_auth`] finds out who answers at the host, and how to sign a request.
 
 mod current_user;
 mod debug_log;
@@ -54,14 +54,14 @@ use workspace_clock::WorkspaceClock;
 #[derive(Clone)]
 pub struct Client(Arc<Inner>);
 
-/// How long a host that does not answer is taken for what it seems to be.
+/// How long to go by a guess about a host that does not describe itself.
 const GUESS_LIFETIME: Duration = Duration::from_secs(60);
 
 struct Inner {
     auth: UnifiedAuth,
     endpoint: Mutex<Option<Found>>,
     finding: SingleFlight<Error>,
-    /// What the workspace answers to the question who signs in.
+    /// The workspace's answer to the question who signs in.
     introduction: OnceCell<Introduction>,
     workspace_clock: WorkspaceClock,
     redactor: Redactor,
@@ -85,7 +85,8 @@ struct Found {
 }
 
 impl Found {
-    /// Whether the host is to be asked again: it has not answered, and that was a while ago by a clock that may jump.
+    /// Whether the host is to be asked again: it has not described itself, and that was a while ago, or in the future
+    /// if the clock has jumped.
     fn is_stale(&self, now: SystemTime) -> bool {
         !self.endpoint.found.metadata.is_certain
             && now.duration_since(self.at).map_or(true, |age| age > GUESS_LIFETIME)
@@ -146,28 +147,28 @@ impl Client {
         longest_silence(self.config())
     }
 
-    /// What this process keeps in mind about the workspace, by type.
+    /// What this process remembers about the workspace, by type.
     pub(crate) fn memory<T: Default + Send + Sync + 'static>(&self) -> Arc<T> {
         let mut memory = self.0.memory.lock().unwrap_or_else(PoisonError::into_inner);
         let kept = memory.entry(TypeId::of::<T>()).or_insert_with(|| Arc::new(T::default()));
-        // The key is the type, so this is always one of it.
+        // The key is the type, so the value always has that type.
         Arc::clone(kept).downcast().unwrap_or_default()
     }
 
-    /// Says what to do where nothing tells which workspace is meant. Asks nobody.
+    /// Fails, saying what to do, where nothing says which workspace is meant. Sends nothing.
     pub fn check_host(&self) -> Result<(), Error> {
         Ok(self.config().check_host()?)
     }
 
-    /// Finds out who answers at the host, and which host that is: once, or from time to time while the host does not
-    /// answer the question.
+    /// Finds out who answers at the host, and which host that is: once, or again from time to time while the host does
+    /// not describe itself.
     async fn endpoint(&self) -> Result<Arc<Endpoint>, Error> {
         let now = self.0.auth.clock().now();
         let known = || {
             let found = self.found();
             found.as_ref().filter(|found| !found.is_stale(now)).map(|found| Arc::clone(&found.endpoint))
         };
-        // On the heap, since each future that waits for it would be as large again.
+        // On the heap: otherwise each future that awaits this one would be larger by its size.
         self.0.finding.get(known, Box::pin(self.find())).await
     }
 

@@ -9,12 +9,13 @@ use super::{Client, Error};
 use crate::context::Context;
 
 impl Client {
-    /// Makes a request with a token. That the token may not ask this is as good an answer as any other but that it is none.
+    /// Makes a request with a token, and fails only if Databricks does not accept the token. Any other answer will do,
+    /// even that the token may not make this request.
     pub async fn prove_token(&self, ctx: &Context, value: &SecretString) -> Result<(), Error> {
         let signed = self.sign(ctx).await?.with(bearer(value)?);
         match self.attempt::<IgnoredAny>(ctx, signed, &question(), 0).await {
             Err(error) if error.asks_for_others() => Err(error),
-            // Whatever else goes wrong says nothing of the token.
+            // Whatever else goes wrong says nothing about the token.
             _ => Ok(()),
         }
     }

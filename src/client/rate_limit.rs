@@ -10,7 +10,7 @@ use governor::{DefaultDirectRateLimiter, Quota, RateLimiter};
 
 use crate::context::Context;
 
-/// Requests per second, as every Databricks tool.
+/// Requests per second, as in every Databricks tool.
 const REQUESTS_PER_SECOND: u32 = 15;
 
 /// Whose limit it is: the URL of the host, the workspace that it routes to, and the requests per second.
@@ -25,13 +25,14 @@ pub(super) struct RateLimit(Arc<Limit>);
 
 struct Limit {
     limiter: DefaultDirectRateLimiter,
-    /// Whoever waits holds this, and the others queue behind: those who wake at the same time would else race, and one of
-    /// many could lose for minutes.
+    /// Whoever is next holds this, and the others queue behind it. Otherwise all that wake at the same time would race,
+    /// and one of many could lose for minutes.
     queue: tokio::sync::Mutex<()>,
 }
 
 impl RateLimit {
-    /// The limit of a workspace for those who are configured for so many requests per second; 0 is as many as usual.
+    /// The limit of a workspace for clients that are configured for this many requests per second; 0 means the usual
+    /// number.
     pub(super) fn of(url: &str, workspace: Option<&str>, stated: i64) -> Self {
         let stated = u32::try_from(stated.clamp(0, u32::MAX.into())).ok().and_then(NonZeroU32::new);
         let usual = NonZeroU32::new(REQUESTS_PER_SECOND).unwrap_or(NonZeroU32::MIN);
@@ -56,7 +57,7 @@ impl RateLimit {
         }
     }
 
-    /// Takes a turn; gives how long to wait for one, where there is none now.
+    /// Takes a turn; where there is none now, returns how long to wait for one.
     fn pause(&self) -> Option<Duration> {
         let not_until = self.0.limiter.check().err()?;
         Some(not_until.wait_time_from(self.0.limiter.clock().now()))
@@ -85,7 +86,7 @@ mod tests {
         for (stated, rate) in [(0, 15), (-1, 15), (1, 1), (3, 3)] {
             let began = Instant::now();
             let (count, wait) = burst(&RateLimit::of("https://burst", None, stated));
-            // A machine that is busy elsewhere may take longer than a turn, and than the wait for the next one.
+            // A busy machine may take so long that more turns come up meanwhile.
             let meanwhile = (began.elapsed().as_secs_f64() * f64::from(rate)) as u32;
             assert!((rate..=rate + meanwhile).contains(&count), "{count} of {rate}");
             assert!(!wait.is_zero() || count < rate + meanwhile, "{count} of {rate}");
@@ -106,7 +107,7 @@ mod tests {
                 served.lock().unwrap().push(number);
             }
         });
-        // Last polled first, as timers may do: only the order of coming counts.
+        // The last is polled first, as timers may do: only the order of arrival counts.
         let mut waits: Vec<_> = waits.map(Box::pin).collect();
         for wait in &mut waits {
             assert!(futures_util::poll!(wait).is_pending());
@@ -124,7 +125,7 @@ mod tests {
         assert!(!shared(RateLimit::of("https://shared", Some("1"), 7)));
         assert!(!shared(RateLimit::of("https://other", None, 7)));
         assert!(!shared(RateLimit::of("https://shared", None, 8)));
-        // What nobody uses any more is forgotten.
+        // A limit that nobody uses any more is forgotten.
         let limit = Arc::downgrade(&first.0);
         drop(first);
         assert!(limit.upgrade().is_none());

@@ -24,16 +24,16 @@ pub(crate) struct Request {
     pub(super) secret_fields: Vec<&'static str>,
     /// What to do about an error, by its code, where only the API that is called knows.
     pub(super) advice: fn(&str) -> Option<&'static str>,
-    /// Whether the account answers, whose API acts on no workspace.
+    /// Whether the request goes to the API of the account, which acts on no workspace.
     pub(super) to_account: bool,
 }
 
 /// A good answer.
 pub(crate) struct Reply<T> {
     pub(crate) body: T,
-    /// Workspace that answered, if it said so.
+    /// The workspace that answered, if the answer says so.
     pub(crate) workspace_id: Option<String>,
-    /// What time it was for the one who answered.
+    /// The time of the answer: by its `Date` header, or by this machine's clock if it has none.
     pub(crate) date: SystemTime,
 }
 
@@ -43,13 +43,13 @@ impl Request {
         Request { method, path, body, repeat, secrets, secret_fields, advice: |_| None, to_account: false }
     }
 
-    /// Says what to do about errors of this API, by their codes.
+    /// Sets what to do about errors of this API, by their codes.
     pub(crate) fn advising(mut self, advice: fn(&str) -> Option<&'static str>) -> Self {
         self.advice = advice;
         self
     }
 
-    /// Asks the account, not one of its workspaces.
+    /// Makes this a request to the account, not to one of its workspaces.
     pub(crate) fn at_account(mut self) -> Self {
         self.to_account = true;
         self
@@ -77,7 +77,7 @@ impl Request {
         self
     }
 
-    /// A span around one attempt to send it. The query may hold names of people.
+    /// A span around one attempt to send the request. It lacks the query, which may hold names of people.
     pub(super) fn span(&self, repeated: u64) -> tracing::Span {
         let path = self.path.split('?').next().unwrap_or_default();
         tracing::info_span!(

@@ -7,18 +7,18 @@ use databricks_auth::backoff::{Backoff, UNREACHABLE_TIMEOUT};
 use super::error::Error;
 use crate::context::{Context, Severity};
 
-/// How long a request is repeated where neither the configuration nor the resource sets a limit: the official
-/// provider's.
+/// How long a request is repeated where neither the configuration nor the resource sets a limit: as long as the
+/// official provider does.
 pub(super) const DEFAULT_TIMEOUT: Duration = Duration::from_secs(20 * 60);
 
-/// What a request allows after an answer that never came.
+/// Whether a request that failed may be sent again.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Repeat {
     /// Carrying it out twice is the same as once.
     Always,
     /// Only if it certainly was not carried out.
     IfItDidNotRun,
-    /// Not by the client; the caller looks before it asks again.
+    /// Not by the client: the caller first looks whether it was carried out.
     Never,
 }
 
@@ -33,7 +33,7 @@ impl Retry {
         Retry { total, backoff: Backoff::start(ctx.clock.now()) }
     }
 
-    /// After a failed attempt: waits and returns, or gives the error to end with.
+    /// After a failed attempt: waits until it is time for the next one, or returns the error to end with.
     pub(crate) async fn wait(&mut self, ctx: &Context, repeat: Repeat, error: Error) -> Result<(), Error> {
         if repeat == Repeat::Never || repeat == Repeat::IfItDidNotRun && !error.did_not_run() {
             return Err(error);

@@ -1,4 +1,4 @@
-//! Sending one request: sign, pace, send, read the answer, and again where that is safe.
+//! Sending one request: sign, pace, send, read the answer, and repeat where that is safe.
 
 use std::fmt;
 use std::future::Future;
@@ -24,16 +24,16 @@ const WORKSPACE_HEADER: &str = "x-databricks-workspace-id";
 /// The header in which a workspace names itself.
 const ORG_HEADER: &str = "x-databricks-org-id";
 
-/// What was tried of a request.
+/// What has been tried for a request.
 #[derive(Default)]
 pub(super) struct Attempts {
     count: u64,
-    /// Whether another access token was asked for.
+    /// Whether another access token was requested.
     has_renewed: bool,
 }
 
 impl Client {
-    /// Sends a request, again where that is safe and may help, and reads the answer.
+    /// Sends a request, repeatedly where that is safe and may help, and reads the answer.
     pub(crate) async fn send<T: DeserializeOwned>(
         &self,
         ctx: &Context,
@@ -45,8 +45,8 @@ impl Client {
         loop {
             let sent = self.attempt_signed(ctx, request, &mut attempts);
             let outcome = match request.repeat {
-                // A read may be given up at once when the engine asks. A change is not sent any more then; once it is sent,
-                // its answer is waited for, or what the state says of it would be wrong.
+                // When the engine asks to give up, a read ends at once. A change that has not been sent is not sent any
+                // more; once it is sent, its answer is awaited, or the state would be wrong about it.
                 Repeat::Always => tokio::select! {
                     biased;
                     () = ctx.cancel.cancelled(), if request.method == Method::GET => {
@@ -64,7 +64,7 @@ impl Client {
         }
     }
 
-    /// The attempts of a request that begin now.
+    /// The attempts of a request, whose time begins now.
     pub(crate) fn retry(&self, ctx: &Context) -> Retry {
         Retry::new(ctx, self.retry_total())
     }
@@ -86,7 +86,7 @@ impl Client {
     }
 
     /// Signs a request and sends it once. Where its access token is refused and another can be had, it is sent once more:
-    /// the token may have been revoked before its time, and whatever was asked for was not carried out.
+    /// the token may have been revoked before its time, and whatever was requested was not carried out.
     pub(super) async fn attempt_signed<T: DeserializeOwned>(
         &self,
         ctx: &Context,
@@ -127,7 +127,7 @@ impl Client {
     ) -> Result<Reply<T>, Error> {
         let Signed { endpoint, sign_in, headers } = signed;
         let host = &endpoint.found.host;
-        // An answer may echo what it was asked with.
+        // An answer may echo the secrets of its request.
         let secrets = [credentials_in(&headers), request.secrets.clone()].concat();
         let log = DebugLog::new(self.config(), &self.0.redactor, &secrets, &request.secret_fields);
         let mut builder = endpoint
@@ -241,7 +241,7 @@ impl Signed {
 /// What an error calls the request that is given up while it is not even clear which host it goes to.
 pub(super) const ANY_REQUEST: &str = "any request";
 
-/// Does what comes before a request, which the end of the resource's time limit ends too.
+/// Does what comes before a request. It ends early if the engine asks to give up, or if the resource's time is up.
 pub(super) async fn unless_too_late<T>(
     ctx: &Context,
     request: &impl fmt::Display,
@@ -254,7 +254,7 @@ pub(super) async fn unless_too_late<T>(
     }
 }
 
-/// Does what is not worth doing, or not to be done, once the engine asks to give up.
+/// Does work that is not worth doing, or must not be done, once the engine asks to give up.
 async fn unless_cancelled<T>(
     ctx: &Context,
     request: &impl fmt::Display,
@@ -267,7 +267,7 @@ async fn unless_cancelled<T>(
     }
 }
 
-/// An id of W3C Trace Context, new for every attempt, by which Databricks can find it in its logs.
+/// An id of W3C Trace Context, new for every attempt, by which Databricks can find the attempt in its logs.
 fn traceparent() -> String {
     let mut id = [0; 24];
     // A machine without random numbers could not have set up TLS before.
@@ -278,7 +278,8 @@ fn traceparent() -> String {
 
 /// Reads a good answer. No error quotes the body, which may hold a token.
 pub(super) fn read_answer<T: DeserializeOwned>(body: &[u8]) -> Result<T, String> {
-    // An empty body is a good answer only for a caller who expects none: it is read as `null`, which is no list.
+    // An empty body is a good answer only for a caller who expects none: it is read as `null`, which is no list or
+    // object.
     let body = if body.iter().all(u8::is_ascii_whitespace) { b"null" } else { body };
     serde_json::from_slice(body).map_err(|error| {
         if body.trim_ascii_start().starts_with(b"<") {

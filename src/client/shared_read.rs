@@ -1,4 +1,4 @@
-//! Reads of the same thing that many ask for at the same time, as a refresh of a large stack does, are one request.
+//! One request for all who read the same thing at the same time, as the resources of a large stack do in a refresh.
 
 use std::any::{Any, TypeId};
 use std::collections::{HashMap, HashSet};
@@ -15,16 +15,17 @@ use crate::context::{BoxFuture, Context};
 type Asking<T> = BoxFuture<'static, Result<Arc<T>, Error>>;
 type Answer<T> = Shared<Asking<T>>;
 
-/// How long after its request began an answer still tells what exists: a refresh of hundreds asks for seconds, and
-/// what others change meanwhile is seen by the next one.
+/// How long after its request began an answer still proves that something exists: a refresh of hundreds of resources
+/// takes seconds, and what others change meanwhile is seen by the next one.
 const RECENT: Duration = Duration::from_secs(10);
 
-/// How many are looked up one by one before a list is worth its size: it may have thousands that are managed elsewhere.
+/// How many things are looked up one by one before a list is worth its size: it may have thousands that are managed
+/// elsewhere.
 const FEW: usize = 3;
 
 /// Something that is read, such as a list of tokens.
 struct SharedRead<T> {
-    /// The request that has not been sent yet, which whoever asks now may join.
+    /// The request that has not been sent yet, which whoever reads now may join.
     next: Mutex<Option<Answer<T>>>,
     /// The newest request that was sent.
     newest: Mutex<Option<Sent<T>>>,
@@ -34,9 +35,9 @@ struct SharedRead<T> {
     looked_for: Mutex<HashSet<String>>,
 }
 
-/// Somebody looks for something.
+/// One look-up.
 struct Look {
-    /// Whether nobody has looked for it before.
+    /// Whether nobody has looked for the same thing before.
     is_new: bool,
     /// How many different things were looked for, this one included.
     so_far: usize,
@@ -52,7 +53,7 @@ struct Sent<T> {
 }
 
 impl<T> Sent<T> {
-    /// Whether what the answer has exists still, after so many changes.
+    /// Whether what is in the answer can be taken to exist still, after so many changes.
     fn is_recent(&self, now: SystemTime, writes: u64) -> bool {
         self.writes == writes && now.duration_since(self.at).is_ok_and(|age| age <= RECENT)
     }
@@ -60,7 +61,7 @@ impl<T> Sent<T> {
 
 /// What has come of a request.
 enum Came<T> {
-    /// Nothing yet, or an error. It is over when nobody waits for it any more.
+    /// Nothing yet, or an error. The request ends when nobody waits for it any more.
     Nothing(WeakShared<Asking<T>>),
     /// The answer.
     Answer(Arc<T>),
@@ -70,11 +71,11 @@ enum Came<T> {
 #[derive(Default)]
 pub(super) struct SharedReads {
     reads: Mutex<HashMap<(TypeId, String), Arc<dyn Any + Send + Sync>>>,
-    /// How often a change of the client has begun or ended.
+    /// How often a change by the client has begun or ended.
     writes: AtomicU64,
 }
 
-/// A change of the client that is under way. From its beginning, what was read before is out of date; from its end, so
+/// A change by the client that is under way. From its beginning, what was read before is out of date; from its end, so
 /// is what was read meanwhile.
 pub(super) struct Writing<'a>(&'a AtomicU64);
 
@@ -85,7 +86,7 @@ impl Drop for Writing<'_> {
 }
 
 impl SharedReads {
-    /// A change begins.
+    /// Notes that a change begins; it ends when the returned value is dropped.
     pub(super) fn writing(&self) -> Writing<'_> {
         self.writes.fetch_add(1, Ordering::SeqCst);
         Writing(&self.writes)
@@ -99,7 +100,7 @@ impl SharedReads {
         let new = || Arc::new(SharedRead::<T>::default());
         let mut reads = self.reads.lock().unwrap_or_else(PoisonError::into_inner);
         let read = reads.entry((TypeId::of::<T>(), name.to_owned())).or_insert_with(|| new());
-        // The key holds the type, so this is always one of it.
+        // The key holds the type, so the value always has that type.
         Arc::clone(read).downcast().unwrap_or_else(|_| new())
     }
 }
@@ -118,9 +119,9 @@ impl<T> Default for SharedRead<T> {
 impl Client {
     /// Looks for something, by its `id`, in what `name` stands for.
     ///
-    /// That it exists may be told by an answer of a moment ago, or by one that is under way, if this client has changed
-    /// nothing since it was asked for, and if nobody has looked for it before. That it does not exist takes one that was
-    /// asked for after this call.
+    /// An answer of a moment ago, or one that is under way, can prove that it exists if this client has changed nothing
+    /// since that request, and if nobody has looked for this id before. To prove that it does not exist takes a request
+    /// that is sent after this call.
     pub(crate) async fn find_shared<T, R, F>(
         &self,
         ctx: &Context,
@@ -145,8 +146,8 @@ impl Client {
         Ok(pick(&*self.read_since(ctx, &read, sent, name, fetch).await?))
     }
 
-    /// Looks for one of many, by its `id`, in what `name` stands for; `None` if that does not tell that it exists, so that
-    /// it must be asked for by itself: one that is not there, the first few, and one that was looked for before.
+    /// Looks for one of many, by its `id`, in what `name` stands for. `None` means that the caller has to look it up by
+    /// itself: it is not there, it is among the first few, or it was looked for before.
     pub(crate) async fn find_among_many<T, R, F>(
         &self,
         ctx: &Context,
@@ -171,15 +172,16 @@ impl Client {
         Ok(pick(&all))
     }
 
-    /// The newest answer, there or under way, if what it has exists still.
+    /// The newest answer, whether it has come or is under way, if what is in it can be taken to exist still.
     fn recent<T: Send + Sync + 'static>(&self, ctx: &Context, read: &SharedRead<T>) -> Option<Answer<T>> {
         let (now, writes) = (ctx.clock.now(), self.0.shared_reads.writes());
         read.answer(|sent| sent.is_recent(now, writes))
     }
 
-    /// Reads what `name` stands for, together with whoever else asks for it.
+    /// Reads what `name` stands for, together with whoever else reads it.
     ///
-    /// The answer was asked for after this call: one that was under way before may lack what the caller knows to exist.
+    /// The request is sent after this call: an answer that was under way before may lack what the caller knows to
+    /// exist.
     pub(crate) async fn read_shared<T, F>(
         &self,
         ctx: &Context,
@@ -194,7 +196,7 @@ impl Client {
         self.read_since(ctx, &read, read.sent(), name, fetch).await
     }
 
-    /// Reads with a request after the first `sent` ones.
+    /// Reads with a request that comes after the first `sent` ones.
     async fn read_since<T, F>(
         &self,
         ctx: &Context,

@@ -15,7 +15,7 @@ impl Reporter for Silent {
     }
 }
 
-/// An operation without a limit, of which nobody is told.
+/// An operation without a time limit, whose messages go nowhere.
 pub(super) fn context(clock: Arc<dyn context::Clock>) -> Context {
     Context {
         urn: String::new(),

@@ -1,4 +1,4 @@
-//! How requests are sent, repeated and given up, against a server of this machine.
+//! How requests are sent, repeated and given up, against a server on this machine.
 
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
@@ -74,7 +74,7 @@ async fn what_may_pass_is_sent_again_and_nothing_else() {
         (html(429), true, true),
         (coded(429, "X"), true, true),
         (coded(503, "TEMPORARILY_UNAVAILABLE"), true, true),
-        // Something in between may say so after the workspace has done the work.
+        // A proxy may answer this after the workspace has done the work.
         (html(503), true, false),
         (Answer::status(503), true, false),
         (coded(500, "RESOURCE_EXHAUSTED"), true, true),
@@ -131,7 +131,7 @@ async fn repeating_ends_with_the_stated_time() {
         text.starts_with("gave up after ") && text.contains(&format!("{} attempts", seen.len())),
         "{text}"
     );
-    // Each wait is longer than the one before, up to about ten seconds, and none is exactly that.
+    // Waits grow up to ten seconds, and jitter may add as much again.
     assert!(clock.slept().iter().all(|wait| *wait <= Duration::from_secs(20)), "{:?}", clock.slept());
 }
 
@@ -179,7 +179,7 @@ async fn an_access_token_that_is_refused_is_replaced_once() {
             assert_eq!(tokens(server.seen()), ["Bearer token-1", "Bearer token-2"], "{repeat:?}");
             assert_eq!(clock.slept(), []);
             if succeeds {
-                // It is kept as any other.
+                // The new token is kept like any other.
                 client.send::<Json>(&ctx, &request(repeat)).await.unwrap();
                 assert_eq!(tokens(server.seen()).last().unwrap(), "Bearer token-2");
             } else {
@@ -209,7 +209,7 @@ async fn a_token_that_never_changes_is_refused_for_good() {
     assert_eq!(seen.len(), 1);
 }
 
-/// A host that is unified, but fails to say so some times.
+/// A host that is unified, but fails to say so the first few times.
 struct Shy {
     server: Server,
     failures: Arc<AtomicUsize>,
@@ -258,7 +258,7 @@ async fn what_a_host_seems_to_be_is_not_kept_for_long() {
     let host = Shy::start(usize::MAX).await;
     let client = client(&host.server.url, &[], &clock);
     let send = async || client.send::<Json>(&ctx, &request(Repeat::Always)).await.unwrap();
-    // It goes on to work as a plain workspace.
+    // Meanwhile it is taken for a plain workspace.
     send().await;
     let first = host.asked();
     clock.advance(Duration::from_secs(59));
@@ -351,7 +351,7 @@ async fn all_calls_to_a_workspace_share_its_limit() {
         client.send::<Json>(&ctx, &request(Repeat::Always)).await.unwrap();
         client
     };
-    // Clients of other providers in this process.
+    // Each of these is the client of another provider in this process.
     let _first = ask(&workspace.url).await;
     ask(&other.url).await;
     assert_eq!(clock.slept(), []);
@@ -359,11 +359,12 @@ async fn all_calls_to_a_workspace_share_its_limit() {
     assert!(!clock.slept().is_empty());
 }
 
-/// Answers the first request with a head and these pieces, a pause before each, and never ends.
+/// A host without a description, which answers the next request with a body in so many pieces, with a pause before
+/// each.
 async fn drip(pieces: usize, pause: Duration) -> (String, tokio::task::JoinHandle<()>) {
     let (listener, url) = black_hole().await;
     let task = tokio::spawn(async move {
-        // The first asks for the description.
+        // The first request asks for the description.
         let (mut stream, _) = listener.accept().await.unwrap();
         let _ = stream.read(&mut [0; 4096]).await.unwrap();
         let none = b"HTTP/1.1 404 Not Found\r\ncontent-length: 0\r\nconnection: close\r\n\r\n";
@@ -397,7 +398,7 @@ async fn only_silence_ends_a_request() {
         task.abort();
         outcome
     };
-    // Longer than a second in all, but never silent for one.
+    // The slow answer takes longer than a second in all, but is never silent for one.
     let (slow, silent) = tokio::join!(ask(4, 400), ask(1, 30_000));
     assert_eq!(slow.unwrap(), json!([1, 2, 33]));
     let error = silent.unwrap_err();
@@ -454,7 +455,7 @@ fn a_workspace_on_azure_has_a_resource_id() {
     assert_eq!(workspace(json!({ "deployment_name": "d" })), None);
 }
 
-/// Whatever answers cannot fill the memory.
+/// No answer can fill the memory.
 #[tokio::test]
 async fn an_answer_is_read_up_to_a_bound() {
     let text = |length: usize| Answer::json(format!("\"{}\"", "x".repeat(length - 2)));
@@ -469,7 +470,7 @@ async fn an_answer_is_read_up_to_a_bound() {
     assert_eq!(seen.len(), 1);
 }
 
-/// What answers may echo the credentials of the request in any part of its error.
+/// A server may echo the credentials of the request in any part of its error.
 #[tokio::test]
 async fn an_error_repeats_no_credential() {
     let token = "pat-of-somebody";

@@ -20,7 +20,7 @@ const CI: &[(&str, &[Variable])] = &[
     ("tf-cloud", &[("TFC_RUN_ID", None)]),
 ];
 
-/// Assistants that run commands, by the variables that they set, to whatever.
+/// Assistants that run commands, by the variables that they set; the value does not matter.
 const AGENTS: &[(&str, &str)] = &[
     ("amp", "AMP_CURRENT_THREAD_ID"),
     ("antigravity", "ANTIGRAVITY_AGENT"),
@@ -39,7 +39,7 @@ const AGENTS: &[(&str, &str)] = &[
     ("vscode-agent", "VSCODE_AGENT"),
     ("windsurf", "WINDSURF_AGENT"),
 ];
-/// Variables with the name of any other assistant; the first counts.
+/// Variables that hold the name of any other assistant; the first one that is set counts.
 const OTHER_AGENT: [&str; 2] = ["AGENT", "AI_AGENT"];
 /// Longest name of an assistant, in characters.
 const LONGEST_AGENT: usize = 64;
@@ -86,7 +86,7 @@ fn extra(env: &Env) -> impl Iterator<Item = (&str, &str)> {
     pairs.filter_map(|pair| pair.split_once('/')).filter(|(key, value)| !key.is_empty() && !value.is_empty())
 }
 
-/// The assistant that runs this.
+/// The assistant that runs this program.
 fn assistant(env: &Env) -> Option<String> {
     let mut known = AGENTS.iter().filter(|(_, variable)| env.vars.contains_key(*variable));
     match (known.next(), known.next()) {
@@ -99,7 +99,7 @@ fn assistant(env: &Env) -> Option<String> {
     }
 }
 
-/// The characters that a value may have.
+/// Replaces the characters that a value may not have.
 fn sanitized(value: &str) -> String {
     value.chars().map(|c| if c.is_ascii_alphanumeric() || "_.+-".contains(c) { c } else { '-' }).collect()
 }

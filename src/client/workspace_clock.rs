@@ -8,15 +8,15 @@ use databricks_auth::clock::unix_ms;
 use super::Client;
 use crate::context::Context;
 
-/// Differences below this are those of an answer's way and of a header that counts whole seconds.
+/// Smaller differences come from the time that an answer travels, and from a header that counts whole seconds.
 const PRECISION: Duration = Duration::from_secs(3);
 
-/// How far the clock of the workspace is ahead of this machine's, in milliseconds, once an answer has told.
+/// How far the clock of the workspace is ahead of this machine's, in milliseconds, once an answer has shown it.
 #[derive(Debug, Default)]
 pub(super) struct WorkspaceClock(Mutex<Option<i64>>);
 
 impl WorkspaceClock {
-    /// An answer that says what time it is came now.
+    /// Takes in an answer that came `now` and is dated `date`.
     pub(super) fn set(&self, date: SystemTime, now: SystemTime) {
         let ahead = unix_ms(date).saturating_sub(unix_ms(now));
         let is_precise = ahead.unsigned_abs() < PRECISION.as_millis() as u64;
@@ -29,17 +29,17 @@ impl WorkspaceClock {
 }
 
 impl Client {
-    /// What time it is for the workspace, in milliseconds since 1970. Asks the host if no answer has told yet; where
-    /// none does, this machine's clock has to do.
+    /// What time it is for the workspace, in milliseconds since 1970. Asks the host if no answer has shown it yet;
+    /// where none does, this machine's clock has to do.
     pub async fn now_ms(&self, ctx: &Context) -> i64 {
         if self.clock_difference_ms().is_none() {
-            // What the host says of itself, or that it says nothing, has a date.
+            // The host's description of itself has a date, and so has the answer that there is none.
             let _ = self.endpoint().await;
         }
         ctx.clock.now_ms().saturating_add(self.clock_difference_ms().unwrap_or_default())
     }
 
-    /// How far the clock of the workspace is ahead of this machine's, in milliseconds, if an answer has told.
+    /// How far the clock of the workspace is ahead of this machine's, in milliseconds, if an answer has shown it.
     pub fn clock_difference_ms(&self) -> Option<i64> {
         self.0.workspace_clock.ahead()
     }

@@ -39,7 +39,7 @@ impl Client {
         unless_too_late(ctx, &ANY_REQUEST, found).await
     }
 
-    /// What the host serves, which it is asked on first use.
+    /// What the host serves; it is asked on first use.
     pub async fn level(&self, ctx: &Context) -> Result<Level, Error> {
         let found = async {
             Ok(match self.endpoint().await?.found.metadata.host_type {
@@ -51,7 +51,7 @@ impl Client {
         unless_too_late(ctx, &ANY_REQUEST, found).await
     }
 
-    /// URL of the host, which Azure may have to be asked for.
+    /// The URL of the host. On Azure it may have to be looked up.
     pub async fn host(&self, ctx: &Context) -> Result<String, Error> {
         let found = async { Ok(self.endpoint().await?.found.host.url.clone()) };
         unless_too_late(ctx, &ANY_REQUEST, found).await
@@ -68,7 +68,7 @@ impl Client {
         unless_too_late(ctx, &ANY_REQUEST, found).await
     }
 
-    /// The account that the host belongs to, if that is known: by the configuration, or by the host's own word.
+    /// The account that the host belongs to, if that is known from the configuration or from the host itself.
     pub async fn account_id(&self, ctx: &Context) -> Result<Option<String>, Error> {
         let found = async { Ok(self.endpoint().await?.found.metadata.account_id.clone()) };
         unless_too_late(ctx, &ANY_REQUEST, found).await
@@ -89,7 +89,7 @@ impl Client {
         let metadata = &endpoint.found.metadata;
         let configured = metadata.workspace_id.as_deref();
         if metadata.host_type == HostType::Workspace {
-            // The provider's own id was compared with what the host says already, and need not be a number.
+            // The provider's own id has already been compared with what the host says, and need not be a number.
             let Some(id) = id.filter(|id| configured != Some(id)) else { return Ok(self.clone()) };
             if id.parse::<u64>().is_err() {
                 return Err(Error::Workspace(format!(
@@ -136,8 +136,8 @@ impl Client {
         self.0.workspaces.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// The own host of a workspace of this account, and its resource id on Azure. Where the account does not tell, the
-    /// account's host routes by the workspace header instead.
+    /// The host of a workspace of this account, and on Azure the workspace's resource id. Where the account does not
+    /// say, its own host routes by the workspace header instead.
     async fn workspace_host(
         &self,
         ctx: &Context,

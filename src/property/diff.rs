@@ -64,8 +64,8 @@ pub fn stated<'a>(map: &'a Map, name: &str) -> Option<&'a Value> {
     map.get(name).filter(|value| !value.is_null())
 }
 
-/// Whether two values are the same whatever their secret marks; numbers that were stated as text are the numbers. No
-/// copy without the marks is made.
+/// Whether two values are the same whatever their secret marks. A number that was stated as text is the same as the
+/// number. The values are compared where they are: a copy without the marks would hold secrets in the clear.
 pub fn same(old: &Value, new: &Value) -> bool {
     match (old.plain(), new.plain()) {
         (Value::Number(number), Value::String(text)) | (Value::String(text), Value::Number(number)) => {

@@ -64,7 +64,7 @@ pub fn check_keys(map: &Map, rows: &[Row], of: &str) -> Vec<Failure> {
         .collect()
 }
 
-/// The one of these names that somebody who wrote `key` probably meant.
+/// Which of these names somebody who wrote `key` probably meant.
 pub fn probably_meant(key: &str, names: impl Iterator<Item = &'static str>) -> Option<&'static str> {
     let written = key.to_lowercase().replace('_', "");
     let distance = |name: &str| strsim::levenshtein(&written, &name.to_lowercase());

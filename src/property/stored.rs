@@ -3,12 +3,12 @@ use zeroize::Zeroizing;
 
 use super::{Map, SECRET_SIGNATURE, SIGNATURE_KEY, Value};
 
-/// Properties as the files of the engine have them: secrets under their mark, in the clear. The engine encrypts them once
-/// it has read them. What is not known is left out.
+/// Properties as the files of the engine have them: secrets are marked, and in the clear. The engine encrypts them once
+/// it has read them. What is not known yet is left out.
 #[derive(Debug)]
 pub struct Stored<'a>(pub &'a Map);
 
-/// One value of them.
+/// A single value, written in the same form.
 struct StoredValue<'a>(&'a Value);
 
 impl Serialize for Stored<'_> {

@@ -169,11 +169,11 @@ impl Property for String {
         json!({ "type": "string" })
     }
 
-    /// Numbers and booleans become text, as every Pulumi language lets them.
+    /// Numbers and booleans become text, as in every Pulumi language.
     fn decode(value: &Value) -> Result<Self, Mismatch> {
         match value.plain() {
             Value::String(text) => Ok(text.clone()),
-            // Adding zero makes 0 of -0, which is equal to it.
+            // Adding zero turns -0 into 0, which is equal to it but prints without a sign.
             Value::Number(number) if number.abs() < WHOLE => Ok((number + 0.0).to_string()),
             Value::Number(_) => Err(Mismatch::Wrong(
                 "expected a string; a number as large as this loses digits, so put it in quotes".to_owned(),
@@ -188,7 +188,7 @@ impl Property for String {
     }
 }
 
-/// A text that is secret if the program marks it so. Only one that is not shows in `Debug`.
+/// A text that is secret if the program marks it so. `Debug` shows it only if it is not.
 #[derive(Clone, Default, PartialEq)]
 pub struct Text {
     text: Zeroizing<String>,
@@ -206,7 +206,7 @@ impl Text {
         (!self.secret).then_some(&*self.text)
     }
 
-    /// Whether there is nothing in it.
+    /// Whether the text is empty.
     pub fn is_empty(&self) -> bool {
         self.text.is_empty()
     }

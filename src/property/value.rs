@@ -6,13 +6,13 @@ use zeroize::Zeroize;
 /// Properties by name, in the order in which they are shown.
 pub type Map = BTreeMap<String, Value>;
 
-/// A Pulumi property value, free of how it travels.
+/// A Pulumi property value, independent of how it travels.
 ///
-/// Assets, archives and resource references that no property of ours takes stay objects, so that what a program
+/// Assets, archives and resource references, which none of our properties take, stay objects, so that what a program
 /// states is handed back as it came.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Value {
-    /// Stated as nothing; equal to an absent property everywhere.
+    /// No value; treated like an absent property everywhere.
     Null,
     /// A boolean.
     Bool(bool),
@@ -137,7 +137,7 @@ impl Value {
             Value::Number(number) => number.zeroize(),
             Value::Bool(flag) => flag.zeroize(),
             Value::Array(items) => items.iter_mut().for_each(Value::wipe),
-            // The keys of a secret map may tell as much as its values.
+            // The keys of a secret map may reveal as much as its values.
             Value::Object(map) => std::mem::take(map).into_iter().for_each(|(mut key, mut value)| {
                 key.zeroize();
                 value.wipe();
