@@ -48,7 +48,7 @@ impl Function for GetAccessToken {
 
     async fn call(&self, client: &Client, ctx: &Context, stated: &Map, preview: bool) -> Result<Map, Error> {
         check(self, stated)?;
-        // The engine takes no unknown value from a function.
+        // The engine accepts no unknown value from a function.
         if preview {
             if client.own_token_id().is_some() {
                 return Err(no_token("pat"));

@@ -105,7 +105,7 @@ fn is_uuid(name: &str) -> bool {
         && parts.iter().all(|part| part.bytes().all(|byte| byte.is_ascii_hexdigit()))
 }
 
-/// The part of a name before its `@`, as names of other things may have it.
+/// The part of a name before its `@`, in characters that names of other things may have.
 fn alphanumeric(name: &str) -> String {
     let before = name.split('@').next().unwrap_or_default();
     let allowed = |c: char| c.is_ascii_alphanumeric() || c == '_';

@@ -1,4 +1,4 @@
-//! Functions: what a program asks for without a resource, and what it is told. A new function is one new file and one line
+//! Functions: what a program can ask without a resource, and the answers. A new function is one new file and one line
 //! in [`ALL`].
 
 mod access_token;
@@ -20,7 +20,7 @@ pub trait Function: Sync {
     /// Token, as in `databricks:index/getCurrentUser:getCurrentUser`.
     fn token(&self) -> &'static str;
 
-    /// What the schema says.
+    /// What the schema says about it.
     fn definition(&self) -> Definition;
 
     /// Answers a call. A preview must not change anything, nor hand out anything new.

@@ -1,7 +1,7 @@
 //! What all credentials that Databricks gives only once have in common.
 //!
 //! A [`Credential`] states its rows, its typed operations and its rotation. Everything else about the operations of a
-//! [`Resource`] is said here, once for all of them: how inputs are read and echoed, what a refresh and an import take
+//! [`Resource`] is here, once for all of them: how inputs are read and echoed, what a refresh and an import take
 //! over, when a credential is due, which workspace it belongs to, and what becomes of a create whose answer is lost.
 
 use std::borrow::Cow;
@@ -32,20 +32,20 @@ use crate::property::{
 pub(super) trait Credential: Send + Sync + 'static {
     /// What a program states.
     type Inputs: Record + Send + Sync;
-    /// What Databricks says of a live one.
+    /// What Databricks says about a live one.
     type Live: Send + Sync;
     /// What it belongs to besides a workspace.
     type Owner: Send + Sync;
-    /// What is known before a create, by which its result can be told from what was there.
+    /// What is known before a create, by which its result can be told from what was there already.
     type Before: Send + Sync;
     /// What `pulumi do … list` takes.
     type Query: Record + Send + Sync;
 
     /// Type token.
     const TYPE_TOKEN: &'static str;
-    /// In plain words.
+    /// What messages call the credential, in plain words: "token".
     const NOUN: &'static str;
-    /// With an article, for what a program states: "a databricks Token".
+    /// What messages about a program's inputs call the type, with an article: "a databricks Token".
     const TITLE: &'static str;
     /// Description; Markdown.
     const DOC: &'static str;
@@ -55,22 +55,23 @@ pub(super) trait Credential: Send + Sync + 'static {
     const TYPES: &'static [ObjectType];
     /// The output that is the credential itself.
     const VALUE: &'static str;
-    /// The output that is the id of the credential, which is not the resource's after a rotation with an overlap.
+    /// The output that is the id of the credential, which differs from the resource's id after a rotation with an
+    /// overlap.
     const CURRENT: &'static str;
-    /// The outputs that are id and value of the one before, while it is kept.
+    /// The outputs that are id and value of the previous credential, while it is kept.
     const PREVIOUS: (&'static str, &'static str);
-    /// What a state keeps of the one before besides these, which revoking it takes.
+    /// Other outputs that a state keeps of the previous credential, since it takes them to revoke it.
     const OF_PREVIOUS: &'static [&'static str];
-    /// Inputs whose change means a credential of another owner, which no overlap leads to.
+    /// Inputs whose change means a credential of another owner, so that there is no overlap.
     const OWNER: &'static [&'static str] = &[];
     /// Inputs that are accepted for compatibility and never sent, since Databricks sets them.
     const NEVER_SENT: &'static [&'static str];
-    /// Whether only so many may exist at a time: previews look whether there is room then.
+    /// Whether only a limited number may exist at a time. Previews then look whether there is room.
     const LIMITED: bool = false;
     /// Whether the official plugin keeps the id among the outputs.
     const ID_IS_OUTPUT: bool = true;
 
-    /// What inputs say of rotation and of the workspace.
+    /// What inputs say about rotation and about the workspace.
     fn terms(inputs: &Self::Inputs) -> Terms<'_>;
 
     /// Looks at inputs that have the right types.
@@ -89,10 +90,10 @@ pub(super) trait Credential: Send + Sync + 'static {
         Ok(Home { client: client.for_workspace(ctx, workspace).await?, in_workspace: true })
     }
 
-    /// Looks whether one more may be created. A preview asks too, where the owner is known.
+    /// Looks whether one more may be created. A preview does so too, where the owner is known.
     async fn prepare(home: &Home, ctx: &Context, owner: &Self::Owner) -> Result<Self::Before, Error>;
 
-    /// Creates one; the request that does is never sent again unless it certainly was not carried out.
+    /// Creates one; the request for it is never sent again unless it certainly was not carried out.
     async fn create(
         home: &Home,
         ctx: &Context,
@@ -100,7 +101,7 @@ pub(super) trait Credential: Send + Sync + 'static {
         inputs: &Self::Inputs,
     ) -> Result<New<Self::Live>, Error>;
 
-    /// Live ones that look like what the inputs ask for, for when the answer of a create is lost.
+    /// Live ones that look like what the inputs ask for, for when the answer to a create is lost.
     async fn candidates(
         home: &Home,
         ctx: &Context,
@@ -109,8 +110,8 @@ pub(super) trait Credential: Send + Sync + 'static {
         before: &Self::Before,
     ) -> Result<Vec<Candidate>, Error>;
 
-    /// Credentials that a rotation has left which ended before the engine knew of them. Their comment ends with `mark`,
-    /// which no other has.
+    /// Credentials left by a rotation that ended before the engine knew of them. Their comment ends with `mark`, as no
+    /// other does.
     async fn leftovers(_: &Home, _: &Context, _: &Self::Owner, _: &str) -> Result<Vec<String>, Error> {
         Ok(Vec::new())
     }
@@ -134,7 +135,7 @@ pub(super) trait Credential: Send + Sync + 'static {
         id: &str,
     ) -> Result<Presence<Self::Live>, Error>;
 
-    /// What it means that Databricks said of this id, to whoever signs in, that it does not exist.
+    /// What it means that Databricks said to whoever signs in that this id does not exist.
     async fn denied(_: &Home, _: &Context, _: &Self::Owner, _: &str) -> Result<Presence<Self::Live>, Error> {
         Ok(Presence::Gone(Gone::proved("Databricks says that it does not exist")))
     }
@@ -149,8 +150,8 @@ pub(super) trait Credential: Send + Sync + 'static {
         inputs: &Self::Inputs,
     ) -> Result<(), Error>;
 
-    /// Revokes one. That it is gone already may be an error here. `seen` is what was found where the request was refused
-    /// before.
+    /// Revokes one. It may be an error here if it is already gone. `seen` is what was found where the request was
+    /// refused before.
     async fn revoke(
         home: &Home,
         ctx: &Context,
@@ -159,7 +160,7 @@ pub(super) trait Credential: Send + Sync + 'static {
         seen: Option<&Self::Live>,
     ) -> Result<(), Error>;
 
-    /// Whether a live one belongs to somebody else than who signs in, so that another API has to be asked.
+    /// Whether a live one belongs to somebody other than whoever signs in, so that another API has to be used.
     fn is_anothers(_: &Self::Live) -> bool {
         false
     }
@@ -174,7 +175,7 @@ pub(super) trait Credential: Send + Sync + 'static {
     /// Computed outputs; the credential itself and `providerConfig` are not among them.
     fn computed(live: &Self::Live, stated: &Map) -> Map;
 
-    /// Inputs as Databricks has them, as far as it tells.
+    /// Inputs as Databricks has them, as far as it says.
     fn observed(live: &Self::Live) -> Map;
 
     /// Of these, what a program would state to get the same.
@@ -187,10 +188,10 @@ pub(super) trait Credential: Send + Sync + 'static {
         Ok((id.to_owned(), Map::new()))
     }
 
-    /// What a state says of its life.
+    /// What a state says about the life of the credential.
     fn life(outputs: &Map) -> Life;
 
-    /// Changes that mean less than their rows say.
+    /// Settles changes that mean less than their rows say.
     async fn settle(
         _: &Client,
         _: &Context,
@@ -201,10 +202,10 @@ pub(super) trait Credential: Send + Sync + 'static {
         Ok(())
     }
 
-    /// This process has seen the credential in a state, so that it is nobody else's.
+    /// Notes that this process has seen the credential in a state, so that it is nobody else's.
     fn note(_: &Client, _: &str) {}
 
-    /// Takes the room for one more, which `leaving` may make; an error where there is none.
+    /// Reserves the room for one more; `leaving` is one that may make room. Fails where there is none.
     async fn reserve(_: &Home, _: &Context, _: &Self::Owner, _: Option<&str>) -> Result<(), Error> {
         Ok(())
     }
@@ -223,7 +224,7 @@ pub(super) trait Credential: Send + Sync + 'static {
     }
 }
 
-/// What inputs say of rotation and of the workspace.
+/// What inputs say about rotation and about the workspace.
 pub(super) struct Terms<'a> {
     pub(super) workspace: Input<&'a str>,
     pub(super) rotate_before: &'a Input<i64>,
@@ -253,7 +254,7 @@ pub(super) struct New<L> {
     pub(super) incomplete: Vec<String>,
 }
 
-/// What looking at inputs has found.
+/// What validating inputs has found.
 #[derive(Default)]
 pub(super) struct Findings {
     pub(super) failures: Vec<Failure>,
@@ -404,7 +405,7 @@ impl<C: Credential> Resource for C {
         for (severity, reason) in why {
             ctx.report(severity, &reason).await;
         }
-        // The program states nothing of it, so nobody would know why.
+        // The program does not state the workspace, so nobody would know why.
         if let Some(old) = placement::of_state(outputs)
             && terms_moved
             && terms.workspace.known().is_none()
@@ -491,8 +492,8 @@ impl<C: Credential> Resource for C {
                 (id, C::owner(&[&inputs])?, inputs, Map::new(), false, Overlap::default())
             }
             Known::State(state) => {
-                // Every plugin writes the credential's output, even if it is empty; a program that looks a resource up
-                // states a few others at most.
+                // Every plugin writes the output that holds the credential, even if it is empty; a program that looks a
+                // resource up states a few others at most.
                 let written = state.outputs.contains_key(C::VALUE);
                 let owner = C::owner(&[&state.outputs, &state.inputs])?;
                 let overlap = if written { Overlap::of::<C>(&state.outputs) } else { Overlap::default() };
@@ -509,7 +510,7 @@ impl<C: Credential> Resource for C {
         let live = match C::find(&home, ctx, &owner, &id).await? {
             Presence::Live(live) => live,
             Presence::Gone(gone) => {
-                // Without the resource nobody would know of the one before.
+                // Without the resource nobody would know of the previous credential.
                 if overlap.previous.is_some() {
                     gone.tell(ctx, &format!("the next `pulumi up` replaces the {} {id}", C::NOUN)).await;
                     overlap.is_gone = true;
@@ -517,7 +518,7 @@ impl<C: Credential> Resource for C {
                     overlap.write::<C>(&mut outputs);
                     return Ok(Some(Found { id: resource, state: State { inputs, outputs } }));
                 }
-                // The engine says of an import, and of what a program looks up, only that it does not exist.
+                // About an import, and about what a program looks up, the engine says only that it does not exist.
                 let what = if written { "leaves the state" } else { "was not found" };
                 gone.tell(ctx, &format!("the {} {id} {what}", C::NOUN)).await;
                 return Ok(None);
@@ -562,8 +563,9 @@ impl<C: Credential> Resource for C {
         let place = place(&home, ctx, workspace).await?;
         let before = cleaned(before);
         let value = value::<C>(&before);
-        // What is not stated is as Databricks has it where a program looks a resource up. What a state has no value of
-        // gets none in a refresh, or a comment that somebody added would reach whatever depends on the credential.
+        // Where a program looks a resource up, what it does not state is as Databricks has it. What a state has no
+        // value for gets none in a refresh, or a comment that somebody added would reach whatever depends on the
+        // credential.
         let mut known = observed(C::importable(&live), &inputs);
         known.retain(|name, _| !written || before.contains_key(name));
         let mut stated = before;
@@ -614,10 +616,10 @@ impl<C: Credential> Resource for C {
         let settles = weighed.is_some_and(|weighed| weighed.settles) && !overlap.is_unproved;
         let mut is_settled = false;
         if let Some(previous) = overlap.previous.take_if(|_| settles) {
-            // By now every list has what a rotation may have left.
+            // By now every list contains what a rotation may have left.
             succession::revoke_leftovers::<C>(&home, ctx, &owner, &previous.id, &id).await?;
             match succession::revoke_previous::<C>(&home, ctx, known, &previous).await {
-                // Whoever may revoke it comes later. Until then the state knows it, and whatever else is to be done is done.
+                // Somebody who may revoke it may come later. Until then it stays in the state, and the update goes on.
                 Err(Error::Undecided(undecided)) => {
                     incomplete.push(undecided.of_previous());
                     overlap.previous = Some(previous);
@@ -631,7 +633,7 @@ impl<C: Credential> Resource for C {
         let changes_nothing_else =
             is_settled && changes::<C::Inputs>(&repeated::<C>(request.outputs), news).is_empty();
         if is_settled {
-            // The mark comes off.
+            // The mark comes off the comment.
             changed.insert("comment".to_owned(), (Kind::Changed, Change::Update));
         }
         let typed = match &overlap.previous {
@@ -645,8 +647,8 @@ impl<C: Credential> Resource for C {
                 Ok(Outcome::Done) => break,
                 Ok(Outcome::Anothers(live)) => seen = Some(live),
                 Ok(Outcome::Gone(gone)) => return Err(gone_already::<C>(ctx, &id, &gone).await),
-                // Whoever came to revoke the one before need not be who may change this one. That the other is gone goes
-                // into the state; the mark comes off when its owner refreshes.
+                // Whoever signed in to revoke the previous credential may not be allowed to change this one. The state
+                // says that the previous one is gone; the mark comes off when the owner of this one refreshes.
                 Err(Error::Undecided(_)) if changes_nothing_else => {
                     let mut outputs = known.clone();
                     overlap.write::<C>(&mut outputs);
@@ -718,7 +720,7 @@ pub(super) enum Course {
 pub(super) struct Weighed {
     changes: Changes,
     pub(super) course: Course,
-    /// Whether the credential before it is due to be revoked.
+    /// Whether the previous credential is due to be revoked.
     pub(super) settles: bool,
     /// Reasons that the changes themselves do not show.
     why: Vec<(Severity, String)>,
@@ -726,8 +728,8 @@ pub(super) struct Weighed {
     terms_moved: bool,
 }
 
-/// Weighs what has changed. Says the same as long as nothing but time changes, except that what is due stays due.
-/// `news` and `overlap` are what the request's new inputs and its outputs say.
+/// Weighs what has changed. As long as nothing but the time changes, the result is the same, or more has become due:
+/// what is due stays due. `news` and `overlap` are what the request's new inputs and its outputs say.
 async fn weigh<C: Credential>(
     client: &Client,
     ctx: &Context,
@@ -825,8 +827,8 @@ async fn weigh<C: Credential>(
     Ok(Weighed { changes, course, settles, why, terms_moved })
 }
 
-/// The inputs that a credential was made with. After an update that was not completed, the engine has those of before, and
-/// only the outputs repeat them.
+/// The inputs that a credential was made with. After an update that was not completed, the engine has the inputs of
+/// before the update, and only the outputs repeat those of the credential.
 fn made_with<'a, C: Credential>(request: &Diff<'a>, overlap: &Overlap) -> Cow<'a, Map> {
     if !overlap.is_unproved {
         return Cow::Borrowed(request.old_inputs);
@@ -841,7 +843,7 @@ fn repeated<C: Credential>(outputs: &Map) -> Map {
     inputs
 }
 
-/// Tells of a credential that nothing replaces before it ends.
+/// Warns of a credential that nothing replaces before it ends.
 async fn warn_of_the_end<C: Credential>(client: &Client, ctx: &Context, outputs: &Map) {
     let life = C::life(outputs);
     if let Some(expires) = life.end()
@@ -878,7 +880,7 @@ pub(super) async fn mint<C: Credential>(
     }
 }
 
-/// Revokes a credential; one that is gone already is revoked.
+/// Revokes a credential; one that is already gone counts as revoked.
 pub(super) async fn revoke<C: Credential>(
     home: &Home,
     ctx: &Context,
@@ -950,7 +952,7 @@ pub(super) fn is_imported(outputs: &Map, value: &str) -> bool {
     outputs.get(value).is_none_or(Value::is_blank)
 }
 
-/// Inputs of the state, those that are stated brought up to date. Others stay out, or the next preview would show
+/// Inputs of the state, with those that are stated brought up to date. Others stay out, or the next preview would show
 /// them as removed.
 fn refreshed<C: Credential>(mut inputs: Map, observed: Map) -> Map {
     for (name, value) in observed {
@@ -963,12 +965,12 @@ fn refreshed<C: Credential>(mut inputs: Map, observed: Map) -> Map {
     inputs
 }
 
-/// What is said before the provider saws off the branch it sits on.
+/// The warning before the provider saws off the branch it sits on.
 const OWN_TOKEN: &str = "the provider signs in with this very token. Once it is replaced, the old one is revoked and the \
                          provider cannot sign in any more until databricks:token (or DATABRICKS_TOKEN, or the profile) has \
                          the value of the new one. Let the provider sign in with another token or as a service principal";
 
-/// What is said where the id to import is the credential itself, which is not repeated.
+/// The error where the id to import is the credential itself, which is not repeated.
 fn value_for_id<C: Credential>() -> String {
     let name = C::TYPE_TOKEN.rsplit(':').next().unwrap_or_default();
     format!(
@@ -989,8 +991,9 @@ enum Outcome<L> {
     Anothers(L),
 }
 
-/// Finds out what a refusal means. Where the answer leaves open whether the credential is gone, a look decides. `is_seen`
-/// says that one has shown before that the credential is somebody else's, and that the request went to the other API.
+/// Finds out what a refusal means. Where the answer leaves open whether the credential is gone, a look decides.
+/// `is_seen` says that an earlier look has shown that the credential is somebody else's, and that the request went to
+/// the other API.
 async fn outcome<C: Credential>(
     sent: Result<(), Error>,
     home: &Home,
@@ -1011,7 +1014,7 @@ async fn outcome<C: Credential>(
     match presence {
         Ok(Presence::Gone(gone)) => Ok(Outcome::Gone(gone)),
         Ok(Presence::Live(live)) if !is_seen && C::is_anothers(&live) => Ok(Outcome::Anothers(live)),
-        // Looking failed as the request did, whose answer says more.
+        // The credential is there, or the look failed too: the answer to the request says more.
         Ok(Presence::Live(_)) | Err(Error::Databricks(_)) => Err(refusal.into()),
         Err(error) => Err(error),
     }
@@ -1055,8 +1058,8 @@ pub(super) async fn place(
     Ok(if home.in_workspace { Some(placement::known(&home.client, ctx, stated).await?) } else { None })
 }
 
-/// What is known of a credential's life. The official plugin keeps no expiry of some; Databricks is asked only where
-/// the program wants to rotate by it.
+/// What is known about a credential's life. The official plugin keeps no expiry for some; Databricks is asked only
+/// where the program wants to rotate by it.
 async fn life<C: Credential>(
     client: &Client,
     ctx: &Context,
@@ -1096,7 +1099,8 @@ async fn moved<C: Credential>(
         Input::Absent => match client.workspace_id(ctx).await {
             Ok(id) => id,
             Err(error @ client::Error::Workspace(_)) => return Err(error.into()),
-            // A host that does not answer now says nothing of the workspace; the operation that needs it will complain.
+            // A host that does not answer now says nothing about the workspace; the operation that needs it will
+            // complain.
             Err(_) => None,
         },
     };

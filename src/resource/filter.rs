@@ -35,7 +35,7 @@ const DAY: i64 = 24 * 60 * 60 * 1000;
 pub(super) struct Moment(i64);
 
 impl Moment {
-    /// Whether something that ends at this time, if it ever does, ends earlier.
+    /// Whether something with this expiry, if it has one, ends before this time.
     pub(super) fn is_after(self, expiry: Option<i64>) -> bool {
         expiry.is_some_and(|expiry| expiry > 0 && expiry < self.0)
     }
@@ -49,7 +49,7 @@ impl Property for Moment {
     fn decode(value: &Value) -> Result<Self, Mismatch> {
         let text = <String as Property>::decode(value)?;
         let text = text.trim();
-        // A text that is a whole timestamp is none with a time added to it.
+        // What is not a whole timestamp may be a date, which becomes one with a time added to it.
         let time = text.parse::<jiff::Timestamp>().or_else(|_| format!("{text}T00:00:00Z").parse());
         match time {
             Ok(time) => Ok(Moment(time.as_millisecond())),
@@ -66,7 +66,7 @@ impl Property for Moment {
     }
 }
 
-/// The value of a filter that is a name, and not an empty one: a variable of a shell may have had no value.
+/// The value of a filter that is a name. An empty one is refused: it may come from a shell variable that is not set.
 pub(super) fn name<'a>(input: &'a Input<String>, property: &str) -> Result<Option<&'a str>, Error> {
     match input.known().map(String::as_str) {
         Some("") => {
@@ -76,7 +76,8 @@ pub(super) fn name<'a>(input: &'a Input<String>, property: &str) -> Result<Optio
     }
 }
 
-/// Lists tokens as the query says: id and name of each. `on_behalf` chooses those that somebody made for another.
+/// Lists tokens as the query says: id and name of each. `on_behalf` chooses those that act as somebody other than their
+/// creator.
 pub(super) async fn list(
     client: &Client,
     ctx: &Context,
@@ -109,7 +110,8 @@ pub(super) async fn list(
     Ok(all.iter().map(token::named).collect())
 }
 
-/// Whether a token was certainly not used since a time: not on that day or later, or never, and it was there before.
+/// Whether a token was certainly not used since a time: the day of its last use was over by then, or it was never used
+/// and is older than that.
 fn is_unused(token: &TokenInfo, since: Moment) -> bool {
     match token.last_used_day.filter(|day| *day > 0) {
         Some(day) => day.saturating_add(DAY) <= since.0,
@@ -117,7 +119,7 @@ fn is_unused(token: &TokenInfo, since: Moment) -> bool {
     }
 }
 
-/// Says which filter it was that only an administrator may use.
+/// Where Databricks refused a list, names the filter that only an administrator may use.
 fn explained(error: client::Error, property: Option<&str>) -> Error {
     match (&error, property) {
         (client::Error::Api(api), Some(property)) if api.status == 403 => Error::Other(format!(

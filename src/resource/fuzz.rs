@@ -1,4 +1,4 @@
-//! Fuzz target: whole operations against a host that answers anything. `docs/fuzzing.md` says how to fuzz on.
+//! Fuzz target: whole operations against a host that answers anything. `docs/fuzzing.md` says how to run it.
 
 use std::panic::AssertUnwindSafe;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -42,7 +42,7 @@ const TEXTS: &[&str] = &[
 const NUMBERS: &[i64] = &[0, -1, 1, 1_700_000_000_000, 1_700_000_060_000, i64::MAX, i64::MIN, 1 << 53];
 const STATUSES: &[u16] = &[200, 200, 200, 200, 200, 302, 400, 401, 403, 404, 408, 429, 500, 503];
 
-/// What the host answers, request by request, and which operation asks.
+/// What the host answers, request by request, and to which operation.
 #[derive(Debug)]
 struct Case {
     operation: u8,
@@ -152,7 +152,7 @@ fn json<D: Driver>(driver: &mut D, depth: u8) -> Json {
     }
 }
 
-/// What a host answers, in turn and over again.
+/// What a host answers, in turn and from the beginning again.
 #[derive(Clone, Default)]
 struct Script(Arc<Mutex<(Vec<Reply>, usize)>>);
 
@@ -248,7 +248,7 @@ fn inputs(which: u8) -> Map {
     stated.map(|(_, (name, value))| (name.to_owned(), value)).collect()
 }
 
-/// A state that the engine may keep: its token is secret, and nothing prints it.
+/// Asserts that the engine may keep a state: its credential is secret, and nothing prints it.
 #[track_caller]
 fn sound(outputs: &Map, value: &str) {
     assert!(matches!(&outputs[value], Value::Secret(_)));
@@ -256,8 +256,8 @@ fn sound(outputs: &Map, value: &str) {
     assert!(!format!("{outputs:?}").contains(HUSH), "a secret in the clear");
 }
 
-/// Whether an answer can prove that what has the id `i` is gone: a whole list without it, its end, or an error of
-/// Databricks that says so by its code and of that id, or of the service principal that it belongs to.
+/// Whether an answer can prove that the credential with the id `i` is gone: a whole list without it, its expiry, or an
+/// error of Databricks whose code says so and whose message names that id, or the service principal that it belongs to.
 fn may_prove_gone(reply: &Reply) -> bool {
     let text = String::from_utf8_lossy(&reply.body);
     let body: Json = serde_json::from_str(&text).unwrap_or_default();

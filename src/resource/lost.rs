@@ -7,7 +7,7 @@ use super::rotation::date;
 use crate::client::{self, Client};
 use crate::context::{Context, Severity};
 
-/// A credential that may have come of a create whose answer was lost.
+/// A credential that may be the result of a create whose answer was lost.
 pub(super) struct Candidate {
     pub(super) id: String,
     /// When it was created, in milliseconds since 1970.
@@ -16,11 +16,11 @@ pub(super) struct Candidate {
 
 /// How people find such a credential and get rid of it.
 pub(super) struct Trace {
-    /// What it has in common with the one that was asked for: "with the comment …".
+    /// What it has in common with the one that was requested: "with the comment …".
     pub(super) with: String,
     /// Where a person sees them all: "under Settings > …".
     pub(super) place: String,
-    /// What it takes to get rid of one: "revoke".
+    /// The verb for getting rid of one: "revoke".
     pub(super) undo: &'static str,
     /// The command that does it.
     pub(super) command: String,
@@ -29,14 +29,14 @@ pub(super) struct Trace {
 /// How long the search for what a lost create has left may take.
 const SEARCH_TIME: Duration = Duration::from_secs(60);
 
-/// How far the clocks of this machine and of the workspace may differ where no answer has told, in milliseconds.
+/// How far the clocks of this machine and of the workspace may differ where no answer has shown it, in milliseconds.
 const UNKNOWN_SKEW_MS: i64 = 10 * 60 * 1000;
 
 /// How exactly the answers tell the time of the workspace, in milliseconds.
 const PRECISION_MS: i64 = 3000;
 
-/// Says which credentials may have come of a create whose answer is lost. None is revoked here: any of them may be
-/// somebody else's. `list` gives those that look like the one that was asked for; `started` is this machine's time.
+/// Says which credentials may be the result of a create whose answer is lost. None is revoked here: any of them may be
+/// somebody else's. `list` gives those that look like the one that was requested; `started` is this machine's time.
 pub(super) async fn report<F>(
     client: &Client,
     ctx: &Context,
@@ -57,7 +57,7 @@ where
     let deadline = ctx.clock.now().checked_add(SEARCH_TIME);
     let ctx = Context { cancel: Default::default(), deadline, ..ctx.clone() };
     let listed = list(ctx).await;
-    // In the workspace's time, which the list has told if nothing has before.
+    // In the workspace's time, which the answer to the list shows if none did before.
     let (started, margin) = match client.clock_difference_ms() {
         Some(ahead) => (started.saturating_add(ahead), PRECISION_MS),
         None => (started, UNKNOWN_SKEW_MS),

@@ -28,7 +28,8 @@ pub(crate) use rotation::{date, duration, timestamp};
 pub const ALL: &[&dyn Resource] =
     &[&token::Token, &obo_token::OboToken, &service_principal_secret::ServicePrincipalSecret];
 
-/// A type of resource, free of its types: operations work on property maps. `credential::Credential` is the typed side.
+/// A type of resource, without the types of its properties: operations work on property maps. `credential::Credential`
+/// is the typed side.
 #[async_trait]
 pub trait Resource: Sync {
     /// Type token, as in `databricks:index/token:Token`.
@@ -37,7 +38,7 @@ pub trait Resource: Sync {
     /// The resource in plain words: in error messages, and in the User-Agent.
     fn noun(&self) -> &'static str;
 
-    /// What the schema says.
+    /// What the schema says about it.
     fn definition(&self) -> Definition;
 
     /// Validates inputs. The inputs in the answer are what the state keeps.
@@ -58,7 +59,7 @@ pub trait Resource: Sync {
         replaces: bool,
     ) -> Result<Created, Error>;
 
-    /// Reads the live resource; `None` says that it is certainly gone.
+    /// Reads the live resource; `None` if it counts as gone: that is proved, or nobody who was asked knows it.
     async fn read(
         &self,
         client: &Client,
@@ -67,20 +68,20 @@ pub trait Resource: Sync {
         known: Known,
     ) -> Result<Option<Found>, Error>;
 
-    /// Outputs that a preview of Update can tell.
+    /// Outputs that a preview of Update can foretell.
     async fn preview_update(&self, client: &Client, ctx: &Context, request: Diff<'_>) -> Result<Map, Error>;
 
     /// Changes the resource in place. Also finishes what Create left incomplete.
     async fn update(&self, client: &Client, ctx: &Context, request: Diff<'_>) -> Result<Updated, Error>;
 
-    /// Deletes the resource; one that is gone already is deleted.
+    /// Deletes the resource; one that is already gone counts as deleted.
     async fn delete(&self, client: &Client, ctx: &Context, id: &str, outputs: &Map) -> Result<(), Error>;
 
     /// Lists the live resources: id and name of each.
     async fn list(&self, client: &Client, ctx: &Context, query: &Map)
     -> Result<Vec<(String, String)>, Error>;
 
-    /// Whether an update with these inputs should look first whether the resource is still there.
+    /// Whether an update with these inputs should first look whether the resource is still there.
     fn wants_refresh(&self, inputs: &Map) -> bool;
 }
 
@@ -137,7 +138,7 @@ pub struct Diff<'a> {
     pub news: &'a Map,
     /// Properties whose changes the program ignores.
     pub ignore: &'a [String],
-    /// Whether a refresh asks, which replaces nothing: what it has just read is the old side.
+    /// Whether this is part of a refresh, which replaces nothing: what it has just read is the old side.
     pub refresh: bool,
 }
 
@@ -153,7 +154,7 @@ pub struct State {
 /// A live resource, as Read finds it.
 #[derive(Debug, PartialEq)]
 pub struct Found {
-    /// Its id. That of an import may tell more than this.
+    /// Its id. The one that is given to an import may say more than this.
     pub id: String,
     /// Inputs and outputs.
     pub state: State,
@@ -186,7 +187,7 @@ pub struct Updated {
     pub outputs: Map,
     /// Why it is not complete; empty where it is.
     pub incomplete: Vec<String>,
-    /// Id and outputs of what was created for it, and is to be deleted if nobody learns of it.
+    /// Id and outputs of what was created for it, and is to be deleted if the engine does not learn of it.
     pub minted: Option<(String, Map)>,
 }
 
@@ -207,10 +208,10 @@ pub enum Error {
     Other(String),
 }
 
-/// Why nobody can tell whether a credential is still there: it belongs to somebody else than who signs in.
+/// Why nobody can tell whether a credential is still there: it belongs to somebody other than whoever signs in.
 #[derive(Debug, PartialEq)]
 pub struct Undecided {
-    /// What is so, in a sentence without its full stop.
+    /// The facts, in a sentence without its full stop.
     facts: String,
     /// Whose the credential is.
     owner: String,
@@ -230,7 +231,7 @@ impl std::fmt::Display for Undecided {
 }
 
 impl Undecided {
-    /// The same of the credential before the current one, which is no reason to take the resource out of the state.
+    /// The same about the previous credential, which is no reason to take the resource out of the state.
     fn of_previous(&self) -> String {
         let Undecided { facts, owner, .. } = self;
         format!(
@@ -254,7 +255,7 @@ fn sentence(failures: &[Failure]) -> String {
         .join("; ")
 }
 
-/// Outputs that a preview of Create can tell: the inputs, and that everything else will be known later.
+/// Outputs that a preview of Create can foretell: the inputs, and that everything else will be known later.
 pub fn preview(definition: &Definition, inputs: Map) -> Map {
     let mut outputs = inputs;
     let rotates = stated(&outputs, "rotateBeforeSeconds").is_some();
@@ -267,7 +268,8 @@ pub fn preview(definition: &Definition, inputs: Map) -> Map {
     outputs
 }
 
-/// Outputs that a preview of Update can tell: the new inputs, and what Databricks said of the resource so far.
+/// Outputs that a preview of Update can foretell: the new inputs, and what Databricks has said about the resource so
+/// far.
 fn preview_update(definition: &Definition, outputs: Map, inputs: Map) -> Map {
     let computed = |name: &str| definition.computed.iter().any(|row| row.name == name);
     let stated = |name: &str| definition.inputs.iter().any(|row| row.name == name) && !computed(name);
@@ -277,7 +279,7 @@ fn preview_update(definition: &Definition, outputs: Map, inputs: Map) -> Map {
     outputs
 }
 
-/// What a program has stated, as far as outputs repeat it.
+/// The inputs that a program has stated, as far as outputs repeat them.
 pub fn stated_in(definition: &Definition, outputs: &Map) -> Map {
     let computed = |name: &str| definition.computed.iter().any(|row| row.name == name);
     let stated = |name: &str| definition.inputs.iter().any(|row| row.name == name) && !computed(name);

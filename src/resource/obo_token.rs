@@ -172,7 +172,7 @@ impl Credential for OboToken {
                 &inputs.autoscope_enabled,
             )
         };
-        // The answer is the state: a look-up that lags behind the create has nothing to lose then.
+        // The state comes from this answer, and not from a look-up, which may lag behind the create.
         let created = token_management::create_on_behalf_of(&home.client, ctx, &new).await;
         let minted = token::granted(home, ctx, &new, created).await?;
         Ok(New { id: minted.info.token_id.clone(), minted, incomplete: Vec::new() })
@@ -313,7 +313,7 @@ impl Credential for OboToken {
         changes: &mut Changes,
     ) -> Result<(), Error> {
         token::settle_lifetime(&news.lifetime_seconds, request.outputs, changes);
-        // Databricks does not tell whose token was imported, so what the program states is taken for it.
+        // Databricks does not say which service principal an imported token acts as, so the program is believed.
         if stated(request.outputs, "applicationId").is_none()
             && let Some(change @ (Kind::Added, _)) = changes.get_mut("applicationId")
         {

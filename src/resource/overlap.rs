@@ -1,8 +1,8 @@
 //! Two credentials of one resource: a rotation with `overlapSeconds` keeps the old one alive for a while, so that whoever
 //! holds its value has time to get the new one.
 //!
-//! The outputs of a state say of both all that it takes to revoke them. An update cannot change the id of its resource,
-//! so that stays the id of the credential before, until a refresh may set it right.
+//! The outputs of a state hold all that it takes to revoke both. An update cannot change the id of its resource, which
+//! therefore stays that of an earlier credential until a refresh sets it right.
 
 use super::credential::Credential;
 use super::rotation::{milliseconds, timestamp};
@@ -14,14 +14,14 @@ pub(super) const PREVIOUS_REVOKE_TIME: &str = "previousRevokeTime";
 // Bookkeeping, which no plugin compares and the engine shows to nobody.
 /// The id of the credential, where it is not the resource's.
 const CURRENT_ID: &str = "__currentId";
-/// What the state said of the previous credential when it was the current one.
+/// What the state said about the previous credential when it was the current one.
 const PREVIOUS: &str = "__previous";
 /// The credential was refused when it was tried.
 const UNPROVED: &str = "__unproved";
-/// The credential is gone, while the one before lives.
+/// The credential is gone, while the previous one lives.
 const GONE: &str = "__gone";
 
-/// What a state says of its credentials, besides the values of the current one.
+/// What a state says about its credentials, besides the values of the current one.
 #[derive(Debug, Default)]
 pub(super) struct Overlap {
     /// The id of the credential, where it is not the resource's.
@@ -40,7 +40,7 @@ pub(super) struct Previous {
     value: Value,
     /// When it is due to be revoked, in milliseconds since 1970.
     pub(super) revoke: i64,
-    /// What the state said of it.
+    /// What the state said about it.
     pub(super) record: Map,
 }
 
@@ -53,7 +53,7 @@ impl Overlap {
         let previous = text(id).map(|id| Previous {
             id,
             value: outputs.get(value).cloned().unwrap_or(Value::Null),
-            // One whose time nobody knows has had it.
+            // Where the time is not known, it counts as over.
             revoke: text(PREVIOUS_REVOKE_TIME).and_then(|time| milliseconds(&time)).unwrap_or_default(),
             record: outputs.get(PREVIOUS).and_then(Value::object).cloned().unwrap_or_default(),
         });
@@ -65,7 +65,7 @@ impl Overlap {
         self.current.as_deref().unwrap_or(resource)
     }
 
-    /// Writes it into the outputs, in place of what they say.
+    /// Writes all of this into the outputs, in place of what they say.
     pub(super) fn write<C: Credential>(&self, outputs: &mut Map) {
         let (id, value) = C::PREVIOUS;
         for name in [id, value, PREVIOUS_REVOKE_TIME, CURRENT_ID, PREVIOUS, UNPROVED, GONE] {
@@ -110,11 +110,11 @@ impl Previous {
     }
 }
 
-/// So many characters may a comment have.
+/// How many characters a comment may have.
 const LONGEST_COMMENT: usize = 255;
 
-/// How a comment ends while the credential that this one replaces is kept. The id of the old one makes it the only one in
-/// the workspace, so that a successor that the engine never heard of is known as such.
+/// How a comment ends while the credential that this one replaces is kept. The id of the old one makes the mark unique
+/// in the workspace, so that a successor that the engine never heard of can be recognised.
 pub(super) fn mark(replaces: &str) -> String {
     let id: String = replaces.chars().take(16).collect();
     format!("(replaces {id})")
@@ -129,7 +129,7 @@ fn marked(comment: &str, mark: &str) -> String {
 
 const COMMENT: &str = "comment";
 
-/// Inputs whose comment has a mark.
+/// The inputs, with a mark on the comment.
 pub(super) fn with_mark(inputs: &Map, mark: &str) -> Map {
     let mut inputs = inputs.clone();
     let stated = inputs.get(COMMENT);
@@ -140,7 +140,7 @@ pub(super) fn with_mark(inputs: &Map, mark: &str) -> Map {
     inputs
 }
 
-/// What the workspace says of the inputs, with the comment as the program would state it.
+/// What the workspace says about the inputs, with the comment as the program would state it.
 pub(super) fn without_mark(mut observed: Map, stated: &Map, mark: &str) -> Map {
     let text = |map: &Map| map.get(COMMENT).and_then(|comment| String::decode(comment).ok());
     let (seen, own) = (text(&observed).unwrap_or_default(), text(stated).unwrap_or_default());

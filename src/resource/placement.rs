@@ -86,7 +86,7 @@ pub(super) fn of_state(state: &Map) -> Option<String> {
     String::decode(config.get("workspaceId")?).ok().filter(|id| !id.is_empty())
 }
 
-/// Refuses unknown keys of `providerConfig`, and an empty workspace.
+/// Refuses unknown keys of `providerConfig`.
 pub(super) fn check(inputs: &Map) -> Vec<Failure> {
     let Some(config) = inputs.get(PROVIDER_CONFIG) else { return Vec::new() };
     let Some(map) = config.object() else { return Vec::new() };

@@ -1,4 +1,5 @@
-//! Whether a credential exists. It is gone only if that is proved: one that is forgotten lives on unknown.
+//! Whether a credential exists. One that is forgotten lives on unknown, so it counts as gone only if that is proved, or
+//! if nobody who can be asked knows it and the state leaves open whose it is, or where; the user is then warned.
 
 use std::time::Duration;
 
@@ -17,7 +18,7 @@ pub(super) enum Presence<L> {
 
 /// Why a credential counts as gone.
 pub(super) struct Gone {
-    /// In words, as what follows a colon.
+    /// In words that can follow a colon.
     reason: String,
     /// Whether the reason is a proof. If not, it counts as gone because nobody who was asked knows it.
     is_proved: bool,
@@ -49,7 +50,7 @@ impl Gone {
     }
 }
 
-/// That a credential is gone because its time is over by the workspace's clock, if it is.
+/// The reason why a credential is gone, if its time is over by the workspace's clock.
 pub(super) async fn expired(client: &Client, ctx: &Context, life: Life) -> Option<Gone> {
     let expires = life.end()?;
     (client.now_ms(ctx).await >= expires).then(|| Gone::expired(expires))
@@ -69,7 +70,7 @@ pub(super) async fn is_new(client: &Client, ctx: &Context, created: Option<i64>)
     (0..LONGEST_LAG.as_millis() as i64).contains(&age)
 }
 
-/// Makes a pause and says that another look is due, as long as the credential is new.
+/// As long as the credential is new, waits a little and returns `true`, so that the caller looks again.
 pub(super) async fn may_lag(
     client: &Client,
     ctx: &Context,

@@ -20,7 +20,7 @@ pub(super) fn milliseconds(time: &str) -> Option<i64> {
     time.parse::<jiff::Timestamp>().ok().map(jiff::Timestamp::as_millisecond)
 }
 
-/// With less than this left, in milliseconds, a credential that nothing replaces is warned of.
+/// With less than this left, in milliseconds, there is a warning about a credential that nothing replaces.
 pub(super) const SHORT_NOTICE_MS: i64 = 14 * 24 * 60 * 60 * 1000;
 
 /// Outputs that tell people when a credential ends and when it is due.
@@ -41,7 +41,7 @@ pub(super) fn put_dates(outputs: &mut Map, life: fn(&Map) -> Life) {
     }
 }
 
-/// A duration as people say it, in the largest unit that loses nothing much of it.
+/// A duration as people say it, in the largest unit that loses little of it.
 pub(crate) fn duration(seconds: i64) -> String {
     let (number, unit) = match seconds {
         ..120 => (seconds, "second"),
@@ -56,7 +56,7 @@ pub(crate) fn duration(seconds: i64) -> String {
 #[derive(Clone, Copy, Debug, Default)]
 pub(super) struct Life {
     pub(super) created: Option<i64>,
-    /// `Some(-1)`, and whatever else is not positive, is never.
+    /// `Some(-1)`, and whatever else is not positive, means never.
     pub(super) expires: Option<i64>,
 }
 
@@ -72,7 +72,7 @@ impl Life {
         self.expires.filter(|expires| *expires > 0)
     }
 
-    /// When the credential is due that expires then, with a window of `before` seconds.
+    /// When a credential that expires at `expires` is due, with a window of `before` seconds.
     fn due_from(self, expires: i64, before: i64) -> i64 {
         // A workspace may grant less than was asked for; a window as long as the lifetime would rotate on every run.
         let window = match self.seconds() {
@@ -102,7 +102,7 @@ impl Life {
 /// `rotateWhenChanged`: only a change from one set of values to another rotates.
 pub(super) fn when_changed(old: &Map, news: &Map) -> Changes {
     const NAME: &str = "rotateWhenChanged";
-    // As text, as all values are: a program in another language may state 1 as "1".
+    // As text, like all values of the map: a program in another language may state 1 as "1".
     let values = |inputs: &Map| {
         let values = BTreeMap::<String, String>::decode(stated(inputs, NAME)?);
         (values != Ok(BTreeMap::new())).then_some(values)

@@ -161,7 +161,7 @@ impl HasProviderConfig for ServicePrincipalSecret {
         "databricks:index/ServicePrincipalSecretProviderConfig:ServicePrincipalSecretProviderConfig";
 }
 
-/// The service principal of a secret, whose API is asked for, which account's, and when the secret was created.
+/// The service principal of a secret, the API that the program asks for, the account, and when the secret was created.
 pub(super) struct Owner {
     service_principal_id: String,
     api: Option<String>,
@@ -301,8 +301,8 @@ impl Credential for ServicePrincipalSecret {
                     Self::note(&home.client, &minted.info.id);
                     return Ok(New { id: minted.info.id.clone(), minted, incomplete: Vec::new() });
                 }
-                // The code of the limit is not documented and may look like that of too many requests, which would be
-                // repeated in vain: the list tells which it is.
+                // The code for the limit is not documented and may look like that for too many requests. Repeating the
+                // request would then be in vain, so the list decides which it is.
                 Err(error @ client::Error::Api(_)) if error.did_not_run() => {
                     let listed = api::list(&home.client, ctx, &at).await;
                     if listed.is_ok_and(|listed| listed.len() >= MOST_SECRETS) {
@@ -340,7 +340,8 @@ impl Credential for ServicePrincipalSecret {
         let principal = &owner.service_principal_id;
         match service_principals::application_id(&home.client, ctx, account_id.as_deref(), principal).await {
             Ok(application_id) => home.client.prove_secret(ctx, &application_id, value).await,
-            // Nobody can sign in without it, and whoever may manage secrets need not be allowed to ask.
+            // Nobody can sign in without the application id, and whoever may manage secrets may not be allowed to read
+            // it.
             Err(error) => {
                 tracing::debug!(%error, "the new secret could not be tried");
                 Ok(())
@@ -406,7 +407,7 @@ impl Credential for ServicePrincipalSecret {
         _: &Changes,
         _: &SecretInputs,
     ) -> Result<(), Error> {
-        // Nothing of a secret can be changed in place.
+        // Nothing about a secret can be changed in place.
         Ok(())
     }
 
@@ -492,7 +493,7 @@ impl Credential for ServicePrincipalSecret {
     ) -> Result<(), Error> {
         let lifetime = &news.lifetime;
         let unset = !lifetime.is_stated() || lifetime.known().is_some_and(|lifetime| lifetime.0.is_empty());
-        // The one that it has stays.
+        // The secret keeps the lifetime that it has.
         if unset && matches!(changes.get("lifetime"), Some((Kind::Removed | Kind::Changed, _))) {
             changes.remove("lifetime");
         }
@@ -502,7 +503,7 @@ impl Credential for ServicePrincipalSecret {
                 level(client, ctx, before.as_deref()).await?,
                 level(client, ctx, news.api.known().map(String::as_str)).await?,
             );
-            // Whoever says what was so anyhow changes nothing.
+            // To state what is the case anyway changes nothing.
             if before == after {
                 changes.remove("api");
             }
@@ -533,7 +534,7 @@ impl Credential for ServicePrincipalSecret {
     async fn deletes_first(home: &Home, ctx: &Context, owner: &Owner, id: &str) -> Result<bool, Error> {
         let listed = api::list(&home.client, ctx, &at(home, ctx, owner).await?).await?;
         let places = home.client.memory::<Places>();
-        // Deleting one that holds none of these places, such as that of another service principal, makes no room.
+        // Deleting one that holds none of these places, such as a secret of another service principal, makes no room.
         let holds = listed.iter().any(|secret| secret.id == id);
         let first = places.is_full(&owner.service_principal_id, &ctx.urn, holds.then_some(id), listed.len());
         if first {
@@ -558,7 +559,7 @@ struct Promised {
     arriving: HashMap<String, BTreeSet<String>>,
     /// Secrets that are deleted before they are replaced: ids by URN.
     leaving: HashMap<String, String>,
-    /// Secrets that some state has, and what this process has created.
+    /// Secrets that a state has, or that this process has created.
     known: BTreeSet<String>,
 }
 
@@ -567,8 +568,8 @@ impl Places {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Whether the old secret of this resource, if it holds a place, has to make room for the new one. If there is
-    /// room, it is taken.
+    /// Whether the old secret of this resource, if it holds a place, has to make room for the new one. If there is a
+    /// free place, the new one reserves it.
     fn is_full(&self, principal: &str, urn: &str, old: Option<&str>, listed: usize) -> bool {
         let mut promised = self.promised();
         promised.leaving.remove(urn);
@@ -586,7 +587,8 @@ impl Places {
         }
     }
 
-    /// Takes a place for a secret that lives beside the old one, if there is one. What is leaving makes room first.
+    /// Reserves a place, if there is one, for a secret that lives beside the old one. A secret that leaves makes room
+    /// first.
     fn reserve(&self, principal: &str, urn: &str, leaving: Option<&str>, listed: usize) -> bool {
         let mut promised = self.promised();
         promised.leaving.remove(urn);
@@ -599,7 +601,7 @@ impl Places {
         listed + arriving.len() < MOST_SECRETS && arriving.insert(urn.to_owned())
     }
 
-    /// The promised secret is there, and listed.
+    /// Notes that the promised secret exists, so that lists count it.
     fn arrived(&self, principal: &str, urn: &str) {
         if let Some(arriving) = self.promised().arriving.get_mut(principal) {
             arriving.remove(urn);
@@ -612,8 +614,8 @@ impl Places {
     }
 }
 
-/// Names the secrets that are younger than the one that rotates, and in no state that this process has seen. Nothing tells whether a rotation that was interrupted has
-/// left them, or somebody else uses them.
+/// Names the secrets that are younger than the one that rotates, and in no state that this process has seen. Nothing
+/// shows whether an interrupted rotation has left them, or somebody else uses them.
 async fn name_strangers(home: &Home, ctx: &Context, owner: &Owner, listed: &[SecretInfo]) {
     let Some(created) = owner.created else { return };
     let known = home.client.memory::<Places>().promised().known.clone();
@@ -636,7 +638,7 @@ async fn name_strangers(home: &Home, ctx: &Context, owner: &Owner, listed: &[Sec
     }
 }
 
-/// Why there is no secret to be had.
+/// The error where a service principal already has all the secrets that it may have.
 fn full(home: &Home, owner: &Owner, refusal: Option<&client::Error>) -> Error {
     let refusal = refusal.map(|error| format!("{error}. ")).unwrap_or_default();
     let principal = &owner.service_principal_id;
@@ -699,7 +701,7 @@ async fn at(home: &Home, ctx: &Context, owner: &Owner) -> Result<api::Owner, Err
     Ok(api::Owner { account_id, service_principal_id: owner.service_principal_id.clone() })
 }
 
-/// Service principals have two ids; people take one for the other.
+/// Refuses what is no numeric id. Service principals have two ids, and people take one for the other.
 fn numeric(id: &str) -> Result<(), &'static str> {
     if !id.is_empty() && id.bytes().all(|byte| byte.is_ascii_digit()) {
         Ok(())

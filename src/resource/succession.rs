@@ -1,8 +1,8 @@
 //! A rotation with an overlap: a credential gets a successor and lives on until its time has come.
 //!
-//! Whatever ends a rotation half-way, the state or the workspace knows of every credential that lives. Until the old one
-//! is revoked, the comment of the new one ends with a mark that only this rotation gives, so the next one finds what the
-//! engine never heard of.
+//! Whatever ends a rotation half-way, the state or the workspace knows of every credential that lives. Until the old
+//! one is revoked, the comment of the new one ends with a mark that only this rotation gives, so that the next rotation
+//! finds what the engine never heard of.
 
 use std::time::Duration;
 
@@ -31,7 +31,7 @@ pub(super) async fn rotate<C: Credential>(
     let now = home.client.now_ms(ctx).await;
     let old = overlap.id(resource).to_owned();
     let life = C::life(known);
-    // One that is gone, or that nobody can use, is not worth keeping: the one before it is.
+    // If the current one is gone, or nobody can use it, it is not worth keeping; the previous one is.
     let kept = overlap.previous.take_if(|_| overlap.is_gone || overlap.is_unproved);
     if let Some(previous) = overlap.previous.take() {
         if !previous.is_due(now) {
@@ -80,7 +80,7 @@ pub(super) async fn rotate<C: Credential>(
     overlap.current = Some(id.clone()).filter(|id| id != resource);
     let place = home.in_workspace.then_some(workspace.or(workspace_id));
     let mut outputs = outputs::<C>(news.clone(), &info, resource, &value, place);
-    // Alone, it is what has to be revoked if the engine does not learn of it.
+    // If the engine does not learn of the successor, only that has to be revoked.
     let mut alone = outputs.clone();
     Overlap::default().write::<C>(&mut alone);
     overlap.write::<C>(&mut outputs);
@@ -117,7 +117,7 @@ pub(super) async fn refused<C: Credential>(
     }
 }
 
-/// Revokes successors of a credential that the engine never heard of; `but` is the one that it knows.
+/// Revokes successors of the credential `of` that the engine never heard of; `but` is the one that it knows.
 pub(super) async fn revoke_leftovers<C: Credential>(
     home: &Home,
     ctx: &Context,
@@ -149,7 +149,7 @@ pub(super) async fn revoke_previous<C: Credential>(
     revoke::<C>(home, ctx, &C::owner(&[&previous.record, outputs])?, &previous.id).await
 }
 
-/// As [`revoke_previous`], where the rest cannot do without.
+/// Like [`revoke_previous`], where the rest of the operation depends on it.
 pub(super) async fn make_way<C: Credential>(
     home: &Home,
     ctx: &Context,
@@ -186,7 +186,7 @@ pub(super) fn foretell<C: Credential>(
     let unknown = |row: &Row| if row.secret { Value::secret(Value::Unknown) } else { Value::Unknown };
     let dates = [rotation::EXPIRES_AT, rotation::ROTATES_AT];
     for row in C::COMPUTED {
-        // The workspace stays, and what a program states is as it states it.
+        // The workspace stays, and so does what a program states.
         let stays = row.name == PROVIDER_CONFIG || is_stated::<C>(row.name);
         if (row.required && !stays) || (dates.contains(&row.name) && outputs.contains_key(row.name)) {
             outputs.insert(row.name.to_owned(), unknown(row));

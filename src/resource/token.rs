@@ -105,7 +105,7 @@ impl HasProviderConfig for Token {
 const CREATED_BY_ID: &str = "__createdById";
 const CREATED_BY_USERNAME: &str = "__createdByUsername";
 
-/// What a state tells of a token: whose it is, in which workspace, and when it lives.
+/// What a state says about a token: whose it is, whether its workspace is known, and when it lives.
 pub(super) struct Origin {
     created_by: Option<User>,
     pub(super) has_workspace: bool,
@@ -171,7 +171,8 @@ impl Credential for Token {
     }
 
     async fn prepare(home: &Home, ctx: &Context, _: &Origin) -> Result<(), Error> {
-        // The state will say whose the token is. Once the token exists, nothing is waited for any more.
+        // The state will say whose the token is. It is asked now, since nothing may be waited for once the token
+        // exists.
         home.client.current_user(ctx).await;
         Ok(())
     }
@@ -354,8 +355,8 @@ async fn own(home: &Home, ctx: &Context, origin: &Origin, id: &str) -> Result<Op
     Ok(Some(LiveToken { info, created_by, is_anothers: false }))
 }
 
-/// What it means that whoever signs in does not have a token: nothing, unless it is theirs. `from_list` says that this is
-/// only known from a list, which may be a moment old.
+/// What it means that whoever signs in does not have a token: nothing, unless the token is theirs. `from_list` says
+/// that this is known only from a list, which may be a moment old.
 async fn absent(
     home: &Home,
     ctx: &Context,
@@ -376,7 +377,7 @@ async fn absent(
     }
     let looked_up = loop {
         match token_management::get(client, ctx, id).await {
-            // A look-up may lag behind a create as a list may.
+            // A look-up may lag behind a create, just as a list may.
             Ok(None) if may_lag(client, ctx, Token::NOUN, life.created).await? => {}
             looked_up => break looked_up,
         }
@@ -394,7 +395,7 @@ async fn absent(
             who(&me)
         )))),
         Err(error) if !leaves_open(&error) => Err(error.into()),
-        // Whoever may not look up the tokens of others has only their own list.
+        // Whoever may not look up the tokens of others can only read their own list.
         Err(_) if own_one => {
             while may_lag(client, ctx, Token::NOUN, life.created).await? {
                 if let Some(token) = own(home, ctx, origin, id).await? {
@@ -426,8 +427,8 @@ fn no_longer(me: &Result<User, client::Error>) -> String {
     format!("{} owns it and no longer has it, so it was revoked", who(me))
 }
 
-/// What is gone from a workspace is gone, if it is the one that the state means. Some that the official plugin wrote do not
-/// say which.
+/// A token that is gone from this workspace is certainly gone if this is the workspace that the state means. Some
+/// states that the official plugin wrote do not say which.
 pub(super) fn gone_here(client: &Client, has_workspace: bool, reason: String) -> Gone {
     if has_workspace {
         return Gone::proved(reason);
@@ -451,7 +452,7 @@ fn named_user(user: &User) -> String {
     }
 }
 
-// What tokens of one's own and those on behalf of a service principal have in common.
+// What one's own tokens and those on behalf of a service principal have in common.
 
 /// What a token is to be, as far as both kinds state it.
 pub(super) fn new_token<'a>(
@@ -470,7 +471,8 @@ pub(super) fn new_token<'a>(
     }
 }
 
-/// What came of a create. Where the workspace limits lifetimes, an error or a shorter life may be due to that.
+/// The outcome of a create. Where an error or a shorter life may be due to the workspace's limit for lifetimes, it is
+/// explained.
 pub(super) async fn granted(
     home: &Home,
     ctx: &Context,
@@ -517,7 +519,7 @@ fn secrets(comment: &Input<Text>) -> Vec<&str> {
     comment.known().filter(|comment| comment.shown().is_none()).map(Text::expose).into_iter().collect()
 }
 
-/// What can be changed of a token, where it has changed.
+/// The changes to a token that can be made in place.
 pub(super) fn token_change<'a>(
     changed: &Changes,
     comment: &'a Input<Text>,
@@ -551,7 +553,7 @@ pub(super) fn with_mark(tokens: &[TokenInfo], mark: &str) -> Vec<String> {
     tokens.iter().filter(has_mark).map(|token| token.token_id.clone()).collect()
 }
 
-/// Scopes of a token are kept where they were found, and where there is an update to do so.
+/// Refuses to keep inferred scopes where Databricks infers none, or where no rotation with an overlap can pass them on.
 pub(super) fn check_kept_scopes(
     keep: &Input<bool>,
     autoscope_enabled: &Input<bool>,
@@ -573,8 +575,8 @@ pub(super) fn check_kept_scopes(
     }
 }
 
-/// Scopes of the successor of a token that Databricks has narrowed: those that it has found in use. One that was given
-/// such scopes passes them on.
+/// Scopes for the successor of a token that Databricks has narrowed: those that it has found in use. A token that
+/// itself started with such scopes passes them on.
 pub(super) fn found_scopes(old: &TokenInfo) -> Vec<String> {
     let lists = [&old.inferred_scopes, &old.backfill_scopes];
     let mut found: Vec<String> = lists.into_iter().flatten().flatten().cloned().collect();
@@ -586,7 +588,7 @@ pub(super) fn found_scopes(old: &TokenInfo) -> Vec<String> {
     found
 }
 
-/// States scopes of the successor, if there are any, in place of asking for all of them to be narrowed.
+/// States these scopes for the successor, if there are any, instead of having Databricks narrow all of them again.
 pub(super) fn start_with_scopes(wanted: &mut Map, scopes: &[String]) {
     if !scopes.is_empty() {
         wanted.insert("scopes".to_owned(), scopes.to_vec().encode());
@@ -653,13 +655,13 @@ pub(super) fn importable(info: &TokenInfo) -> Map {
     inputs
 }
 
-/// What a state says of a token's life.
+/// What a state says about a token's life.
 pub(super) fn life(outputs: &Map) -> Life {
     let number = |name: &str| i64::decode(outputs.get(name)?).ok();
     Life { created: number("creationTime"), expires: number("expiryTime") }
 }
 
-/// A lifetime that is stated for the first time, or after an import, and is the real one is no change.
+/// Settles a lifetime that is stated for the first time, or after an import: if it is the real one, it is no change.
 pub(super) fn settle_lifetime(stated: &Input<i64>, outputs: &Map, changes: &mut Changes) {
     let is_added = matches!(changes.get("lifetimeSeconds"), Some((Kind::Added, _)));
     if (is_added || is_imported(outputs, Token::VALUE))
