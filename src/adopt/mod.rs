@@ -60,7 +60,7 @@ The file holds values in the clear: delete it once they are imported.
 Exit status: 0 if the file was written; 1 if not; 2 if the command line cannot be understood.
 ";
 
-/// The output of those whose id is the hash of their value.
+/// The output that holds the value of credentials whose id is the hash of their value.
 const TOKEN_VALUE: &str = "tokenValue";
 
 /// What the command line asks for.
@@ -68,7 +68,7 @@ const TOKEN_VALUE: &str = "tokenValue";
 pub struct Options {
     /// The type, as people write it.
     pub kind: String,
-    /// Flags of filters, and what they say.
+    /// Flags of filters, and their values.
     pub filters: Vec<(String, String)>,
     /// The configuration of a stack.
     pub stack: Option<Zeroizing<String>>,
@@ -121,7 +121,7 @@ struct Adopted {
     outputs: Option<Map>,
 }
 
-/// Writes the file. Gives what to tell the user.
+/// Writes the file. Returns what to tell the user.
 pub async fn write(options: Options, env: Env, clock: Arc<dyn Clock>) -> Result<String, Failure> {
     let resource = find(&options.kind)?;
     let query = query(resource, options.filters)?;
@@ -194,7 +194,7 @@ pub async fn write(options: Options, env: Env, clock: Arc<dyn Clock>) -> Result<
         });
     }
     if let Some(line) = values.unused() {
-        // What stands there may be a value in the wrong place.
+        // The line is not quoted: it may hold a value in the wrong place.
         return Err(failed(format!("line {line} of the values: no {noun} that matches has this id")));
     }
     save(&options.out, resource.type_token(), &adopted)?;

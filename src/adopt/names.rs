@@ -4,7 +4,7 @@ use std::collections::HashSet;
 
 /// Longest name, in characters; a number may follow.
 const LONGEST: usize = 60;
-/// So much of an id is enough to tell it from others.
+/// How many characters of an id are enough to tell it from others.
 const PART_OF_ID: usize = 8;
 
 /// The names so far, no two of which are the same.
@@ -19,7 +19,7 @@ impl Names {
             let part: String = id.chars().take(PART_OF_ID).collect();
             base = dashed(&format!("{noun} {part}"));
         }
-        // A variable of a program does not begin with a digit.
+        // A variable of a program cannot begin with a digit.
         if base.starts_with(|c: char| c.is_ascii_digit()) {
             base = format!("{}-{base}", dashed(noun));
         }

@@ -8,7 +8,7 @@ use secrecy::SecretString;
 pub(super) struct Values(BTreeMap<String, (usize, SecretString)>);
 
 impl Values {
-    /// Reads the lines. Empty ones, and those that begin with `#`, say nothing.
+    /// Reads the lines. Empty ones, and those that begin with `#`, are skipped.
     pub(super) fn read(text: &str) -> Result<Self, String> {
         let mut values = BTreeMap::new();
         for (index, line) in text.lines().enumerate() {

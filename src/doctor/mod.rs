@@ -61,16 +61,16 @@ is set.
 const USUAL_QUOTA: usize = 600;
 /// From this share of the quota on, there is a warning.
 const NEARLY_FULL: f64 = 0.9;
-/// A token of the provider's own that expires sooner is warned of.
+/// If a token that the provider itself signs in with expires sooner, there is a warning.
 const SOON: Duration = Duration::from_secs(14 * 86_400);
-/// A clock that is off by more is warned of.
+/// If the clock is off by more, there is a warning.
 const TOLERATED_SKEW: Duration = Duration::from_secs(60);
 /// How long the host may take to answer at all.
 const ANSWER_TIMEOUT: Duration = Duration::from_secs(20);
-/// Seconds for which a busy workspace is asked again.
+/// For how many seconds a busy workspace is asked again.
 const RETRY_SECONDS: i64 = 15;
 
-/// How it went, which the exit status tells.
+/// The outcome, which the exit status reports.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Verdict {
     /// `pulumi up` can work.
@@ -136,7 +136,7 @@ impl Examination<'_, '_> {
     async fn run(mut self, stated: &Map) -> io::Result<()> {
         let Some(mut config) = self.configuration(stated)? else { return Ok(()) };
         let attributes = &mut config.attributes;
-        // Somebody waits for the answer.
+        // A person waits for the answer.
         if attributes.http_timeout_seconds <= 0 {
             attributes.http_timeout_seconds = ANSWER_TIMEOUT.as_secs().cast_signed();
         }
@@ -268,7 +268,7 @@ impl Examination<'_, '_> {
         let Some(date) = date else {
             return self.report.line(Mark::Note, "the host does not tell what time it is there");
         };
-        // The answer was dated somewhen between the two, to the second.
+        // The answer was dated some time between the two, to the second.
         let answered = self.clock.now();
         let early = asked.duration_since(date).unwrap_or_default();
         let late = date.duration_since(answered).unwrap_or_default();
@@ -294,7 +294,7 @@ impl Examination<'_, '_> {
                 Some(sign_in.auth_type())
             }
             Err(error) => {
-                // What follows in it is a summary of what is said below.
+                // The lines after the first summarise what is said below.
                 let error = error.to_string();
                 self.report.line(Mark::Problem, error.lines().next().unwrap_or_default())?;
                 None

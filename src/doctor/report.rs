@@ -7,11 +7,11 @@ use std::io::{self, Write};
 pub(super) enum Mark {
     /// It is as it should be.
     Ok,
-    /// It is so, and is neither good nor bad.
+    /// It is a fact, neither good nor bad.
     Note,
-    /// It works, and should not stay so.
+    /// It works, but should not stay so.
     Warning,
-    /// `pulumi up` fails of it.
+    /// `pulumi up` fails because of it.
     Problem,
 }
 
@@ -27,7 +27,7 @@ impl Mark {
     }
 }
 
-/// Width of the words before the lines, so that the lines stand under each other.
+/// Width of the words before the lines, so that the texts after them are aligned.
 const WIDTH: usize = 7;
 
 /// Where the lines go, and how many of them were bad.

@@ -1,4 +1,5 @@
-//! Configurations in use, for an engine that has lost its connection and made a new one: it does not configure it again.
+//! Configurations in use, for an engine that has lost its connection and made a new one, which it does not configure
+//! again.
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 
@@ -21,7 +22,7 @@ struct Configured {
     instances: Vec<Weak<Instance>>,
 }
 
-/// So many are kept of engines that have gone without a word.
+/// How many are kept before those of engines that have gone without a word are dropped.
 const MOST: usize = 16;
 
 impl Configurations {
@@ -46,7 +47,7 @@ impl Configurations {
         }
     }
 
-    /// An instance has been configured.
+    /// Notes that an instance has been configured.
     pub(super) fn remember(
         &self,
         instance: &Arc<Instance>,
@@ -72,7 +73,7 @@ impl Configurations {
         }
     }
 
-    /// The command of an instance has ended: nobody goes on with it over another connection.
+    /// Notes that the command of an instance has ended: nobody goes on with it over another connection.
     pub(super) fn forget(&self, instance: &Arc<Instance>) {
         let mut configured = self.lock();
         for entry in configured.iter_mut() {
@@ -87,7 +88,7 @@ impl Configurations {
 }
 
 impl Configured {
-    /// One more instance has it, and those that went without a word no longer count.
+    /// Adds an instance; those that went without a word no longer count.
     fn add(&mut self, instance: &Arc<Instance>) {
         self.instances.retain(|known| known.strong_count() > 0);
         self.instances.push(Arc::downgrade(instance));

@@ -46,12 +46,12 @@ impl Instance {
         self.client.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
-    /// The engine reads a resource.
+    /// Notes that the engine reads a resource.
     pub(super) fn reads(&self, urn: &str) {
         self.read.lock().unwrap_or_else(PoisonError::into_inner).insert(urn.to_owned());
     }
 
-    /// The engine checks what a program states of a resource, against its state if it has one.
+    /// Notes that the engine checks what a program states for a resource, against its state if it has one.
     pub(super) fn checks(&self, urn: &str, has_state: bool) {
         self.read.lock().unwrap_or_else(PoisonError::into_inner).remove(urn);
         if has_state {
@@ -64,7 +64,7 @@ impl Instance {
         self.with_state.lock().unwrap_or_else(PoisonError::into_inner).contains(urn)
     }
 
-    /// Says whether resources that want it can be refreshed before they are updated.
+    /// Sets whether resources that want it can be refreshed before they are updated.
     pub(super) fn refreshes_before_updates(&self, can: bool) {
         self.refreshes_before_updates.store(can, Ordering::Relaxed);
     }
@@ -79,7 +79,7 @@ impl Instance {
         self.refreshes_before_updates.load(Ordering::Relaxed)
     }
 
-    /// Whether a Diff that comes now is a refresh's, which nothing else tells: it follows a Read. Before a change is
+    /// Whether a Diff that comes now belongs to a refresh. The only sign is that it follows a Read: before a change is
     /// planned, the program's inputs are checked.
     pub(super) fn is_refreshing(&self, urn: &str) -> bool {
         self.read.lock().unwrap_or_else(PoisonError::into_inner).contains(urn)
@@ -90,8 +90,8 @@ impl Instance {
         self.cancel.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
-    /// A command begins. A proxy between engine and plugin keeps one connection over many commands, and the Cancel
-    /// that ends each of them must not reach the next.
+    /// Notes that a command begins. A proxy between engine and plugin keeps one connection over many commands, and the
+    /// Cancel that ends each of them must not reach the next.
     pub(super) fn begin(&self) {
         let mut cancel = self.cancel.lock().unwrap_or_else(PoisonError::into_inner);
         self.with_state.lock().unwrap_or_else(PoisonError::into_inner).clear();

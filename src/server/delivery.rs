@@ -1,7 +1,7 @@
 //! What was created must reach the engine, or be deleted again.
 //!
 //! [`Unclaimed`] goes with a new resource from the task that created it to the end of the reply. Wherever the
-//! way ends before that (the call is dropped, the connection is lost, the engine dies), it deletes the resource: by
+//! way ends before that (the call is dropped, the connection is lost, the engine dies), it deletes the resource by
 //! its id, which nobody else knows.
 
 use std::convert::Infallible;
@@ -22,7 +22,8 @@ use crate::context::Context;
 use crate::property::Map;
 use crate::resource::Resource;
 
-/// A new resource that the engine does not know yet. Clones are one; the last to go deletes the resource.
+/// A new resource that the engine does not know yet. Clones share one claim; the last to be dropped deletes the
+/// resource.
 #[derive(Clone)]
 pub(super) struct Unclaimed(Arc<Claim>);
 
@@ -46,7 +47,7 @@ impl Unclaimed {
         Unclaimed(Arc::new(Claim(Mutex::new(Some(undo)))))
     }
 
-    /// The engine has the reply.
+    /// Notes that the engine has the reply.
     fn claim(&self) {
         self.0.0.lock().unwrap_or_else(PoisonError::into_inner).take();
     }
@@ -77,12 +78,12 @@ impl Undo {
     }
 }
 
-/// Where a call leaves what it has created, for its reply to be watched; among the extensions of every request.
+/// Where a call leaves what it has created, so that its reply is watched. It is among the extensions of every request.
 #[derive(Clone, Default)]
 pub(super) struct Watch(Arc<Mutex<Option<Unclaimed>>>);
 
 impl Watch {
-    /// The reply, whether it is an answer or an error, tells the engine of this.
+    /// Has the reply watched: whether it is an answer or an error, it tells the engine of this resource.
     pub(super) fn over(&self, unclaimed: Unclaimed) {
         *self.0.lock().unwrap_or_else(PoisonError::into_inner) = Some(unclaimed);
     }
@@ -92,7 +93,7 @@ impl Watch {
     }
 }
 
-/// The service, with each reply watched on its way out. A bug in one call is the error of that call.
+/// The service, with each reply watched on its way out. A panic in one call becomes the error of that call.
 #[derive(Clone)]
 pub(super) struct Delivered<S>(pub(super) S);
 
@@ -130,8 +131,8 @@ where
     }
 }
 
-/// A reply that claims the resource when the engine has it. An error is one frame of headers, which nobody can watch
-/// leave; it goes out as headers and trailers instead, which means the same.
+/// A reply that claims the resource once the engine has the reply. An error is one frame of headers, which nobody can
+/// watch leave; it goes out as headers and trailers instead, which means the same.
 fn watched(reply: http::Response<Body>, unclaimed: Unclaimed) -> http::Response<Body> {
     let (mut head, mut body) = reply.into_parts();
     if head.headers.contains_key(tonic::Status::GRPC_STATUS) {
@@ -229,7 +230,7 @@ mod tests {
         }
     }
 
-    /// A service that has created a token, its reply, and the workspace.
+    /// The reply of a service that has created a token, and the workspace.
     async fn incomplete() -> (http::Response<Body>, Server) {
         let server = Server::start(|_, _| Answer::json("{}")).await;
         let stated = [("host", server.url.as_str()), ("token", "pat")];

@@ -12,7 +12,7 @@ use crate::context::{BoxFuture, Reporter, Severity};
 /// How long the engine may take for a message; nothing waits longer for it.
 const LOG_TIMEOUT: Duration = Duration::from_secs(1);
 
-/// The engine's log. Silent until the engine has said where it is, and when it is gone.
+/// The engine's log. Silent until the engine has said where it is, and once it is gone.
 #[derive(Default)]
 pub(super) struct EngineLog(Mutex<Option<EngineClient<Channel>>>);
 

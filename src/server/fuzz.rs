@@ -216,12 +216,12 @@ fn signed<const N: usize>(signature: &str, fields: [(&str, Wire); N]) -> Struct 
     }
 }
 
-/// Whether a text tells a secret.
+/// Whether a text reveals a secret.
 fn tells(text: &str) -> bool {
     text.contains(HUSH) || text.contains(&HUSH_NUMBER.to_string())
 }
 
-/// A reply's struct is there, each of its values has a kind, and secrets are under a mark.
+/// Asserts that a reply's struct is there, that each of its values has a kind, and that secrets are under a mark.
 #[track_caller]
 fn sound(reply: &Option<Struct>) -> Map {
     fn check(value: &Wire, secret: bool) {
@@ -245,7 +245,7 @@ fn sound(reply: &Option<Struct>) -> Map {
     wire::decode(Some(reply.clone()))
 }
 
-/// Equality that takes NaN for equal to itself.
+/// Asserts equality, with NaN equal to itself.
 #[track_caller]
 fn same<T: std::fmt::Debug>(a: &T, b: &T) {
     let (a, b) = (format!("{a:?}"), format!("{b:?}"));
@@ -344,7 +344,7 @@ impl World {
     }
 }
 
-/// The parts of a diff agree.
+/// Asserts that the parts of a diff agree.
 fn coherent(reply: &pb::DiffResponse) {
     let some = pb::diff_response::DiffChanges::DiffSome as i32;
     assert_eq!(reply.changes == some, !reply.diffs.is_empty());
@@ -518,7 +518,8 @@ fn provider_configuration() {
         let unknown = inputs.values().any(Value::has_unknown);
         let configured = world.configure(Some(news.clone()));
         if !unknown {
-            // The whole is judged by CheckConfig only where every property is known; Configure knows no strangers.
+            // CheckConfig judges the whole only where it knows every property; Configure ignores those it does not
+            // know.
             let stranger =
                 |failure: &pb::CheckFailure| failure.reason.contains("has no configuration property");
             let refused = checked.failures.iter().any(|failure| !stranger(failure));

@@ -1,6 +1,6 @@
-//! How Terraform's names and ours belong together, for `pulumi convert --from terraform` and its kind. The answer is what
-//! Pulumi's bridge would say of a provider with these resources: its schema in Terraform's words, and under which names
-//! programs find it. Everything comes from the rows.
+//! How Terraform's names and ours correspond, for `pulumi convert --from terraform` and its kind. The answer is what
+//! Pulumi's bridge would say about a provider with these resources: its schema in Terraform's words, and the names
+//! under which programs find everything. All of it comes from the rows.
 
 use serde_json::{Map as Object, Value as Json, json};
 
@@ -12,7 +12,7 @@ use crate::resource::{self, ObjectType};
 /// The provider, as Terraform calls it.
 pub(super) const PROVIDER: &str = "databricks";
 
-/// Whether there is a mapping for this key; the shorter one is of older engines.
+/// Whether there is a mapping for this key; older engines send the shorter one.
 pub(super) fn has(key: &str) -> bool {
     ["terraform", "tf"].contains(&key)
 }
@@ -67,7 +67,7 @@ fn provider_schema() -> Object<String, Json> {
     ATTRIBUTES.iter().map(|attribute| (snake(attribute.name), property(attribute.kind))).collect()
 }
 
-/// The schema of rows: those that are stated, and the rest, which are only told.
+/// The schema of rows: inputs, and the rest, which are outputs only.
 fn schema(rows: &[&Row], is_input: &dyn Fn(&Row) -> bool, types: &[ObjectType]) -> Json {
     let property = |row: &&Row| {
         let mut property = terraform_type(&(row.schema)(), types);
@@ -85,7 +85,7 @@ fn schema(rows: &[&Row], is_input: &dyn Fn(&Row) -> bool, types: &[ObjectType]) 
         }
         (snake(row.name), property)
     };
-    // Where an input is told as well, the input counts.
+    // Where an input is an output as well, the input counts.
     Json::Object(rows.iter().rev().map(property).collect())
 }
 
@@ -101,7 +101,7 @@ fn terraform_type(schema: &Json, types: &[ObjectType]) -> Json {
                 (snake(row.name), field)
             })
             .collect();
-        // A block that may stand there once.
+        // A block that may occur once.
         return json!({ "type": LIST, "maxItems": 1, "element": { "resource": fields } });
     }
     let element = |inner: &Json| json!({ "schema": terraform_type(inner, types) });

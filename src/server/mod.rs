@@ -51,8 +51,8 @@ mod proto {
 /// The longest message, as the engine allows: 400 MiB.
 const LONGEST_MESSAGE: usize = 400 << 20;
 
-/// How long work in flight may take once the process is asked to end, besides its requests to Databricks: a lost create
-/// is searched for, and one that the engine did not take is undone.
+/// How long work in flight may take once the process is asked to end, besides its requests to Databricks: what a lost
+/// create left is searched for, and what the engine did not take is deleted again.
 const LAST_WORK: Duration = Duration::from_secs(6 * 60);
 
 /// How long the last answers may take to be sent.
@@ -84,7 +84,7 @@ pub async fn serve(
         .add_service(traces::Traced(Delivered(service)))
         .serve_with_incoming_shutdown(connections, async {
             stop.await;
-            // Nobody waits for a busy workspace any more.
+            // From now on nobody waits for a busy workspace.
             process.cancel();
             let _ = stopping.send(());
         });

@@ -27,7 +27,7 @@ use crate::{function, schema};
 pub(super) struct Provider {
     env: Env,
     clock: Arc<dyn Clock>,
-    /// Address of the engine that started this process; attached engines give theirs themselves.
+    /// Address of the engine that started this process; engines that attach to it send theirs.
     engine: Option<String>,
     /// Operations under way. Creates outlive the calls that asked for them.
     in_flight: TaskTracker,
@@ -35,7 +35,7 @@ pub(super) struct Provider {
     longest_request: Arc<LongestRequest>,
 }
 
-/// How long a request to Databricks may take, in seconds, of all that were configured so far.
+/// How long a request to Databricks may take, in seconds: the longest of all configurations so far.
 #[derive(Default)]
 pub(super) struct LongestRequest(AtomicU64);
 
@@ -92,7 +92,7 @@ impl Provider {
         Ok(Operation { resource, client, ctx })
     }
 
-    /// What an operation gets passed in.
+    /// The context that an operation is given.
     fn context(&self, instance: &Instance, urn: &str, noun: &'static str, timeout_seconds: f64) -> Context {
         // The engine does not enforce the resource's timeout, and sends 0 for none.
         let limit = Duration::try_from_secs_f64(timeout_seconds).ok().filter(|limit| !limit.is_zero());
@@ -115,7 +115,7 @@ fn instance<T>(request: &Request<T>) -> Result<Arc<Instance>, Status> {
         .ok_or_else(|| Status::internal("the request belongs to no connection"))
 }
 
-/// The resource of a type token; older engines send it in the URN only.
+/// The resource of a type token; older engines send the token in the URN only.
 fn find(token: &str, urn: &str) -> Result<&'static dyn Resource, Status> {
     let token = if token.is_empty() { type_of(urn) } else { token };
     resource::ALL.iter().copied().find(|resource| resource.type_token() == token).ok_or_else(|| {
@@ -133,12 +133,12 @@ fn find(token: &str, urn: &str) -> Result<&'static dyn Resource, Status> {
 /// The environment variable that keeps the engine from refreshing what rotates before each update, if it is `off`.
 const REFRESH_BEFORE_UPDATE: &str = "PULUMI_DATABRICKS_REFRESH_BEFORE_UPDATE";
 
-/// How to have what only the official plugin has; follows the name of the option `version`.
+/// How to get what only the official plugin has. Messages put it after the name of the option `version`.
 const OFFICIAL: &str = "set to the official plugin's, installed with `pulumi plugin install resource databricks <version>`. \
                         A plugin on PATH answers for every version, so keep this one off PATH then. Or let this plugin \
                         pass it on: unset PULUMI_DATABRICKS_OFFICIAL_PLUGIN, which is off";
 
-/// Inputs of the state. Engines of old send only outputs, which repeat what was stated.
+/// Inputs of the state. Old engines send only outputs, which repeat what was stated.
 fn old_inputs(resource: &dyn Resource, sent: Option<prost_types::Struct>, outputs: &Map) -> Map {
     match sent {
         Some(_) => wire::decode(sent),
@@ -370,7 +370,7 @@ impl ResourceProvider for Provider {
         }
         let inputs = wire::decode_known(request.properties)?;
         let refresh_before_update = instance.wants_refresh(resource, &inputs);
-        // The engine has checked what a program states against a state, and yet it creates.
+        // If the engine has checked the program's inputs against a state, and creates all the same, it replaces.
         let replaces = instance.has_state_of(&request.urn);
         match self.detached(operation, Work::Create { inputs, replaces }, watch).await? {
             Ok(Made { id, outputs, incomplete, .. }) if incomplete.is_empty() => {
@@ -415,7 +415,7 @@ impl ResourceProvider for Provider {
             // No id and no properties: the engine takes anything else for an existing resource.
             Ok(None) => Ok(Response::new(pb::ReadResponse::default())),
             Err(error @ resource::Error::Undecided(_)) => match as_it_came {
-                // An update must not fail because of what it did not ask for.
+                // An update must not fail because of a refresh that nobody asked for.
                 Some(state) if resource.wants_refresh(&wire::decode(state.inputs.clone())) => {
                     ctx.report(Severity::Warning, &error.to_string()).await;
                     Ok(Response::new(state))
@@ -517,7 +517,7 @@ impl ResourceProvider for Provider {
     ) -> Result<Response<pb::GetMappingResponse>, Status> {
         let request = request.into_inner();
         let is_asked = mapping::has(&request.key) && ["", mapping::PROVIDER].contains(&&*request.provider);
-        // An empty answer is that there is none.
+        // An empty answer means that there is no mapping.
         Ok(Response::new(if is_asked {
             let data = mapping::terraform().to_string().into_bytes();
             pb::GetMappingResponse { provider: mapping::PROVIDER.to_owned(), data }
@@ -607,7 +607,7 @@ impl Provider {
         let task = async move {
             let Operation { resource, client, ctx } = operation;
             let started = date(ctx.clock.now_ms());
-            // Once nobody waits any more, there is nothing to wait for: what is sent finishes, and nothing else is.
+            // Once nobody waits for the answer, waits end: a request that was sent finishes, and no other is sent.
             let ctx = Context { cancel: ctx.cancel.child_token(), ..ctx };
             let outcome = {
                 let work = status::guarded(work.run(resource, &client, &ctx));
@@ -628,7 +628,7 @@ impl Provider {
                 (outcome, unclaimed)
             });
             let noun = resource.noun();
-            // Nobody knows how far it came.
+            // Nobody knows how far the work had come.
             let outcome = outcome.map_err(|bug| {
                 Status::internal(format!(
                     "{}. The {noun} may have been created all the same: look in the workspace for one that was \
@@ -636,8 +636,8 @@ impl Provider {
                     bug.message()
                 ))
             });
-            // Where nobody waits any more, the answer is dropped here, and what was created with it. What may be left
-            // of a create that failed half-way can only be logged then.
+            // Where nobody waits any more, the answer is dropped here, and with it the claim, which deletes what was
+            // created. What a create that failed half-way may have left can then only be logged.
             let error = match answer.send(outcome) {
                 Err(Ok((Err(error), _))) => error.to_string(),
                 Err(Err(bug)) => bug.message().to_owned(),
@@ -662,7 +662,7 @@ enum Work {
     Update { id: String, known: State, news: Map, ignore: Vec<String> },
 }
 
-/// What came of it.
+/// What has come of it.
 struct Made {
     id: String,
     outputs: Map,
@@ -707,7 +707,7 @@ mod tests {
     use crate::property::Value;
     use crate::server::engine::EngineLog;
 
-    /// A resource with a bug in its create; nothing else is asked of it.
+    /// A resource with a bug in its create; nothing else of it is called.
     struct Faulty;
 
     #[tonic::async_trait]

@@ -58,7 +58,7 @@ fn code(error: &client::Error) -> Code {
 
 /// The resource exists but is not complete: the engine keeps its id and properties, and calls Update next time.
 ///
-/// The code stands in the details too. If both differ, the engine drops the details and prints them in the clear.
+/// The code stands in the details too. If the two differ, the engine drops the details and prints them in the clear.
 pub(super) fn init_failed(
     id: String,
     outputs: &Map,
@@ -86,8 +86,8 @@ fn with_detail(code: Code, message: String, name: &str, value: Vec<u8>) -> Statu
     Status::with_details(code, message, details.encode_to_vec().into())
 }
 
-/// What Read is called for. Engines before 3.203 or so send an empty struct of properties where newer ones send none; a
-/// look-up by a program that states nothing has one of inputs, too.
+/// Whether a Read is for an import. Engines before 3.203 or so then send an empty struct of properties, and newer ones
+/// none. A look-up by a program that states nothing differs in that it has a struct of inputs, if an empty one.
 pub(super) fn is_import(request: &ReadRequest) -> bool {
     let knows_nothing = request.properties.as_ref().is_none_or(|properties| properties.fields.is_empty());
     request.inputs.is_none() && knows_nothing

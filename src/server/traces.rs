@@ -1,8 +1,8 @@
-//! Traces: what each rpc took, and each request to Databricks within it, for the OTLP endpoint that the engine names. Spans
-//! are those of `tracing` with the target [`SPANS`]; without an endpoint nobody collects them.
+//! Traces: how long each rpc took, and each request to Databricks within it, for the OTLP endpoint that the engine
+//! names. Spans are those of `tracing` with the target [`SPANS`]; without an endpoint nobody collects them.
 //!
-//! The messages are few and do not change, so they stand here, and go out over the gRPC client that is there anyway: the
-//! exporter's own crates would add a dozen dependencies.
+//! The messages are few and do not change, so they are written out here, and go out over the gRPC client that is there
+//! anyway: the exporter's own crates would add a dozen dependencies.
 
 use std::fmt::Debug;
 use std::task::{Context as Task, Poll};
@@ -28,11 +28,11 @@ use messages::{
     AnyValue, ExportReply, ExportRequest, KeyValue, Resource, ResourceSpans, Scope, ScopeSpans, Span, Value,
 };
 
-/// Where the engine wants traces.
+/// The variable in which the engine says where it wants traces.
 const ENDPOINT: &str = "PULUMI_OTEL_EXPORTER_OTLP_ENDPOINT";
-/// So many spans wait to be sent; more are dropped.
+/// How many spans may wait to be sent; more are dropped.
 const MOST_WAITING: usize = 4096;
-/// So many are sent at once.
+/// How many are sent at once.
 const MOST_AT_ONCE: usize = 512;
 /// How long spans wait for others.
 const PAUSE: Duration = Duration::from_millis(200);
@@ -46,12 +46,12 @@ const LONGEST: usize = 500;
 /// The fields of a span that are no attributes: how it is shown, and what it is a part of.
 const NAME: &str = "otel.name";
 const PARENT: &str = "traceparent";
-/// The field that tells that something failed.
+/// The field that says that something failed.
 const FAILURE: &str = "error.type";
-/// The field of calls that a server answers; those without are of a client.
+/// The field that spans of answered calls have; those without it are of calls that a client makes.
 const RPC: &str = "rpc.method";
 
-/// Takes the spans of this process to the engine.
+/// Sends the spans of this process to the engine.
 #[derive(Debug)]
 pub struct Traces {
     endpoint: Endpoint,
@@ -65,7 +65,7 @@ pub struct Collector {
     random: SystemRandom,
 }
 
-/// Traces, if the engine wants them; nothing of an address that is none.
+/// Traces, if the engine names a usable address for them.
 pub fn traces(env: &Env) -> Option<(Collector, Traces)> {
     let endpoint = endpoint(env.var(ENDPOINT)?)?;
     let (ended, spans) = mpsc::channel(MOST_WAITING);
@@ -146,7 +146,7 @@ fn attribute(key: &str, value: Value) -> KeyValue {
     KeyValue { key: key.to_owned(), value: Some(AnyValue { value: Some(value) }) }
 }
 
-/// What is known of a span while it lasts. Of one that the engine does not want, nothing is.
+/// What is known about a span while it lasts; nothing about one that the engine does not want.
 struct Open(Option<Span>);
 
 impl<S: Subscriber + for<'a> LookupSpan<'a>> Layer<S> for Collector {
@@ -193,7 +193,7 @@ impl<S: Subscriber + for<'a> LookupSpan<'a>> Layer<S> for Collector {
         let Some(it) = ctx.span(&id) else { return };
         if let Some(Open(Some(mut span))) = it.extensions_mut().remove::<Open>() {
             span.end = now();
-            // Whoever takes them is too slow or gone, which nobody waits for.
+            // If whoever takes the spans is too slow or gone, this one is dropped rather than waited for.
             let _ = self.ended.try_send(span);
         }
     }
@@ -225,7 +225,7 @@ fn parent_of(text: &str) -> Option<(Vec<u8>, Vec<u8>, bool)> {
     Some((trace, span, flags[0] & 1 == 1))
 }
 
-/// Takes the fields of a span.
+/// Collects the fields of a span.
 struct Fields {
     span: Span,
     parent: Option<String>,
@@ -304,7 +304,8 @@ where
         let reply = async move {
             let reply = reply.await;
             if let Ok(reply) = &reply {
-                // An error of a call stands in its head. Its text may say more than a trace should.
+                // The code of an error is in the headers, unless the reply is watched. The text may say more than a
+                // trace should.
                 let code = reply.headers().get(tonic::Status::GRPC_STATUS);
                 let code = code.and_then(|code| code.to_str().ok()?.parse::<i64>().ok()).unwrap_or_default();
                 ending.record("rpc.grpc.status_code", code);

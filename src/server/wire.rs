@@ -8,11 +8,11 @@ use tonic::Status;
 pub(super) use crate::property::SECRET_SIGNATURE as SECRET;
 use crate::property::{Map, SIGNATURE_KEY as SIGNATURE, Value};
 
-/// What the key of signed objects may say.
+/// Values of the key that marks signed objects.
 pub(super) const OUTPUT: &str = "d0e6a833031e9bbcd3f4e8bde6ca49a4";
 pub(super) const RESOURCE: &str = "5cf8f73096256a8f31e491e813e4eb8e";
 
-/// What stands for a value that is not known yet; the engine sends the one for strings for most types.
+/// The texts that stand for a value that is not known yet; for most types the engine sends the one for strings.
 pub(super) const UNKNOWN: &str = "04da6b54-80e4-46f7-96ec-b56ff0331ba9";
 const UNKNOWNS: &[&str] = &[
     UNKNOWN,
@@ -46,7 +46,7 @@ fn decode_fields(fields: impl IntoIterator<Item = (String, Wire)>) -> Map {
 
 fn decode_value(wire: Wire) -> Value {
     match wire.kind {
-        // Nobody should send a value without a kind; nothing is the only thing that it can mean.
+        // Nobody should send a value without a kind; null is the only thing that it can mean.
         None | Some(Kind::NullValue(_)) => Value::Null,
         Some(Kind::BoolValue(flag)) => Value::Bool(flag),
         Some(Kind::NumberValue(number)) => Value::Number(number),
@@ -65,7 +65,7 @@ fn decode_object(mut object: Map) -> Value {
             let value = object.remove("value").unwrap_or(Value::Unknown);
             if object.get("secret") == Some(&Value::Bool(true)) { Value::secret(value) } else { value }
         }
-        // A resource is its id to us; one that does not exist yet has none.
+        // To us, a resource is its id; one that does not exist yet has none.
         RESOURCE => match object.remove("id") {
             Some(Value::String(id)) if !id.is_empty() => Value::String(id),
             Some(Value::Unknown | Value::String(_)) | None => Value::Unknown,

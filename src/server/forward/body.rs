@@ -11,11 +11,11 @@ use tonic::codec::{Codec, DecodeBuf, Decoder, EncodeBuf, Encoder};
 use tonic::codegen::{Body as HttpBody, http};
 use tonic::{Code, Status};
 
-/// In front of each message: whether it is compressed, and its length.
+/// How many bytes stand in front of each message: they say whether it is compressed, and its length.
 const PREFIX: usize = 5;
 
 /// Reads the body of a request, and the one message in it: none if that is compressed or incomplete, which its reader
-/// may complain of.
+/// may complain about.
 pub(super) async fn read(body: Body) -> Result<(Bytes, Option<Bytes>), Status> {
     let mut body = std::pin::pin!(body);
     let mut bytes = BytesMut::new();
@@ -65,7 +65,7 @@ pub(super) fn reply(
 
 type Messages = Pin<Box<dyn Stream<Item = Result<Bytes, Status>> + Send>>;
 
-/// The messages that are still to come; none once their end is told.
+/// The messages that are still to come; none once their end has been sent.
 struct Reply(Option<Messages>);
 
 impl HttpBody for Reply {

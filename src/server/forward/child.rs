@@ -27,13 +27,13 @@ use crate::context::Clock;
 use crate::server::LONGEST_MESSAGE;
 use crate::server::proto::pulumirpc as pb;
 
-/// How long the plugin may take until it answers the first call. The engine itself waits without an end.
+/// How long the plugin may take until it answers the first call. The engine itself waits without end.
 const START: Duration = Duration::from_secs(60);
 
 /// How long it may take to end once it is asked to.
 const END: Duration = Duration::from_secs(5);
 
-/// How long its last words are waited for.
+/// How long to wait for its last words.
 const LAST_WORDS: Duration = Duration::from_secs(1);
 
 /// How many lines of its output are kept, to say why it ended.
@@ -42,7 +42,7 @@ const LINES: usize = 20;
 /// The longest first line of its output that is read.
 const LONGEST_LINE: u64 = 64 << 10;
 
-/// What every child needs of the process that it belongs to.
+/// What every child needs from the process that it belongs to.
 pub(super) struct Household {
     pub(super) clock: Arc<dyn Clock>,
     /// The tasks that see to it that children end.
@@ -53,18 +53,18 @@ pub(super) struct Household {
     pub(super) end: CancellationToken,
 }
 
-/// A running plugin. It is asked to end when this goes.
+/// A running plugin. It is asked to end when this is dropped.
 pub(super) struct Child {
     plugin: Plugin,
     channel: Channel,
-    /// What it said to Handshake, if it knows that.
+    /// What it answered to Handshake, if it knows that method.
     handshake: Option<Accepts>,
     configured: OnceCell<Accepts>,
     fate: Arc<Fate>,
     _end: DropGuard,
 }
 
-/// How it went on with a child.
+/// What has become of a child.
 #[derive(Default)]
 struct Fate {
     /// Cancelled when the process has ended.
@@ -108,7 +108,7 @@ impl Child {
             None => None,
         };
         let engine = engine.as_deref();
-        // Linux ends it with the thread that started it, and those of the runtime last as long as the process.
+        // Linux ends the child with the thread that started it; the threads of the runtime last as long as the process.
         let mut process = std::env::current_exe()
             .and_then(|own| {
                 Command::new(own)
@@ -116,7 +116,7 @@ impl Child {
                     .arg(std::process::id().to_string())
                     .arg(&plugin.path)
                     .args(engine)
-                    // If it is another of this plugin, it must not start a third.
+                    // If the child is this plugin once more, it must not start a third.
                     .env(VARIABLE, "off")
                     .stdin(Stdio::piped())
                     .stdout(Stdio::piped())
@@ -151,7 +151,7 @@ impl Child {
             greeted = greet => match greeted {
                 Ok(greeted) => greeted,
                 Err(Some(why)) => return Err(failed(why)),
-                // Its output ended, and so does it.
+                // The child's output has ended, so the child is about to end.
                 Err(None) => {
                     let _ = tokio::time::timeout(LAST_WORDS, fate.gone.cancelled()).await;
                     return Err(failed(format!("it ended before it answered ({}).{}", fate.exit(), fate.words())));
@@ -252,7 +252,7 @@ impl Child {
     }
 }
 
-/// Sees a process to its end, and to it that there is one.
+/// Watches a process until it ends, and makes it end when it has to.
 async fn watch(
     mut process: Process,
     errors: tokio::task::JoinHandle<()>,
@@ -306,7 +306,7 @@ fn ask_to_end(_: &Process, stdin: &mut Option<tokio::process::ChildStdin>) {
     drop(stdin.take());
 }
 
-/// Passes on what the plugin says, which the engine collects, without credentials.
+/// Passes on what the plugin prints, without credentials, to stderr, where the engine collects it.
 async fn listen(mut output: BufReader<impl AsyncRead + Unpin>, fate: Arc<Fate>, mask: Mask) {
     let mut line = Vec::new();
     while let Ok(length) = output.read_until(b'\n', &mut line).await {
@@ -324,7 +324,7 @@ async fn listen(mut output: BufReader<impl AsyncRead + Unpin>, fate: Arc<Fate>, 
     }
 }
 
-/// The port, which is the first line of the output. Without an explanation the output has ended.
+/// The port, which is the first line of the output. An error without an explanation means that the output has ended.
 async fn read_port(
     stdout: &mut BufReader<impl AsyncRead + Unpin>,
     mask: &Mask,
@@ -342,7 +342,7 @@ async fn read_port(
     }
 }
 
-/// Connects, however often that takes.
+/// Connects, with as many attempts as that takes.
 async fn connect(port: u16) -> Channel {
     loop {
         let endpoint = Endpoint::from_shared(format!("http://127.0.0.1:{port}"));
@@ -358,7 +358,8 @@ async fn connect(port: u16) -> Channel {
 /// How much of an answer may be on its way: schemas are long.
 const WINDOW: u32 = 4 << 20;
 
-/// Says to it what the engine said to this plugin. Its answer is what it takes; older ones know no Handshake.
+/// Tells the child what the engine told this plugin. Its answer says which marks it takes; older ones know no
+/// Handshake.
 async fn greet(
     channel: &Channel,
     plugin: &Plugin,

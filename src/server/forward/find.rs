@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 
 use crate::env::Env;
 
-/// Names the official plugin, or is `off`.
+/// The variable that names the official plugin, or is `off`.
 pub(super) const VARIABLE: &str = "PULUMI_DATABRICKS_OFFICIAL_PLUGIN";
 
 /// The version to install where no SDK asks for one.
@@ -15,7 +15,7 @@ const KNOWN_VERSION: &str = "1.118.0";
 const FILE: &str =
     if cfg!(windows) { "pulumi-resource-databricks.exe" } else { "pulumi-resource-databricks" };
 
-/// What there is of the official plugin.
+/// Whether there is an official plugin to use.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) enum Official {
     /// The user wants none.
@@ -28,7 +28,7 @@ pub(super) enum Official {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Plugin {
     pub(super) path: PathBuf,
-    /// By the folder that it is installed in.
+    /// Taken from the name of the folder that it is installed in.
     version: Option<String>,
 }
 
@@ -51,7 +51,7 @@ pub(super) enum Missing {
 }
 
 impl Missing {
-    /// Says so to whom needs it: `what` is a type or a function.
+    /// The error for whoever needs it: `what` is a type or a function.
     pub(super) fn message(&self, what: &str) -> String {
         let ours = env!("CARGO_PKG_VERSION");
         let needs = format!(
@@ -95,7 +95,7 @@ pub(super) fn official(env: &Env, asked: Option<&str>) -> Official {
     }
 }
 
-/// What orders versions: numbers, and that a release comes after what led to it.
+/// What versions are ordered by: their numbers, and whether they are releases, which come after their pre-releases.
 type Order = ([u64; 3], bool);
 
 /// Every 1.x plugin that Pulumi has installed completely.
@@ -109,7 +109,7 @@ fn installed(env: &Env) -> Vec<(Order, Plugin)> {
             let version = name.strip_prefix("resource-databricks-v")?.to_owned();
             let order = order(&version)?;
             let path = folder.path().join(FILE);
-            // Left behind where an installation was cut short.
+            // This file is left behind where an installation was cut short.
             let partial = home.join("plugins").join(format!("{name}.partial")).exists();
             let usable = order.0[0] == 1 && path.is_file() && !partial;
             usable.then_some((order, Plugin { path, version: Some(version) }))
@@ -152,7 +152,7 @@ mod tests {
         }
     }
 
-    /// A folder that goes with the test.
+    /// A folder that is removed at the end of the test.
     struct Folder(PathBuf);
 
     impl Folder {

@@ -1,5 +1,5 @@
-//! Protobuf messages as their bytes. Fields are found and replaced by their numbers; everything else is copied as it
-//! came, also what a newer engine or plugin may have added.
+//! Protobuf messages as their bytes. Fields are found by their numbers and replaced; everything else is copied as it
+//! came, including what a newer engine or plugin may have added.
 
 /// One field: its number, all of its bytes, and the content if it is a text, a message or bytes.
 struct Field<'a> {
@@ -27,7 +27,7 @@ fn take<'a>(bytes: &mut &'a [u8], length: u64) -> Option<&'a [u8]> {
     Some(taken)
 }
 
-/// Takes the first field off a message; None if it is none.
+/// Takes the first field off a message; None if the bytes hold none.
 fn next<'a>(message: &mut &'a [u8]) -> Option<Field<'a>> {
     let start = *message;
     let key = varint(message)?;
@@ -72,8 +72,8 @@ pub(super) fn flag(mut message: &[u8], number: u64) -> bool {
     false
 }
 
-/// The message with other contents of some fields: those for which `change` gives one. A message that is none stays as
-/// it is, for its reader to complain of.
+/// The message with other contents of some fields: those for which `change` gives one. Bytes that are no message stay
+/// as they are, for their reader to complain about.
 pub(super) fn replace(message: &[u8], mut change: impl FnMut(u64, &[u8]) -> Option<Vec<u8>>) -> Vec<u8> {
     let mut changed = Vec::with_capacity(message.len());
     let mut rest = message;

@@ -1,6 +1,6 @@
 //! Everything of the package that is not ours goes to the official plugin, a child of this process that is started when
-//! it is needed first. Its messages pass through as bytes; only what routes them is read, and the marks of secrets,
-//! which it does not know.
+//! it is first needed. Messages pass through as bytes; only what routes them is read, and the marks of secrets, which
+//! the official plugin does not know.
 
 mod body;
 mod child;
@@ -43,23 +43,24 @@ pub use process::{OFFICIAL, run_official};
 /// What stands before the name of each method.
 const PREFIX: &str = "/pulumirpc.ResourceProvider/";
 
-/// A method whose calls go by their type or token. Numbers are those of fields.
+/// A method whose calls are routed by their type or token. The numbers are those of fields in its messages.
 struct Method {
     name: &'static str,
-    /// Of the request: what it is for; where that is empty, the URN says it.
+    /// In the request: the type or token; where that is empty, the URN says it.
     token: u64,
     urn: Option<u64>,
-    /// Of the request: structs whose marks the plugin may not take.
+    /// In the request: structs with marks that the plugin may not take.
     structs: &'static [u64],
-    /// Outputs in the answer, and what was sent for them: secret there, secret here.
+    /// Outputs in the answer, and what was sent for them: what was secret in the request is secret in the answer.
     properties: Option<(u64, u64)>,
     /// The same for inputs.
     inputs: Option<(u64, u64)>,
-    /// An answer that is secret as a whole once anything was that was sent.
+    /// An answer, and what was sent for it: if anything was secret in the request, the answer is secret as a whole.
     whole: Option<(u64, u64)>,
-    /// Whether marks pass through, whatever the plugin takes; of those of outputs the values alone.
+    /// Whether marks pass through, whatever the plugin takes; only outputs become their values if it does not take
+    /// them.
     keeps_marks: bool,
-    /// What it does, in messages.
+    /// The verb for what it does, in messages.
     verb: &'static str,
 }
 
@@ -121,7 +122,7 @@ const METHODS: &[Method] = &[
     Method { name: "Construct", token: 7, structs: &[10], keeps_marks: true, verb: "construct", ..METHOD },
 ];
 
-/// What the engine has told a connection, for the child to be told it too.
+/// What the engine has told a connection, and the child is to be told too.
 #[derive(Clone, Default)]
 pub(super) struct Settings {
     handshake: Option<Bytes>,
@@ -159,12 +160,12 @@ impl Session {
         self.settings.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
-    /// Tells the child what the engine has said on a connection that it lost.
+    /// Takes over what the engine has said on a connection that it lost, for the child of this one.
     pub(super) fn go_on_with(&self, settings: &Settings) {
         self.settings.lock().unwrap_or_else(PoisonError::into_inner).clone_from(settings);
     }
 
-    /// Our own part is configured, and knows the credentials.
+    /// Hides the credentials of our own client, once there is one.
     pub(super) fn hide_credentials_of(&self, client: Client) {
         *self.mask.0.lock().unwrap_or_else(PoisonError::into_inner) = Some(client);
     }
@@ -198,7 +199,7 @@ enum Absent {
     Failed(Status),
 }
 
-/// The children of this process, at its end.
+/// Ends the children of this process when the process itself ends.
 pub(super) struct Children {
     children: TaskTracker,
     end: CancellationToken,
@@ -266,7 +267,7 @@ where
         Box::pin(async move {
             if is_cancel {
                 let answer = ours.call(request).await;
-                // While it starts, whoever waits for it has noticed by itself.
+                // While a child starts, the call that waits for it notices the cancel by itself.
                 if let Ok(child) = instance.official.child.try_lock()
                     && let Some(child) = &*child
                 {
@@ -320,7 +321,7 @@ where
 }
 
 impl Shared {
-    /// Keeps what the engine says. A new command or configuration is for a new child.
+    /// Keeps what the engine says. A new command or configuration gets a new child.
     async fn hear(&self, instance: &Instance, told: &str, message: Bytes) {
         let session = &instance.official;
         {
@@ -368,7 +369,7 @@ impl Shared {
         metadata: MetadataMap,
         message: Bytes,
     ) -> Option<Answer> {
-        // It needs no configuration, but the child that it starts may be asked for more on the same connection.
+        // This call needs no configuration, but the child that it starts may be asked for more on the same connection.
         let _ = self.configurations.client(instance);
         let Session { mask, .. } = &instance.official;
         let child = match self.child(instance, &instance.official.settings(), mask).await {
@@ -487,7 +488,7 @@ fn both_schemas(child: &Child, answer: &[u8]) -> Result<Bytes, Status> {
     Ok(pb::GetSchemaResponse { schema: schema.into() }.encode_to_vec().into())
 }
 
-/// What was sent with secrets in it, as far as the answer has to have the marks again.
+/// What was sent with secrets in it, as far as the answer needs the marks again.
 struct Sent {
     method: &'static Method,
     properties: Option<Struct>,
@@ -540,7 +541,7 @@ impl Sent {
         changed.into()
     }
 
-    /// An error of the plugin's, without credentials. One that leaves an incomplete resource has its marks again.
+    /// An error of the plugin's, without credentials. If it reports an incomplete resource, that has its marks again.
     fn error(&self, status: &Status, mask: &Mask) -> Status {
         let hide = |text: &str| mask.hide_also(text, &self.texts);
         let message = hide(status.message());
@@ -550,7 +551,7 @@ impl Sent {
         if details.details.is_empty() {
             return Status::new(status.code(), message);
         }
-        // The engine refuses details that say something else than the status does.
+        // The engine refuses details that say anything other than the status does.
         details.message.clone_from(&message);
         for detail in &mut details.details {
             if !detail.type_url.ends_with("/pulumirpc.ErrorResourceInitFailed") {

@@ -34,7 +34,7 @@ fn run(mut command: Command, parent: i32) -> io::Result<ExitCode> {
 
     use rustix::process::{Pid, Signal, getppid, set_parent_process_death_signal};
     set_parent_process_death_signal(Some(Signal::KILL))?;
-    // It may have ended before the line above.
+    // The parent may have ended before the line above.
     if getppid() != Pid::from_raw(parent) {
         return Ok(ExitCode::FAILURE);
     }

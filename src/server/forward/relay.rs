@@ -1,5 +1,5 @@
-//! The engine as the child knows it: what it says to the user passes through here, without credentials. The rest of the
-//! engine's own service is passed on as it comes, also what nobody here knows.
+//! The engine as the child knows it: what the child says to the user passes through here, without credentials. The rest
+//! of the engine's own service is passed on as it comes, including what nobody here knows.
 
 use std::convert::Infallible;
 use std::io;

@@ -5,13 +5,14 @@ use std::collections::BTreeMap;
 
 use serde_json::value::RawValue;
 
-/// The members of a JSON object. Their texts are copied; they are long, and nothing in them matters here.
+/// The members of a JSON object. Their texts are copied and not parsed: they are long, and nothing in them matters
+/// here.
 type Members<'a> = BTreeMap<Cow<'a, str>, &'a RawValue>;
 
-/// Ours replace members of the same name in these.
+/// In these, our members replace those of the same name.
 const MERGED: &[&str] = &["resources", "types", "functions"];
 
-/// These say whose package it is and where to get it from: ours.
+/// These say whose package it is and where to get it from, so ours count.
 const OURS: &[&str] = &["name", "version", "pluginDownloadURL"];
 
 /// Lays the schema `ours` over that of the official plugin.

@@ -1,5 +1,5 @@
 //! What the engine does for a plugin that takes no secrets: it sends the values without their marks, and puts the marks
-//! back on what returns. The engine believes that this plugin takes them, so it is done here for the other one.
+//! back on what returns. The engine has been told that this plugin takes them, so it is done here for the official one.
 
 use prost::Message as _;
 use prost_types::value::Kind;
@@ -21,7 +21,7 @@ pub(super) fn has_marks(bytes: &[u8]) -> bool {
     bytes.windows(SIGNATURE.len()).any(|window| window == SIGNATURE.as_bytes())
 }
 
-/// The struct with those marks only that the plugin takes; None if it may stay as it is.
+/// The struct with only those marks that the plugin takes; None if it may stay as it is.
 pub(super) fn adapted(bytes: &[u8], accepts: Accepts) -> Option<Vec<u8>> {
     if !has_marks(bytes) || accepts == (Accepts { secrets: true, resources: true, outputs: true }) {
         return None;
