@@ -5,7 +5,7 @@ use std::borrow::Cow;
 /// A cloud of Azure, with its services and the name under which Entra ID knows each.
 #[derive(Clone, Debug)]
 pub(crate) struct Environment {
-    /// Name, as `databricks:azureEnvironment` has it.
+    /// Name, as in `databricks:azureEnvironment`.
     pub(crate) name: &'static str,
     /// End of its workspaces' host names.
     pub(crate) hosts: &'static str,

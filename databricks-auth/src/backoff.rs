@@ -12,8 +12,8 @@ const BRISK_WAIT: Duration = Duration::from_millis(500);
 /// Waits do not grow beyond this, apart from jitter.
 const LONGEST_WAIT: Duration = Duration::from_secs(10);
 
-/// How long a host is tried that takes no connection, or drops it. This is long enough for a restart, and short enough
-/// for a person who mistyped the host.
+/// How long to keep trying a host that takes no connection, or drops it. This is long enough for a restart, and short
+/// enough for a person who mistyped the host.
 pub const UNREACHABLE_TIMEOUT: Duration = Duration::from_secs(20);
 
 /// The attempts of one request, and the waits between them.
@@ -29,7 +29,7 @@ impl Backoff {
         Backoff::begin(now, FIRST_WAIT)
     }
 
-    /// As [`Backoff::start`], for what comes before the requests that matter: the first waits are shorter.
+    /// Like [`Backoff::start`], but with shorter first waits, for requests on which others wait.
     pub(crate) fn brisk(now: SystemTime) -> Self {
         Backoff::begin(now, BRISK_WAIT)
     }
@@ -44,8 +44,8 @@ impl Backoff {
         Backoff { started: now, attempts: 0, waits: Box::new(waits) }
     }
 
-    /// Counts a failed attempt. Gives how long to wait before the next one: at least what the server asked for.
-    /// Gives `None` where the next attempt would begin after the time limit, or after the deadline.
+    /// Counts a failed attempt. Returns how long to wait before the next one: at least as long as the server `asked`.
+    /// Returns `None` where the next attempt would begin after the time limit, or after the deadline.
     pub fn next(
         &mut self,
         now: SystemTime,
@@ -55,7 +55,7 @@ impl Backoff {
     ) -> Option<Duration> {
         self.attempts += 1;
         let wait = self.waits.next().unwrap_or_default().max(asked.unwrap_or_default());
-        // A sum that no clock can show is no limit.
+        // A time that no clock can show is no limit.
         let end = [self.started.checked_add(within), deadline].into_iter().flatten().min();
         let is_late = end.is_some_and(|end| now.checked_add(wait).is_none_or(|wake| wake > end));
         (!is_late).then_some(wait)
@@ -78,13 +78,13 @@ impl std::fmt::Debug for Backoff {
     }
 }
 
-/// What time it was for the one who answered with these headers.
+/// The time on the clock of the server that answered with these headers.
 pub fn date(headers: &HeaderMap) -> Option<SystemTime> {
     httpdate::parse_http_date(headers.get(http::header::DATE)?.to_str().ok()?).ok()
 }
 
-/// How long to wait by the Retry-After header, which holds seconds or a date. A date is one of the clock of the one who
-/// answered, so it is compared with the Date header, or with `now` where there is none.
+/// How long to wait according to the Retry-After header, which holds seconds or a date. A date is by the server's
+/// clock, so it is compared with the Date header, or with `now` where there is none.
 pub fn retry_after(headers: &HeaderMap, now: SystemTime) -> Option<Duration> {
     let text = headers.get(http::header::RETRY_AFTER)?.to_str().ok()?.trim();
     if let Ok(seconds) = text.parse::<u64>() {

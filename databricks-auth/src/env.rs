@@ -22,7 +22,7 @@ impl Env {
         Env { vars, home: std::env::home_dir() }
     }
 
-    /// A variable that is set to something.
+    /// The value of a variable, if it is set and not empty.
     pub fn var(&self, name: &str) -> Option<&str> {
         self.vars.get(name).map(String::as_str).filter(|value| !value.is_empty())
     }

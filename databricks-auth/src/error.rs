@@ -1,6 +1,6 @@
 use crate::config::ConfigError;
 
-/// Why there are no credentials. No text holds one.
+/// Why there are no credentials. The text never holds one.
 #[derive(Clone, Debug, thiserror::Error)]
 #[error("{0}")]
 pub struct AuthError(pub String);

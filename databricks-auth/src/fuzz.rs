@@ -9,7 +9,7 @@ use crate::backoff;
 use crate::config::Config;
 use crate::redact::Redactor;
 
-/// Whatever a text quotes, what is known to be a credential or looks like one is not shown.
+/// Whatever a text quotes, no known credential and nothing that looks like one is shown.
 #[test]
 fn mask() {
     const HEX: &str = "0123456789abcdef0123456789abcdef";

@@ -23,7 +23,7 @@ pub enum HostType {
     Workspace,
     /// The account console.
     Account,
-    /// Accounts and workspaces; the routing header tells which.
+    /// Accounts and workspaces; the routing header says which one a request is for.
     Unified,
 }
 
@@ -36,18 +36,18 @@ pub struct Metadata {
     pub account_id: Option<String>,
     /// Workspace to act on: the configured one, or else the host's own.
     pub workspace_id: Option<String>,
-    /// Workspace that the host serves by its own word, whatever the configuration says.
+    /// Workspace that the host says it serves, whatever the configuration says.
     pub own_workspace_id: Option<String>,
     /// Cloud that the host runs on.
     pub cloud: Cloud,
-    /// Whom identity tokens are to be meant for.
+    /// Audience that identity tokens must name.
     pub audience: Option<String>,
     /// Where the OAuth endpoints are described.
     pub discovery_url: Option<String>,
-    /// Whether the host has answered, be it that it does not describe itself. All else is a guess where it has not, and
-    /// may be wrong.
+    /// Whether the host has answered, even if only that it does not describe itself. Where it has not, all other values
+    /// are guesses and may be wrong.
     pub is_certain: bool,
-    /// What time it was for the host when it answered.
+    /// The time on the host's clock when it answered.
     pub date: Option<SystemTime>,
 }
 
@@ -68,7 +68,7 @@ struct Answer {
     document: Option<Document>,
     is_certain: bool,
     date: Option<SystemTime>,
-    /// Whether another attempt may do better, and not before when.
+    /// `Some` where another attempt may do better; it holds how long the host asks to wait, if it does.
     again: Option<Option<Duration>>,
 }
 
@@ -98,7 +98,7 @@ impl Answer {
     }
 }
 
-/// What time it is for the one who answered; a cache on the way says how long it has kept the answer.
+/// The time on the host's clock, also where a cache on the way has kept the answer, which says for how long.
 fn date(headers: &HeaderMap) -> Option<SystemTime> {
     let age = headers.get(http::header::AGE).and_then(|age| age.to_str().ok()?.trim().parse().ok());
     // More than this, about a century, cannot be added to every date.
@@ -107,7 +107,8 @@ fn date(headers: &HeaderMap) -> Option<SystemTime> {
 }
 
 impl Metadata {
-    /// Asks the host, again while it is busy. No answer is no error: the configuration and the host's name decide then.
+    /// Asks the host, and again while it is busy or unreachable. If no answer comes, this is no error: the
+    /// configuration and the host's name decide then.
     pub(crate) async fn fetch(
         http: &HttpClient,
         config: &Config,
@@ -163,7 +164,7 @@ impl Metadata {
             .or_else(|| {
                 document.token_federation_default_oidc_audiences.into_iter().find(|text| !text.is_empty())
             })
-            // A host that describes itself without a workspace is one of the account.
+            // A host that describes itself and names no workspace belongs to the account.
             .or_else(|| account_id.clone().filter(|_| is_described && own_workspace_id.is_none()));
         let discovery_url = attributes.discovery_url.clone().or_else(|| {
             let endpoint = some(document.oidc_endpoint)?;
@@ -197,7 +198,7 @@ mod tests {
     use crate::env::Env;
     use crate::testing::{self, Clock, Server, start};
 
-    /// What a host with these answers, the last one again and again, is taken for, and how it was waited for.
+    /// What is made of a host that gives these answers, repeating the last; the count of its requests; and the clock.
     async fn ask(answers: Vec<testing::Answer>) -> (Metadata, usize, Clock) {
         let next = std::sync::Arc::new(AtomicUsize::new(0));
         let count = std::sync::Arc::clone(&next);

@@ -1,4 +1,4 @@
-//! Hides credentials in what others say: an error body may echo what was sent to it.
+//! Hides credentials in texts from elsewhere: an error body may echo what was sent.
 
 use secrecy::{ExposeSecret, SecretString};
 
@@ -7,7 +7,7 @@ use crate::config::Config;
 /// What stands in place of a credential.
 pub const HIDDEN: &str = "***";
 
-/// Shorter texts are not hidden: they stand in ordinary words, and no credential is that short.
+/// Shorter credentials are not hidden: they are parts of ordinary words, and no real credential is that short.
 const SHORTEST: usize = 4;
 
 /// Shorter paths of secret URLs are not hidden where they stand alone: what makes such a URL secret is a long random part.
@@ -22,8 +22,8 @@ const DIGITS: usize = 32;
 pub struct Redactor(Vec<SecretString>);
 
 impl Redactor {
-    /// Every credential of a configuration, without the white space around it, which is not always sent. Of a URL, its
-    /// path too, since that is what the server at it sees.
+    /// Knows every credential of a configuration, without the white space around it, which is not always sent. Where
+    /// the credential is a URL, its path is hidden too, since the path is what the server sees.
     pub fn of(config: &Config) -> Self {
         let credentials = config.attributes.credentials();
         Redactor(
@@ -44,19 +44,19 @@ impl Redactor {
             text = text.replace(credential, HIDDEN);
             text = hide_where(&text, |text| encoded(text, credential));
         }
-        // Whoever it belongs to: an answer may quote somebody else's.
+        // An answer may also quote a credential of somebody else.
         hide_where(&text, alike)
     }
 }
 
-/// Path and query of a URL that is a credential.
+/// Path and query of a credential that is a URL; `None` if they are too short to be hidden.
 fn path(credential: &SecretString) -> Option<SecretString> {
     let (_, rest) = credential.expose_secret().split_once("://")?;
     let path = &rest[rest.find('/')?..];
     (path.len() >= SHORTEST_PATH).then(|| path.into())
 }
 
-/// Hides the parts of a text that begin with a credential of so many bytes; 0 is none.
+/// Hides the credentials in a text. `length` returns how many bytes of credential its argument begins with, or 0.
 fn hide_where(text: &str, length: impl Fn(&str) -> usize) -> String {
     let mut shown = String::with_capacity(text.len());
     let mut rest = text;
@@ -98,7 +98,7 @@ fn encoded(text: &str, credential: &str) -> usize {
     at
 }
 
-/// Length of the credential that a text begins with; 0 if it begins with none.
+/// Length of what looks like a credential at the beginning of a text; 0 if nothing does.
 fn alike(text: &str) -> usize {
     let hexadecimal = |text: &str| text.bytes().take_while(u8::is_ascii_hexdigit).count();
     for prefix in PREFIXES {
@@ -114,7 +114,7 @@ fn alike(text: &str) -> usize {
             }
         }
     }
-    // A JWT: a JSON object, which base64 begins so, and two more parts.
+    // A JWT: a JSON object, which begins like this in base64, and two more parts.
     if text.starts_with("eyJ") {
         let of_jwt = |byte: &u8| byte.is_ascii_alphanumeric() || b"-_.".contains(byte);
         let length = text.bytes().take_while(of_jwt).count();

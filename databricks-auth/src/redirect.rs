@@ -1,4 +1,4 @@
-//! Redirects whose target tells why a request was turned away.
+//! Redirects whose target shows why a request was turned away.
 
 use crate::config::Cloud;
 use crate::transport::path_of;
@@ -25,7 +25,7 @@ fn private_link(cloud: Cloud) -> (&'static str, &'static str, &'static str) {
 }
 
 /// Why a host of a cloud answers with a redirect to `location`, and what to do about it. `None` where the location
-/// does not tell.
+/// does not show why.
 pub fn known_redirect(cloud: Cloud, location: &str) -> Option<String> {
     let path = path_of(location);
     if path.starts_with("/login.html") && path.contains("error=private-link-validation-error") {

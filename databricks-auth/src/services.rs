@@ -1,6 +1,6 @@
 use crate::azure_environments::{ENVIRONMENTS, Environment};
 
-/// Addresses of services outside Databricks. Only tests have others than the default.
+/// Addresses of services outside Databricks. Only tests use others than the default.
 #[derive(Clone, Debug)]
 pub(crate) struct Services {
     /// The clouds of Azure.

@@ -3,8 +3,8 @@
 use std::future::Future;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
-/// Lets one task at a time do the work. Whoever waited takes what came of it instead of doing it again: an endpoint
-/// that is down would else be waited for by each of them in turn.
+/// Lets one task at a time do the work. Tasks that waited share its outcome instead of doing the work again: otherwise
+/// each of them in turn would wait for an endpoint that is down.
 #[derive(Debug)]
 pub struct SingleFlight<E> {
     turn: tokio::sync::Mutex<()>,
@@ -15,7 +15,7 @@ pub struct SingleFlight<E> {
 struct Last<E> {
     /// How often the work has been done, with success or not.
     count: u64,
-    /// Why it failed, if it did the last time.
+    /// Why the work failed, if it failed the last time.
     failure: Option<E>,
 }
 
@@ -29,7 +29,8 @@ impl<E> Default for SingleFlight<E> {
 }
 
 impl<E: Clone> SingleFlight<E> {
-    /// Gives what is `ready`; where nothing is, does the `work`, or waits for somebody else who does.
+    /// Returns what is `ready`. If nothing is, does the `work`, or waits for another task that is doing it and fails if
+    /// that task fails.
     pub async fn get<T>(
         &self,
         ready: impl Fn() -> Option<T>,

@@ -1,6 +1,6 @@
-//! What tests share: a server that records what it is asked, and a clock in the hands of the test.
+//! What tests share: a server that records its requests, and a clock that the test controls.
 
-// This is part of tests, also where those are in another crate.
+// This is code for tests, even where they are in another crate.
 #![allow(clippy::unwrap_used)]
 
 use std::collections::HashMap;
@@ -30,7 +30,7 @@ pub struct Clock(Arc<Time>);
 struct Time {
     now: watch::Sender<SystemTime>,
     slept: watch::Sender<Vec<Duration>>,
-    /// Whether whoever sleeps moves the clock, and wakes at once.
+    /// Whether a sleep moves the clock itself, and ends at once.
     hasty: bool,
 }
 
@@ -54,7 +54,7 @@ impl Clock {
         self.0.now.send_modify(|now| *now += duration);
     }
 
-    /// How long each sleep was to be, from the first on.
+    /// The duration that each sleep asked for, from the first on.
     pub fn slept(&self) -> Vec<Duration> {
         self.0.slept.borrow().clone()
     }
@@ -91,7 +91,7 @@ pub struct Seen {
     pub method: String,
     /// Path and query.
     pub path: String,
-    /// By name in lower case.
+    /// Headers by name, in lower case.
     pub headers: HashMap<String, String>,
     /// Body.
     pub body: String,
@@ -121,7 +121,7 @@ impl Answer {
         Answer { status, headers: Vec::new(), body: Vec::new() }
     }
 
-    /// A good answer with this body.
+    /// An answer with status 200 and this body.
     pub fn json(body: impl ToString) -> Self {
         Answer { status: 200, headers: Vec::new(), body: body.to_string().into_bytes() }
     }
@@ -133,7 +133,7 @@ impl Answer {
     }
 }
 
-/// A server on this machine that records what it is asked. It ends with the test.
+/// A server on this machine that records its requests. It stops when it is dropped.
 #[derive(Debug)]
 pub struct Server {
     /// Address, without a trailing slash.
@@ -143,7 +143,7 @@ pub struct Server {
 }
 
 impl Server {
-    /// Answers by a function of the request and of the address of the server.
+    /// Starts a server that answers by a function of the request and of the server's address.
     pub async fn start(answer: impl Fn(&Seen, &str) -> Answer + Send + Sync + 'static) -> Self {
         let listener = TcpListener::bind(("127.0.0.1", 0)).await.unwrap();
         let url = format!("http://{}", listener.local_addr().unwrap());
@@ -162,7 +162,7 @@ impl Server {
         Server { url, seen, task }
     }
 
-    /// The requests so far, but for those in which the client asks who the host is.
+    /// The requests so far, except those in which the client asks the host to describe itself.
     pub fn seen(&self) -> Vec<Seen> {
         let seen = self.seen.lock().unwrap();
         seen.iter().filter(|seen| seen.path != "/.well-known/databricks-config").cloned().collect()
@@ -205,7 +205,8 @@ async fn serve(
             Ok(response.body(Full::<Bytes>::from(body)).unwrap())
         }
     });
-    // Each request has a connection of its own, and a date only where the test gives it one. The client may have given up.
+    // Each request has a connection of its own, and each answer a date only where the test gives it one. Errors are
+    // ignored, since the client may have given up.
     let mut builder = http1::Builder::new();
     let connection = builder.keep_alive(false).auto_date_header(false);
     let _ = connection.serve_connection(TokioIo::new(stream), service).await;

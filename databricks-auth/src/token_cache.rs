@@ -1,4 +1,4 @@
-//! Tokens that expire: fetched once for all who ask, and renewed in the background before they do.
+//! Tokens that expire: fetched once for all who need them, and renewed in the background before their expiry.
 
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, SystemTime};
@@ -22,12 +22,13 @@ pub(crate) struct Token {
     pub(crate) value: SecretString,
     /// Word before the token in the Authorization header, `Bearer` as a rule.
     pub(crate) kind: String,
-    /// When it stops working; `None` is never.
+    /// When it stops working; `None` means never.
     pub(crate) expires: Option<SystemTime>,
 }
 
 impl Token {
-    /// A token that an answer holds; `what` was asked for it. The word for its type is as the answer has it, if at all.
+    /// A token from the answer to the request `what`. `kind` is the type of the token as the answer states it, or
+    /// empty. An empty token is an error.
     pub(crate) fn new(
         what: &str,
         value: SecretString,
@@ -61,14 +62,14 @@ struct Shared<S> {
     source: S,
     clock: Arc<dyn Clock>,
     current: Mutex<Current>,
-    /// Of those who wait for a token.
+    /// Shared by those who wait for a token.
     flight: SingleFlight<AuthError>,
 }
 
 #[derive(Default)]
 struct Current {
     token: Option<Arc<Token>>,
-    /// From when on to renew in the background.
+    /// When to begin to renew in the background.
     renew_at: Option<SystemTime>,
     renewing: bool,
 }
@@ -88,7 +89,7 @@ impl<S: Source> Cache<S> {
     pub(crate) fn drop_token(&self, refused: Option<&HeaderValue>) {
         let Some(refused) = refused.and_then(|value| value.to_str().ok()) else { return };
         let mut current = self.0.lock();
-        // By now it may be another one, which others have fetched.
+        // By now the current token may be another one, which other requests have fetched.
         if current
             .token
             .as_ref()
@@ -136,7 +137,7 @@ impl<S: Source> Shared<S> {
         }
     }
 
-    /// Keeps a token, unless one that lives longer is there already.
+    /// Stores a token, unless the current one lives longer. Returns the one that is kept.
     fn store(&self, token: Token) -> Arc<Token> {
         let now = self.clock.now();
         let mut current = self.lock();
@@ -170,7 +171,7 @@ mod tests {
 
     const MINUTE: Duration = Duration::from_secs(60);
 
-    /// Gives `token-1`, `token-2` and so on, with lifetimes from a list, each when the test lets it.
+    /// A source of `token-1`, `token-2` and so on, with lifetimes from a list. It hands out each when the test lets it.
     #[derive(Clone)]
     struct Tokens(Arc<State>);
 
@@ -203,7 +204,7 @@ mod tests {
             *self.0.asked.borrow()
         }
 
-        /// Waits until a token is asked for the `count`th time.
+        /// Waits until a token has been requested `count` times.
         async fn until_asked(&self, count: u32) {
             self.0.asked.subscribe().wait_for(|asked| *asked >= count).await.unwrap();
         }

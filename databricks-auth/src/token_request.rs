@@ -18,10 +18,10 @@ use crate::settings::Settings;
 use crate::token_cache::Token;
 use crate::transport::{FailureKind, Request, authorization, credentials_in};
 
-/// How long a token is asked for, over all attempts.
+/// How long to keep requesting a token, over all attempts.
 const TOKEN_REQUEST_TIMEOUT: Duration = Duration::from_secs(60);
 
-/// Why a token endpoint gave none.
+/// Why a token endpoint gave no token.
 pub(crate) struct Refusal {
     /// HTTP status; `None` where no answer came.
     pub(crate) status: Option<u16>,
@@ -29,7 +29,7 @@ pub(crate) struct Refusal {
     pub(crate) reason: String,
 }
 
-/// A token as RFC 6749 has it, or as services do that say until when it lasts rather than how long.
+/// A token as in RFC 6749, or from services that say until when it lasts rather than how long.
 #[derive(Deserialize)]
 pub(crate) struct TokenAnswer {
     access_token: SecretString,
@@ -43,7 +43,8 @@ pub(crate) struct TokenAnswer {
 }
 
 impl TokenAnswer {
-    /// The token, which `what` was asked for just now. How long it lasts counts more than until when: clocks differ.
+    /// The token that the request `what` got just now. Where the answer says both how long it lasts and until when, the
+    /// former counts, since clocks differ.
     pub(crate) fn token(self, what: &str, settings: &Settings) -> Result<Token, AuthError> {
         let expires = match (self.expires_in, self.expires_on) {
             (Seconds(0), Seconds(0)) => None,
@@ -54,7 +55,7 @@ impl TokenAnswer {
     }
 }
 
-/// Seconds: a number, or the text of one, as some services have it.
+/// Seconds: a number, or the text of one, as some services send it.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Seconds(pub(crate) u64);
 
@@ -90,7 +91,7 @@ pub(crate) fn form(fields: &[(&str, &str)]) -> Zeroizing<String> {
     Zeroizing::new(form.extend_pairs(fields).finish())
 }
 
-/// Client credentials in a header: RFC 6749 wants each encoded as in a form before they are joined by a colon.
+/// Client credentials in a header: RFC 6749 requires each to be encoded as in a form before a colon joins them.
 pub(crate) fn client_authorization(id: &str, secret: &str) -> Result<HeaderMap, AuthError> {
     let encoded =
         |text: &str| Zeroizing::new(form_urlencoded::byte_serialize(text.as_bytes()).collect::<String>());
@@ -103,7 +104,7 @@ pub(crate) fn post_form(settings: &Settings, url: &str, form: &Zeroizing<String>
     settings.http.post(url).header("content-type", "application/x-www-form-urlencoded").body(form.to_string())
 }
 
-/// Sends a request, made anew for each attempt, and reads the JSON of a good answer.
+/// Sends a request, made anew for each attempt, and reads the JSON of a successful answer.
 ///
 /// `what` names it in errors, such as `token request to https://…/oidc/v1/token`.
 pub(crate) async fn send<T: DeserializeOwned>(
@@ -114,7 +115,7 @@ pub(crate) async fn send<T: DeserializeOwned>(
     try_send(settings, what, request).await.map_err(|refusal| AuthError(refusal.reason))
 }
 
-/// As [`send`], for a caller that decides by the status.
+/// Like [`send`], for a caller that decides by the status.
 pub(crate) async fn try_send<T: DeserializeOwned>(
     settings: &Settings,
     what: &str,
@@ -144,7 +145,7 @@ pub(crate) async fn try_send<T: DeserializeOwned>(
     }
 }
 
-/// Whether a failure may pass.
+/// How to try again after a failure that may pass.
 struct Again {
     /// How long the endpoint asks to wait.
     asked: Option<Duration>,
@@ -162,7 +163,7 @@ async fn once(
     let mut secrets = Vec::new();
     let sent = match request.header("accept", "application/json").ready() {
         Ok(request) => {
-            // An answer may echo what it was asked with.
+            // An answer may echo what was sent.
             secrets =
                 [credentials_in(request.headers()), secrets_in(request.body().unwrap_or_default())].concat();
             request.send().await
@@ -192,7 +193,7 @@ async fn once(
     if status.is_success() {
         return Ok(body);
     }
-    // Another token does no harm, so that what an endpoint cannot do just now may be asked for again.
+    // A second token does no harm, so a request that the endpoint cannot serve just now may be repeated.
     let again = if matches!(status.as_u16(), 429 | 500 | 502 | 503 | 504) {
         again(asked, TOKEN_REQUEST_TIMEOUT)
     } else {
@@ -203,7 +204,7 @@ async fn once(
     Err((Refusal { status: Some(status.as_u16()), reason }, again))
 }
 
-/// Fields of token requests that are no secret; whatever else is sent is one.
+/// Fields of token requests that are not secret; every other field is.
 const PUBLIC: &[&str] = &[
     "assume_group",
     "audience",
@@ -278,7 +279,7 @@ mod tests {
     use crate::env::Env;
     use crate::strategies::testing::{Answer, Clock, Server, settings, start};
 
-    /// Asks a server that gives these answers, and the last one again and again.
+    /// Requests a token from a server that gives these answers, and repeats the last one.
     async fn ask(answers: Vec<Answer>) -> (Result<Json, Refusal>, usize, Clock) {
         let next = AtomicUsize::new(0);
         let server = Server::start(move |seen, _| match seen.path.as_str() {
@@ -322,7 +323,7 @@ mod tests {
             assert!(answer.is_ok());
             assert_eq!((calls, clock.slept()), (2, vec![Duration::from_secs(seconds)]));
         }
-        // A date is one of the endpoint's clock, which may differ from that of this machine.
+        // A date is by the endpoint's clock, which may differ from that of this machine.
         let elsewhere = start() + Duration::from_secs(3600);
         let busy = Answer::status(429)
             .with_header("Date", httpdate::fmt_http_date(elsewhere))

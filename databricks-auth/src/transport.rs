@@ -13,10 +13,10 @@ use crate::error::AuthError;
 
 /// Longest body that is read, in bytes.
 pub const LONGEST_BODY: usize = 16 << 20;
-/// Seconds without a byte after which a request is given up, where the configuration does not say: those of the
-/// official provider.
+/// Seconds without a byte after which a request is given up, where the configuration does not say. The official
+/// provider has the same default.
 const INACTIVITY_SECONDS: i64 = 65;
-/// How long a connection may take to come about.
+/// How long it may take to establish a connection.
 pub const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
 /// How long a connection that nobody uses is kept.
 const IDLE_TIMEOUT: Duration = Duration::from_secs(180);
@@ -25,7 +25,7 @@ const IDLE_TIMEOUT: Duration = Duration::from_secs(180);
 #[derive(Clone, Debug)]
 pub struct HttpClient(reqwest::Client);
 
-/// How long whoever is asked may be silent before the request counts as lost.
+/// How long a server may be silent before a request to it counts as lost.
 pub fn longest_silence(config: &Config) -> Duration {
     let stated = config.attributes.http_timeout_seconds;
     Duration::from_secs(if stated > 0 { stated } else { INACTIVITY_SECONDS }.unsigned_abs())
@@ -43,7 +43,7 @@ impl HttpClient {
     }
 
     fn build(config: &Config, builder: reqwest::ClientBuilder) -> Result<HttpClient, ConfigError> {
-        // Fails only where another client of this process has installed it already.
+        // Fails only where another client of this process has installed a provider already.
         let _ = rustls::crypto::ring::default_provider().install_default();
         builder
             // The User-Agent of token requests. Requests for a resource set one that says more.
@@ -77,7 +77,7 @@ impl HttpClient {
     }
 }
 
-/// A request that is being put together. A part that cannot be used is a failure of [`Request::ready`].
+/// A request that is being put together. A part that cannot be used makes [`Request::ready`] fail.
 #[derive(Debug)]
 pub struct Request(reqwest::RequestBuilder);
 
@@ -175,14 +175,15 @@ impl Response {
     }
 }
 
-/// How far a request got that has no answer.
+/// How far a request without an answer got.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum FailureKind {
     /// The request cannot be sent as it is; nothing was sent.
     Invalid,
-    /// The certificate of the server is not trusted, and asking again does not change that; nothing was sent.
+    /// The certificate of the server is not trusted, and another attempt does not change that; nothing was sent.
     Untrusted,
-    /// The server answers a TLS greeting with something else, and asking again does not change that; nothing was sent.
+    /// The server answers a TLS greeting with something else, and another attempt does not change that; nothing was
+    /// sent.
     NotTls,
     /// No connection came about; nothing was sent.
     Unreachable,
@@ -257,7 +258,7 @@ pub(crate) fn authorization(kind: &str, credential: &str) -> Result<HeaderMap, A
     Ok(headers)
 }
 
-/// The header of a request that is made with this token.
+/// The `Authorization` header of a request that is made with this token.
 pub fn bearer(token: &SecretString) -> Result<HeaderMap, AuthError> {
     authorization("Bearer", token.expose_secret())
 }

@@ -16,7 +16,7 @@ use crate::transport::HttpClient;
 /// Who answers at the configured host.
 #[derive(Clone, Debug)]
 pub struct Endpoint {
-    /// The host. Where the configuration names only a resource of Azure, this is what Azure says.
+    /// The host. Where the configuration names only a resource of Azure, this is the host that Azure names for it.
     pub host: Host,
     /// The HTTP client for it.
     pub http: HttpClient,
@@ -81,7 +81,7 @@ impl UnifiedAuth {
         Ok(Endpoint { host, http, metadata })
     }
 
-    /// Asks a host again that has not answered, briefly. `None` is that it still does not.
+    /// Briefly asks a host that has not answered to describe itself again. `None` means that it still does not answer.
     pub async fn ask_again(&self, endpoint: &Endpoint) -> Option<Endpoint> {
         let Endpoint { host, http, .. } = endpoint;
         let metadata = Metadata::fetch(http, &self.config, host, &*self.clock, LESS_PATIENCE).await;
@@ -95,8 +95,8 @@ impl UnifiedAuth {
         strategies::choose(&self.settings(config, endpoint.metadata.clone(), endpoint.http.clone())).await
     }
 
-    /// What a host says that does not know a service principal by this secret. Where it knows it, or does not tell, there
-    /// is nothing to say.
+    /// The error of a host that refuses this secret of a service principal. `None` where it accepts the secret, or
+    /// where the request fails for another reason.
     pub async fn refusal(
         &self,
         endpoint: &Endpoint,
@@ -108,7 +108,8 @@ impl UnifiedAuth {
         strategies::refusal(&settings, client_id, secret).await
     }
 
-    /// Why each way to sign in but the chosen one is not used, by its name. Asks them all again, which may take a while.
+    /// Why each way to sign in except the chosen one is not used, by its name. Tries them all again, which may take a
+    /// while.
     pub async fn others(&self, endpoint: &Endpoint, chosen: Option<&str>) -> Vec<(&'static str, String)> {
         let config = self.config.at(endpoint.host.clone());
         let settings = self.settings(config, endpoint.metadata.clone(), endpoint.http.clone());

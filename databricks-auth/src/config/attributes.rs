@@ -48,9 +48,9 @@ pub struct Attribute {
     pub kind: Kind,
     /// Whether the attribute has a value other than its zero value.
     pub is_set: fn(&Attributes) -> bool,
-    /// The value as error texts show it; a credential as `***`.
+    /// The value as error texts show it, `***` for a credential.
     pub show: fn(&Attributes) -> String,
-    /// Sets the attribute from text, as programs, environment and profiles have it.
+    /// Sets the attribute from text, which is the form that programs, the environment and profiles have for it.
     pub set_text: fn(&mut Attributes, &str) -> Result<(), String>,
 }
 
@@ -108,7 +108,7 @@ impl AttributeType for bool {
     fn show(&self) -> String {
         self.to_string()
     }
-    /// The words of Go's `strconv.ParseBool`, which the environment of every Databricks tool goes by.
+    /// Accepts the words of Go's `strconv.ParseBool`, as Databricks tools do for their environment variables.
     fn parse(text: &str) -> Result<Self, String> {
         match text {
             "" | "0" | "f" | "F" | "false" | "FALSE" | "False" => Ok(false),

@@ -1,4 +1,4 @@
-//! Fuzz targets: what people write into `.databrickscfg` and call the host. `docs/fuzzing.md` says how to fuzz on.
+//! Fuzz targets: the text of `.databrickscfg`, and of the host. `docs/fuzzing.md` says how to fuzz on.
 
 use std::path::Path;
 

@@ -5,7 +5,7 @@ use crate::azure_environments::ENVIRONMENTS;
 /// Where a workspace runs, which decides who vouches for its users.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Cloud {
-    /// Amazon Web Services; also every host whose name tells nothing.
+    /// Amazon Web Services; also every host whose name does not show its cloud.
     #[default]
     Aws,
     /// Microsoft Azure.
@@ -15,7 +15,7 @@ pub enum Cloud {
 }
 
 impl Cloud {
-    /// The cloud of this name, as `databricks:cloud` and hosts themselves have it.
+    /// The cloud of this name, in upper or lower case, as in `databricks:cloud` and in the descriptions of hosts.
     pub fn named(name: &str) -> Option<Cloud> {
         [("AWS", Cloud::Aws), ("Azure", Cloud::Azure), ("GCP", Cloud::Gcp)]
             .into_iter()
@@ -45,7 +45,7 @@ pub struct Host {
 pub struct HostError;
 
 impl Host {
-    /// Reads what a program, the environment or a profile calls the host. Path, query and user are dropped, since the
+    /// Reads the host as a program, the environment or a profile states it. Path, query and user are dropped, since the
     /// URL is often copied from a browser; the ids that the query names are kept.
     pub fn parse(stated: &str) -> Result<Host, HostError> {
         let stated = stated.trim();
@@ -83,7 +83,7 @@ impl Host {
         self.url.starts_with("http://") && !self.is_loopback()
     }
 
-    /// Whether this is this machine, which no proxy leads to.
+    /// Whether the host is this machine, to which no proxy leads.
     pub fn is_loopback(&self) -> bool {
         let uri = self.url.parse::<http::Uri>().unwrap_or_default();
         let name = uri.host().unwrap_or_default().to_ascii_lowercase();
@@ -93,18 +93,18 @@ impl Host {
         }
     }
 
-    /// Whether this is an account console by its name.
+    /// Whether the name of the host is that of an account console.
     pub fn is_account(&self) -> bool {
         self.url.starts_with("https://accounts.") || self.url.starts_with("https://accounts-dod.")
     }
 
-    /// Whether the name ends so, whatever its case and port.
+    /// Whether the name ends with `suffix`, which is in lower case, whatever the name's case and port.
     pub fn name_ends_with(&self, suffix: &str) -> bool {
         let uri: Option<http::Uri> = self.url.parse().ok();
         uri.as_ref().and_then(http::Uri::host).is_some_and(|name| name.to_ascii_lowercase().ends_with(suffix))
     }
 
-    /// The cloud, by the name.
+    /// The cloud, according to the name of the host.
     pub fn cloud(&self) -> Cloud {
         if ENVIRONMENTS.iter().any(|environment| self.name_ends_with(environment.hosts)) {
             Cloud::Azure

@@ -1,9 +1,9 @@
-//! The INI dialect of `.databrickscfg`, as the Databricks SDK for Go reads it. The readers that others wrote differ in
-//! quotes, comments and continued lines, and so would sign in with another token than the Databricks CLI does.
+//! The INI dialect of `.databrickscfg`, as the Databricks SDK for Go reads it. Other INI readers differ in quotes,
+//! comments and continued lines, so with one of them the token could be another than the Databricks CLI uses.
 
 use zeroize::Zeroizing;
 
-/// Section of the keys before any header.
+/// The section of the keys that come before any header.
 pub(super) const DEFAULT: &str = "DEFAULT";
 
 /// A file that was read: sections with their keys, in the order of the file.
@@ -71,7 +71,7 @@ impl File {
 
 /// The value that begins with this text; it may go on in the next lines. `None` where a quote has no end.
 fn read_value<'a>(text: &str, lines: &mut impl Iterator<Item = (usize, &'a str)>) -> Option<String> {
-    // Quotes that span lines and keep whatever is in them.
+    // These quotes may span lines, and keep whatever is in them.
     for quote in ["\"\"\"", "`"] {
         if let Some(rest) = text.strip_prefix(quote) {
             if let Some(end) = rest.rfind(quote) {

@@ -31,7 +31,7 @@ pub struct Statement {
 }
 
 impl Statement {
-    /// A value that is no text and cannot be made one, and the reason, which becomes an error of the configuration.
+    /// A value that cannot be made a text. The reason becomes an error of the configuration.
     pub fn unusable(reason: impl Into<String>) -> Self {
         Statement { text: Err(reason.into()), confidential: false }
     }
@@ -72,7 +72,7 @@ pub enum Source {
     Host,
 }
 
-/// An attribute that is accepted and means nothing.
+/// An attribute that is accepted and has no effect.
 const WITHOUT_EFFECT: &str = "azureLoginAppId";
 
 /// A configuration that is ready for signing in.
@@ -102,7 +102,7 @@ fn suffix(settings: &str) -> String {
     if settings.is_empty() { String::new() } else { format!(". {settings}") }
 }
 
-/// Words for the same method that older configurations use.
+/// Older names of methods that configurations may use, each with its name here.
 const AUTH_TYPE_ALIASES: &[(&str, &str)] = &[
     ("google-creds", "google-credentials"),
     ("google-accounts", "google-id"),
@@ -132,7 +132,7 @@ impl Config {
         {
             *auth_type = (*name).to_owned();
         }
-        // What the Databricks CLI writes where no workspace is meant.
+        // The Databricks CLI writes "none" where no workspace is meant.
         if config.attributes.workspace_id.as_deref() == Some("none") {
             config.attributes.workspace_id = None;
         }
@@ -203,7 +203,7 @@ impl Config {
     }
 
     /// Whether anything of this group is set where it can only be meant for Databricks: in the program, the stack, the
-    /// profile, or a variable of Databricks' own. Other tools read the other variables too.
+    /// profile, or a variable of Databricks' own. The remaining variables are read by other tools too.
     pub(crate) fn means_method(&self, group: &'static str) -> bool {
         let is_for_databricks = |it: &Attribute| match self.sources.get(it.name) {
             Some(Source::Environment) => it.env.is_some_and(|name| name.starts_with("DATABRICKS_")),
@@ -214,7 +214,7 @@ impl Config {
             .any(|it| it.group == Group::Method(group) && it.name != WITHOUT_EFFECT && is_for_databricks(it))
     }
 
-    /// This configuration for a host that was found out.
+    /// This configuration, with `host` in place of its own, which may be missing.
     pub fn at(&self, host: Host) -> Config {
         let mut config = self.clone();
         config.attributes.host = Some(host.url.clone());
@@ -222,7 +222,7 @@ impl Config {
         config
     }
 
-    /// Attributes of two methods at once are a conflict, unless one method is asked for by name.
+    /// Refuses attributes of two methods at once, unless `auth_type` names the method to use.
     fn validate(&self) -> Result<(), ConfigError> {
         let mut methods: Vec<&str> = ATTRIBUTES
             .iter()
@@ -244,7 +244,7 @@ impl Config {
         Ok(())
     }
 
-    /// Says what to do where nothing tells which workspace is meant.
+    /// Fails where nothing says which workspace is meant; the error says what to do.
     pub fn check_host(&self) -> Result<(), ConfigError> {
         if self.host.is_some() || self.attributes.azure_workspace_resource_id.is_some() {
             return Ok(());
@@ -255,7 +255,7 @@ impl Config {
         ))
     }
 
-    /// What works but should not stay as it is.
+    /// A warning about what works but should not stay as it is, if there is such a thing.
     pub fn warning(&self) -> Option<String> {
         let host = self.host.as_ref().filter(|host| host.is_exposed())?;
         Some(format!(
@@ -275,7 +275,8 @@ impl Config {
         if confidential { "***".to_owned() } else { without_password((attribute.show)(&self.attributes)) }
     }
 
-    /// The configuration file that is read where a profile is needed: the one that is named, or the one at home.
+    /// The configuration file that is read where a profile is needed: the configured one, or that in the home
+    /// directory.
     pub fn file(&self, env: &Env) -> Option<PathBuf> {
         profile::path(self, env)
     }
@@ -310,7 +311,7 @@ impl Config {
     }
 }
 
-/// A value that is a URL with user and password, as a host that was copied may be, without these.
+/// The value, with user and password masked if it is a URL that has them, as a copied host may.
 pub fn without_password(shown: String) -> String {
     let Some((scheme, rest)) = shown.split_once("://") else { return shown };
     let end = rest.find(['/', '?', '#']).unwrap_or(rest.len());

@@ -9,8 +9,8 @@ use crate::env::Env;
 /// Section that may name the default profile; never a profile itself.
 const SETTINGS: &str = "__settings__";
 
-/// Fills what is still unset from a profile. Skipped where host or credentials are set already and no profile is
-/// asked for, so that a default profile never mixes into a complete configuration.
+/// Fills what is still unset from a profile. Does nothing where host or credentials are set already and no profile is
+/// named, so that a default profile never mixes into a complete configuration.
 pub(super) fn load(config: &mut Config, env: &Env) -> Result<(), ConfigError> {
     let complete = ATTRIBUTES.iter().any(|attribute| {
         let decides = matches!(attribute.group, Group::Method(_)) || attribute.name == "host";
@@ -22,7 +22,7 @@ pub(super) fn load(config: &mut Config, env: &Env) -> Result<(), ConfigError> {
     let Some(path) = path(config, env) else { return Ok(()) };
     let text = match std::fs::read(&path) {
         Ok(bytes) => zeroize::Zeroizing::new(bytes),
-        // Most machines have none.
+        // Most machines have no such file.
         Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(()),
         Err(error) => return Err(unusable(config, &path, &error)),
     };

@@ -32,18 +32,18 @@ const MARGIN: Duration = Duration::from_secs(40);
 const MANAGEMENT_HEADER: HeaderName = HeaderName::from_static("x-databricks-azure-sp-management-token");
 const RESOURCE_HEADER: HeaderName = HeaderName::from_static("x-databricks-azure-workspace-resource-id");
 
-/// A way to be known to Azure, which makes it a strategy.
+/// A way to identify oneself to Azure. Each one is also a strategy.
 #[async_trait]
 pub(super) trait Login: Sync {
-    /// Name, as `databricks:authType` has it.
+    /// Name, as in `databricks:authType`.
     fn name(&self) -> &'static str;
 
-    /// As of [`Strategy::is_ambient`].
+    /// See [`Strategy::is_ambient`].
     fn is_ambient(&self) -> bool {
         false
     }
 
-    /// Whether requests go out without the token for Azure's own management where there is none.
+    /// Whether requests go out without the token for Azure's own management where it cannot be had.
     fn management_is_optional(&self) -> bool {
         false
     }
@@ -55,7 +55,7 @@ pub(super) trait Login: Sync {
 /// Somebody whom Entra ID knows.
 #[async_trait]
 pub(super) trait Identity: Send + Sync {
-    /// Gets a new token for a service of Azure, which its name or URL tells.
+    /// Gets a new token for the service of Azure that has this application id or URL.
     async fn token(&self, resource: &str) -> Result<Token, AuthError>;
 }
 
@@ -78,7 +78,7 @@ impl<T: Login> Strategy for T {
             Err(other) => return Ok(other),
         };
         let workspace = tokens(settings, &identity, application(settings));
-        // Asked for first: without it, there is no need for the other.
+        // This token is requested first: without it, there is no need for the other.
         workspace.token().await?;
         let management = tokens(settings, &identity, environment(settings)?.service_management);
         let management = match management.token().await {
@@ -134,7 +134,7 @@ impl Credentials for Signed {
     }
 }
 
-/// The tokens of somebody for one service.
+/// The tokens of one identity for one service.
 pub(super) struct Source {
     identity: Arc<dyn Identity>,
     resource: String,
@@ -175,7 +175,7 @@ pub(super) fn application(settings: &Settings) -> &'static str {
         .map_or("", |(_, application)| application)
 }
 
-/// The cloud of the workspace: the one that its name tells, or that is configured.
+/// The cloud of the workspace: the one that its host name shows, or else the configured one.
 pub(super) fn environment(settings: &Settings) -> Result<&Environment, AuthError> {
     let environments = &settings.services.azure;
     let host = settings.config.host.as_ref();
@@ -221,7 +221,7 @@ pub(crate) async fn find_host(settings: &Arc<Settings>) -> Result<Host, AuthErro
         let is_final = reason.is_err() && !strategy.is_ambient(settings);
         let reason = reason.unwrap_or_else(|error| error.0);
         tried.push_str(&format!("\n  {}: {reason}", strategy.name()));
-        // As in signing in: nobody else takes the place of whoever is configured.
+        // As in signing in, no other identity takes the place of one that is configured and fails.
         if is_final {
             break;
         }
@@ -278,7 +278,7 @@ pub(super) fn token_url(settings: &Settings) -> Result<String, AuthError> {
     Ok(format!("{}/{tenant}/oauth2/token", environment(settings)?.entra))
 }
 
-/// Whether a text is fit for a part of a URL, and for an argument of a command, as it is.
+/// Whether a text can be part of a URL and an argument of a command as it is.
 pub(super) fn is_plain(text: &str) -> bool {
     let plain = |byte: u8| byte.is_ascii_alphanumeric() || b"-_.".contains(&byte);
     text.bytes().all(plain) && text.starts_with(|first: char| first.is_ascii_alphanumeric())

@@ -30,7 +30,7 @@ impl Login for AzureCli {
         "azure-cli"
     }
 
-    /// Whoever uses this machine is logged in.
+    /// The login is that of whoever uses this machine.
     fn is_ambient(&self) -> bool {
         true
     }
@@ -44,7 +44,7 @@ impl Login for AzureCli {
         let Some(program) = command::on_path(&settings.env, PROGRAM).into_iter().next() else {
             return Ok(Outcome::NotConfigured("the Azure CLI (`az`) is not on the PATH".to_owned()));
         };
-        // Who is logged in decides how to ask. Where the CLI does not tell, it is taken for a person.
+        // How to request a token depends on who is logged in. Where the CLI does not say, it is taken for a person.
         let user = match command::run(settings, &program, &["account", "show", "--output", "json"]).await {
             Ok(output) => serde_json::from_slice::<Account>(&output).unwrap_or_default().user,
             Err(failure) if is_logged_out(&failure) => {
@@ -122,9 +122,9 @@ async fn tenant(settings: &Settings) -> Result<Option<String>, AuthError> {
 struct Cli {
     settings: Arc<Settings>,
     program: PathBuf,
-    /// None for managed identities.
+    /// `None` for managed identities, and where neither the configuration nor a host names a tenant.
     tenant: Option<String>,
-    /// Whether the login may be good for another tenant than that of the workspace.
+    /// Whether the login may be valid for another tenant than that of the workspace.
     may_have_no_tenant: bool,
     /// Subscription of the workspace.
     subscription: Option<String>,
@@ -206,8 +206,8 @@ mod tests {
     use crate::strategies::choose;
     use crate::strategies::testing::{self, Answer, Clock, Server, Tools};
 
-    /// Logs its arguments beside itself. `WHO` is what `az account show` answers; a word of `REFUSE` that is among
-    /// the arguments fails the command, with `COMPLAINT`.
+    /// A stand-in that logs its arguments beside itself. `WHO` is what `az account show` answers; a word of `REFUSE`
+    /// that is among the arguments makes the command fail, with `COMPLAINT`.
     const AZ: &str = r#"
 echo "$*" >> "$(dirname "$0")/log"
 for word in $REFUSE; do

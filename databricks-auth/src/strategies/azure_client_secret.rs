@@ -10,7 +10,7 @@ use crate::settings::Settings;
 use crate::token_cache::Token;
 use crate::token_request::{self, TokenAnswer};
 
-/// A service principal of Azure, by its secret.
+/// A service principal of Azure, with its secret.
 pub(super) struct AzureClientSecret;
 
 #[async_trait]
@@ -29,7 +29,7 @@ impl Login for AzureClientSecret {
                 ("databricks:azureClientSecret", attributes.azure_client_secret.is_some()),
                 ("databricks:azureTenantId", attributes.azure_tenant_id.is_some()),
             ];
-            // Without the secret, the others may be there for other ways.
+            // Without the secret, the other two may be set for other ways to sign in.
             return Ok(if attributes.azure_client_secret.is_some() {
                 half(&needed)
             } else {
@@ -62,7 +62,7 @@ impl Identity for ServicePrincipal {
         let request = || token_request::post_form(&self.settings, &self.url, &form).headers(headers.clone());
         let answer: TokenAnswer = match token_request::try_send(&self.settings, &what, request).await {
             Ok(answer) => answer,
-            // Some endpoints take client credentials in the body alone.
+            // Some endpoints accept client credentials only in the body.
             Err(refusal) if matches!(refusal.status, Some(400..=403)) => {
                 let form = token_request::form(&[
                     ("client_id", &self.id),
@@ -92,7 +92,7 @@ mod tests {
         ("azureClientSecret", "se/c+r t"),
         ("azureTenantId", "tenant.example.com"),
     ];
-    /// `who%3A1:se%2Fc%2Br+t`
+    /// Encodes `who%3A1:se%2Fc%2Br+t`.
     const BASIC: &str = "Basic d2hvJTNBMTpzZSUyRmMlMkJyK3Q=";
 
     async fn settings(server: &Server) -> Arc<Settings> {

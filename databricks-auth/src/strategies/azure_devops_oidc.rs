@@ -14,7 +14,7 @@ use crate::transport::authorization;
 /// A job of an Azure DevOps pipeline.
 pub(super) struct AzureDevopsOidc;
 
-/// What identifies a job, as Azure DevOps sets it. The access token is there only where a step passes it on.
+/// The variables by which Azure DevOps identifies a job. The access token is there only where a step passes it on.
 const VARIABLES: [&str; 6] = [
     "SYSTEM_ACCESSTOKEN",
     "SYSTEM_TEAMFOUNDATIONCOLLECTIONURI",
@@ -48,7 +48,7 @@ impl Strategy for AzureDevopsOidc {
                 VARIABLES.iter().zip(values).map(|(name, value)| (*name, value.is_some())).collect();
             return Ok(missing(&seen));
         };
-        // Azure DevOps ends it with a slash, which must not come twice.
+        // Azure DevOps ends this URL with a slash, which must not be doubled.
         let collection = collection.trim_end_matches('/');
         let job = Job {
             url: format!(

@@ -11,7 +11,7 @@ use crate::token_cache::Token;
 use crate::token_request::{self, TokenAnswer};
 use crate::transport::{HttpClient, url_with_parameters};
 
-/// How long the metadata service of the machine may take.
+/// How long the metadata service of the machine may take to answer.
 const MACHINE_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// The managed identity of the Azure machine that this runs on.
@@ -63,7 +63,7 @@ mod tests {
     use crate::strategies::testing::{self, Answer, Clock, Server};
     use crate::strategies::{azure, choose};
 
-    /// Answers with a token that tells what was asked for.
+    /// Answers with a token that names the resource it is for.
     async fn machine() -> Server {
         Server::start(|seen, _| {
             let resource = seen.path.rsplit('=').next().unwrap_or_default();

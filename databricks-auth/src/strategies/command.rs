@@ -38,20 +38,20 @@ impl fmt::Display for Failure {
     }
 }
 
-/// The files of a name in the folders of the PATH, in its order.
+/// The files of this name in the folders of the PATH, in the order of the PATH.
 pub(super) fn on_path(env: &Env, name: &str) -> Vec<PathBuf> {
-    // Windows has it as `Path`.
+    // Windows calls the variable `Path`.
     let is_path = |name: &str| if cfg!(windows) { name.eq_ignore_ascii_case("PATH") } else { name == "PATH" };
     let folders = env.vars.iter().find(|(name, _)| is_path(name)).map_or("", |(_, value)| value);
     std::env::split_paths(folders)
-        // A relative folder would let whoever wrote the program's folder choose the tool.
+        // With a relative folder, whoever wrote the folder that the process runs in would choose the tool.
         .filter(|folder| folder.is_absolute())
         .map(|folder| folder.join(name))
         .filter(|path| path.is_file())
         .collect()
 }
 
-/// Runs a tool in the injected environment and gives what it wrote to stdout.
+/// Runs a tool in the injected environment and returns what it wrote to stdout.
 pub(super) async fn run(
     settings: &Settings,
     program: &Path,
@@ -95,20 +95,20 @@ pub(super) async fn run(
     })
 }
 
-/// Reads to the end or to the limit; what comes after that finds the pipe closed.
+/// Reads to the end or to the limit. A tool that goes on writing finds the pipe closed.
 async fn read(pipe: Option<impl AsyncRead + Unpin>) -> Zeroizing<Vec<u8>> {
     let mut bytes = Zeroizing::new(Vec::with_capacity(16 << 10));
     if let Some(pipe) = pipe {
-        // An output that cannot be read to its end is judged by what there is of it.
+        // An output that cannot be read to its end is judged by the part that was read.
         let _ = pipe.take(LONGEST_OUTPUT).read_to_end(&mut bytes).await;
     }
     bytes
 }
 
-/// A complaint, fit to be quoted.
+/// What a tool wrote to stderr, made fit to be quoted.
 fn complaint(stderr: &str, redactor: &Redactor) -> String {
     let lines: Vec<_> = stderr.lines().map(str::trim).filter(|line| !line.is_empty()).collect();
-    // Before it is shortened, since a part of a token is not known as one.
+    // Tokens are hidden before the text is shortened, since a part of a token is not recognized as one.
     let text = redactor.hide(&lines.join("; "), &[]);
     match text.char_indices().nth(LONGEST_COMPLAINT) {
         Some((at, _)) => format!("{}...", &text[..at]),

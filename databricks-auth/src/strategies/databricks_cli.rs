@@ -22,11 +22,11 @@ pub(super) struct DatabricksCli;
 
 /// Name of the tool on the PATH.
 const DEFAULT_NAME: &str = "databricks";
-/// The tool is one program of many megabytes; the tool of the same name that came before it, a script, is not.
+/// The tool is one program of many megabytes. Its predecessor of the same name is a script, which is smaller than this.
 const LEAST_SIZE: u64 = 1 << 20;
 /// The first version whose `auth token` takes a profile.
 const TAKES_PROFILE: Version = Version { numbers: [0, 207, 1], is_release: true };
-/// The first version that renews a token which still works.
+/// The first version that can renew a token which still works.
 const TAKES_FORCE_REFRESH: Version = Version { numbers: [0, 296, 0], is_release: true };
 
 #[async_trait]
@@ -35,13 +35,13 @@ impl Strategy for DatabricksCli {
         "databricks-cli"
     }
 
-    /// Whoever uses this machine is signed in.
+    /// The login is that of whoever uses this machine.
     fn is_ambient(&self, _settings: &Settings) -> bool {
         true
     }
 
     async fn sign_in(&self, settings: &Arc<Settings>) -> Result<Outcome, AuthError> {
-        // A profile may name scopes: the tool that wrote it has asked for them.
+        // A profile may name scopes: the tool that wrote it has requested them.
         let scopes = settings.config.sources.get("scopes");
         if scopes.is_some_and(|source| *source != Source::Profile) {
             return Err(AuthError(
@@ -91,7 +91,7 @@ fn find(settings: &Settings) -> Result<PathBuf, Outcome> {
 struct Cli {
     settings: Arc<Settings>,
     program: PathBuf,
-    /// `None` is one that does not say.
+    /// `None` where the tool does not say its version.
     version: OnceCell<Option<Version>>,
 }
 
@@ -105,7 +105,7 @@ struct Answer {
 }
 
 impl Cli {
-    /// The command for a token, as far as the version knows its flags.
+    /// The arguments that request a token, with the flags that the tool's version knows.
     async fn arguments(&self) -> Result<Vec<String>, AuthError> {
         let version = self.version.get_or_init(|| self.ask_version()).await.as_ref();
         let since = |first: Version| version.is_some_and(|version| *version >= first);
@@ -154,7 +154,7 @@ impl token_cache::Source for Cli {
 
 /// Reads what the tool wrote to stdout.
 pub(super) fn read_answer(output: &[u8]) -> Result<Token, AuthError> {
-    // The place of the fault, since the answer holds a token.
+    // The error names only the place of the fault, since the answer holds a token.
     let answer: Answer = serde_json::from_slice(output).map_err(|error| {
         let (line, column) = (error.line(), error.column());
         AuthError(format!("cannot parse CLI response: line {line}, column {column}"))
@@ -165,7 +165,7 @@ pub(super) fn read_answer(output: &[u8]) -> Result<Token, AuthError> {
     Token::new("databricks auth token", answer.access_token, &answer.token_type, Some(expires))
 }
 
-/// A date of RFC 3339, or one without a zone, which is UTC.
+/// Reads a date of RFC 3339, or one without a zone, which is in UTC.
 pub(super) fn parse_expiry(text: &str) -> Option<SystemTime> {
     let timestamp = text.parse::<Timestamp>().ok().or_else(|| {
         let date: DateTime = text.parse().ok()?;
@@ -174,7 +174,7 @@ pub(super) fn parse_expiry(text: &str) -> Option<SystemTime> {
     timestamp.try_into().ok()
 }
 
-/// A version of the tool. What comes before a release has no part in it but that.
+/// A version of the tool. Of the label of a pre-release, only its presence is kept.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) struct Version {
     numbers: [u32; 3],
@@ -182,7 +182,8 @@ pub(super) struct Version {
 }
 
 impl Version {
-    /// Reads `Databricks CLI v0.296.0`. A build without a version calls itself v0.0.0-dev, and so is older than all.
+    /// Reads `Databricks CLI v0.296.0`. A build without a version calls itself v0.0.0-dev, so it is older than all
+    /// others.
     pub(super) fn parse(output: &str) -> Option<Version> {
         let text = output.trim();
         let text = text.strip_prefix("Databricks CLI ").unwrap_or(text).strip_prefix('v')?;
@@ -204,7 +205,7 @@ mod tests {
     use crate::env::Env;
     use crate::strategies::testing::{Answer, Clock, Server, Tools, settings, sign_in, start};
 
-    /// A stand-in that is big enough, of a version, which answers by what it was asked.
+    /// A stand-in that is big enough, answers requests for tokens, and runs the script `version` for its version.
     fn cli(tools: &Tools, version: &str) {
         let script = format!(
             r#"case "$1" in
@@ -294,7 +295,7 @@ mod tests {
             assert!(error.contains("legacy databricks CLI detected; upgrade to >= 0.100.0"), "{error}");
         }
 
-        // One that is new enough counts even where an old one comes first on the PATH.
+        // A tool that is new enough is found even where an old one comes first on the PATH.
         let newer = Tools::new();
         cli(&newer, "echo Databricks CLI v0.250.0");
         let mut env = tools.env();

@@ -28,7 +28,7 @@ impl Strategy for FileOidc {
             return Ok(missing(&[("databricks:databricksIdTokenFilepath", false)]));
         };
         let file = File(path.clone());
-        // Before the host is asked for anything.
+        // An unusable file is reported before anything is sent to the host.
         file.read().await?;
         Ok(workload_identity::sign_in(settings, file))
     }

@@ -10,7 +10,7 @@ use super::{azure_cli, databricks_cli, google};
 use crate::env::Env;
 use crate::token_request;
 
-/// What only secret parts of an answer hold.
+/// A text that only secret parts of an answer hold.
 const HUSH: &str = "hush";
 
 #[test]
@@ -18,7 +18,7 @@ fn token_endpoint_error() {
     fuzz::target("token_endpoint_error").for_each(|body: &[u8]| {
         let text = token_request::describe(body);
         assert!(!text.is_empty());
-        // What is no error of a known form may echo what was sent.
+        // A body that is no error of a known form may echo what was sent.
         let json: serde_json::Value = serde_json::from_slice(body).unwrap_or_default();
         let known = ["error", "error_code", "message"].iter().any(|name| json.get(name).is_some());
         assert!(known || text == "without an explanation", "{text}");

@@ -26,8 +26,8 @@ impl Strategy for GithubOidc {
         true
     }
 
-    /// GitHub sets its variables for whoever wants a token, such as `azure/login`. Only with a client id, or from
-    /// elsewhere, are they meant for Databricks.
+    /// GitHub sets its variables for every action that wants a token, such as `azure/login`. They are meant for
+    /// Databricks only if there is a client id, or if they are configured elsewhere than in the environment.
     fn is_ambient(&self, settings: &Settings) -> bool {
         settings.config.attributes.client_id.is_none() && comes_from_github(settings)
     }
@@ -46,7 +46,7 @@ impl Strategy for GithubOidc {
     }
 }
 
-/// Whether a workflow has set what is needed, rather than whoever configured this.
+/// Whether the values come from the variables of a workflow, rather than from whoever configured the provider.
 pub(super) fn comes_from_github(settings: &Settings) -> bool {
     settings.config.sources.get("actionsIdTokenRequestUrl") == Some(&config::Source::Environment)
 }

@@ -14,7 +14,7 @@ use crate::token_request::{self, TokenAnswer};
 /// An application of Azure that trusts the identity of a GitHub workflow.
 pub(super) struct GithubOidcAzure;
 
-/// What Entra ID wants to see in identity tokens.
+/// The audience that Entra ID requires in identity tokens.
 const AUDIENCE: &str = "api://AzureADTokenExchange";
 
 #[async_trait]
@@ -23,7 +23,7 @@ impl Strategy for GithubOidcAzure {
         "github-oidc-azure"
     }
 
-    /// What signs in as the application in another way needs no workflow, which then only happens to be there.
+    /// Where the application can sign in in another way, a workflow only happens to be there.
     fn is_ambient(&self, settings: &Settings) -> bool {
         let attributes = &settings.config.attributes;
         let has_another_way = attributes.azure_client_secret.is_some() || attributes.azure_use_msi;
@@ -39,7 +39,7 @@ impl Strategy for GithubOidcAzure {
             ("ACTIONS_ID_TOKEN_REQUEST_TOKEN", attributes.actions_id_token_request_token.is_some()),
         ];
         if needed.iter().any(|(_, is_set)| !is_set) {
-            // Every workflow has the variables, whatever it does.
+            // A workflow may have the variables for other uses.
             let is_meant = settings.config.names_method("azure");
             return Ok(if is_meant { missing(&needed) } else { Outcome::NotConfigured(unset(&needed)) });
         }
@@ -85,7 +85,7 @@ mod tests {
     use crate::strategies::choose;
     use crate::strategies::testing::{self, Answer, Clock, Server};
 
-    /// GitHub, whose every identity token is another, and Entra ID.
+    /// GitHub, which never issues the same identity token twice, and Entra ID.
     async fn services() -> Server {
         let issued = std::sync::atomic::AtomicU32::default();
         Server::start(move |seen, _| match seen.path.starts_with("/github") {

@@ -1,5 +1,5 @@
 //! What the strategies for Google Cloud share: a service account signs in to a workspace with an ID token, which
-//! tells who it is, and an access token, with which the workspace may act for it.
+//! says who it is, and an access token, with which the workspace may act for it.
 
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, SystemTime};
@@ -36,10 +36,10 @@ const ACCESS_HEADER: HeaderName = HeaderName::from_static("x-databricks-gcp-sa-a
 /// How long requests go without an access token after one could not be had.
 const ACCESS_TOKEN_PAUSE: Duration = Duration::from_secs(60);
 
-/// A service account, however its tokens are had.
+/// A service account, however its tokens are obtained.
 #[async_trait]
 pub(super) trait Account: Send + Sync + 'static {
-    /// Gets a token that tells who the account is, for `audience`.
+    /// Gets a token that says who the account is, for `audience`.
     async fn id_token(&self, audience: &str) -> Result<Token, AuthError>;
     /// Gets a token for acting as the account.
     async fn access_token(&self) -> Result<Token, AuthError>;
@@ -69,7 +69,7 @@ struct Signed<A> {
     id: Cache<IdTokens<A>>,
     access: Cache<AccessTokens<A>>,
     clock: Arc<dyn crate::clock::Clock>,
-    /// Until when no access token is asked for.
+    /// Until when no access token is requested.
     paused: Mutex<Option<SystemTime>>,
 }
 
@@ -194,7 +194,7 @@ impl Key {
         format!("token request to {}", self.token_url)
     }
 
-    /// Asks for a token with a JWT that the key signs.
+    /// Requests a token with a JWT that the key signs.
     async fn exchange<T: DeserializeOwned>(
         &self,
         settings: &Settings,
@@ -236,7 +236,8 @@ struct IdAnswer {
     id_token: SecretString,
 }
 
-/// An ID token, which says itself when it expires; an hour is what Google promises otherwise.
+/// Makes a token of an ID token, which states its own expiry. Where it cannot be read, the token lasts the hour that
+/// Google promises.
 pub(super) fn id_token(what: &str, settings: &Settings, value: SecretString) -> Result<Token, AuthError> {
     #[derive(Deserialize)]
     struct Claims {
@@ -275,7 +276,7 @@ pub(super) mod tests {
         .to_string()
     }
 
-    /// The claims in the JWT of a token request, after a look at its signature.
+    /// The claims in the JWT of a token request, after a check of its signature.
     pub(in super::super) fn claims(body: &str) -> Json {
         let jwt = form_urlencoded::parse(body.as_bytes())
             .find_map(|(name, value)| (name == "assertion").then(|| value.into_owned()))
@@ -314,7 +315,7 @@ pub(super) mod tests {
         assert!(error.starts_with(&format!("token request to {url}: 400 ")), "{error}");
     }
 
-    /// An ID token as Google has it: it says when it expires.
+    /// An ID token like Google's, which states its expiry.
     pub(in super::super) fn some_id_token(expires: u64) -> String {
         let claims = BASE64_URL_SAFE_NO_PAD.encode(json!({ "exp": expires }).to_string());
         format!("e30.{claims}.c2ln")

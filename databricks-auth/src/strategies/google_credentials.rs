@@ -10,7 +10,7 @@ use crate::error::AuthError;
 use crate::settings::Settings;
 use crate::token_cache::Token;
 
-/// A Google service account, by its key.
+/// A Google service account, with its key.
 pub(super) struct GoogleCredentials;
 
 #[async_trait]

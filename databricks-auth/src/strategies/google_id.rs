@@ -19,7 +19,7 @@ use crate::token_request::{self, TokenAnswer};
 use crate::transport::authorization;
 use crate::transport::{HttpClient, url_with_parameters};
 
-/// A Google service account that whoever is known to Google may impersonate.
+/// A Google service account, impersonated with the application default credentials of this machine.
 pub(super) struct GoogleId;
 
 /// How long it may take to find out whether this is a machine of Google.
@@ -27,7 +27,7 @@ const MACHINE_PROBE_TIMEOUT: Duration = Duration::from_secs(2);
 /// How long the metadata service of the machine may take for a token.
 const MACHINE_TIMEOUT: Duration = Duration::from_secs(10);
 
-/// A file that names credentials of Google for every tool.
+/// The variable that names a file with credentials of Google, for every tool.
 const FILE_VARIABLE: &str = "GOOGLE_APPLICATION_CREDENTIALS";
 
 #[async_trait]
@@ -59,7 +59,7 @@ impl Strategy for GoogleId {
     }
 }
 
-/// An account that this one may act as.
+/// The account to act as, and the tokens of the one that may do so.
 struct Impersonated {
     settings: Arc<Settings>,
     email: String,
@@ -116,7 +116,7 @@ impl Account for Impersonated {
     }
 }
 
-/// Application default credentials: who this is to Google.
+/// Application default credentials: as whom Google knows this process.
 enum Own {
     /// A service account with a key.
     Key(Box<Key>),
@@ -134,7 +134,7 @@ struct User {
 }
 
 impl Own {
-    /// Looks where every tool of Google looks, in that order.
+    /// Looks in the places where every tool of Google looks, in the same order.
     async fn find(settings: &Settings) -> Result<Option<Own>, AuthError> {
         if let Some(path) = settings.env.var(FILE_VARIABLE) {
             let failed = |reason: String| AuthError(format!("{FILE_VARIABLE}: {path}: {reason}"));
@@ -259,7 +259,7 @@ mod tests {
         choose(&testing::settings_at(&stated, env, Clock::still(), services).await).await
     }
 
-    /// Signs in and looks at what must be the same for every kind of own credentials; gives the requests before that.
+    /// Signs in and checks what must be the same for every kind of own credentials; returns the requests before those.
     async fn impersonated(server: &Server, env: Env) -> Vec<Seen> {
         let chosen = sign_in(server, env).await.unwrap();
         assert_eq!(chosen.name, "google-id");

@@ -14,7 +14,7 @@ use crate::transport::{HttpClient, parse_url};
 /// A service on this machine that hands out tokens, such as that of an editor.
 pub(super) struct MetadataService;
 
-/// How long the service may take for an answer.
+/// How long the service may take to answer.
 const SERVICE_TIMEOUT: Duration = Duration::from_secs(10);
 
 #[async_trait]
@@ -27,7 +27,7 @@ impl Strategy for MetadataService {
         let Some(stated) = &settings.config.attributes.metadata_service_url else {
             return Ok(missing(&[("databricks:metadataServiceUrl", false)]));
         };
-        // The URL is a credential, so that no error may quote it.
+        // The URL is a credential, so no error may quote it.
         let url = parse_url(stated.expose_secret()).map_err(|error| {
             AuthError(format!("invalid auth server URL in databricks:metadataServiceUrl: {error}"))
         })?;

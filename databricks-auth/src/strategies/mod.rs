@@ -1,8 +1,9 @@
-//! Signing in: the strategies of Databricks' unified client authentication, tried in the order of its Go SDK.
+//! Signing in: the strategies of Databricks' unified client authentication, tried in the order of its Go SDK, except
+//! that those which use what is merely there on the machine come last.
 //!
 //! A strategy looks at the configuration and either yields [`Credentials`] or says why it does not apply. Credentials
-//! yield headers, so that whoever sends requests never learns what kind they are. A new strategy is one new file and one line in
-//! [`STRATEGIES`].
+//! yield headers, so the code that sends requests never learns what kind they are. A new strategy is one new file and
+//! one line in [`STRATEGIES`].
 
 mod azure;
 mod azure_cli;
@@ -46,7 +47,7 @@ use crate::transport::authorization;
 pub(crate) use azure::find_host;
 pub(crate) use oauth_m2m::refusal;
 
-/// Every strategy, in the order in which they are tried.
+/// Every strategy, in the order of the Go SDK. They are tried as [`in_order`] says.
 #[rustfmt::skip]
 const STRATEGIES: &[&dyn Strategy] = &[
     &pat::Pat,
@@ -73,7 +74,7 @@ const DOCUMENTATION: &str =
 /// A way to sign in.
 #[async_trait]
 trait Strategy: Sync {
-    /// Name, as `databricks:authType` has it.
+    /// Name, as in `databricks:authType`.
     fn name(&self) -> &'static str;
 
     /// Whether its tokens can be those of a group, which `databricks:groupId` names.
@@ -81,16 +82,16 @@ trait Strategy: Sync {
         false
     }
 
-    /// Whether it would sign in with what is merely there on the machine, such as somebody's login, and was put there for
-    /// other uses. Such a strategy comes after those that are configured, and is passed over if it fails.
+    /// Whether it would sign in with what is merely there on the machine for other uses, such as somebody's login. Such
+    /// a strategy comes after those that are configured, and is passed over if it fails.
     fn is_ambient(&self, _settings: &Settings) -> bool {
         false
     }
 
-    /// Looks at the configuration; gets a first token where that is the way to know whether it can.
+    /// Looks at the configuration; gets a first token where only that shows whether it can sign in.
     async fn sign_in(&self, settings: &Arc<Settings>) -> Result<Outcome, AuthError>;
 
-    /// This strategy as a way to be known to Azure, if it is one.
+    /// This strategy as a way to identify oneself to Azure, if it is one.
     fn azure(&self) -> Option<&dyn azure::Login> {
         None
     }
@@ -100,17 +101,17 @@ trait Strategy: Sync {
 enum Outcome<T = Arc<dyn Credentials>> {
     /// It can sign in.
     Ready(T),
-    /// Nothing says that it is meant; the text says what would, as in "databricks:token is not set".
+    /// Nothing says that the strategy is meant; the text says what would, as in "databricks:token is not set".
     NotConfigured(String),
-    /// Something does, perhaps for another use; the text says why it cannot be used here.
+    /// Something is set that the strategy uses, perhaps for another use; the text says why it cannot be used here.
     DoesNotApply(String),
-    /// Somebody is named, but not all that is needed for them; the text says what is missing. Nobody who is merely there
-    /// signs in in their place.
+    /// An identity is configured, but cannot sign in; the text says what is missing or wrong. No ambient strategy signs
+    /// in in its place.
     Incomplete(String),
 }
 
 impl<T> Outcome<T> {
-    /// What it can sign in with, or the outcome for another `T`.
+    /// What the strategy can sign in with, or the same outcome for another type.
     fn ready<U>(self) -> Result<T, Outcome<U>> {
         Err(match self {
             Outcome::Ready(it) => return Ok(it),
@@ -127,12 +128,12 @@ pub(crate) trait Credentials: Send + Sync {
     /// Headers for a request that is sent now.
     async fn headers(&self) -> Result<HeaderMap, AuthError>;
 
-    /// The OAuth access token in the headers of a request that is sent now, if it is one that signs requests.
+    /// The OAuth access token in the headers of a request that is sent now; `None` if these hold something else.
     async fn access_token(&self) -> Result<Option<AccessToken>, AuthError> {
         Ok(None)
     }
 
-    /// Forgets the tokens in these headers, which were refused. Gives whether there may be others.
+    /// Forgets the tokens in these headers, which were refused. Returns whether there may be others.
     fn renew(&self, _refused: &HeaderMap) -> bool {
         false
     }
@@ -145,7 +146,7 @@ pub struct AccessToken {
     pub value: SecretString,
     /// Word before it in the Authorization header, `Bearer` as a rule.
     pub kind: String,
-    /// When it stops working, or a little earlier; `None` where nobody said so.
+    /// When it stops working, or a little earlier; `None` where the answer did not say.
     pub expires: Option<SystemTime>,
 }
 
@@ -163,7 +164,7 @@ pub struct SignIn {
 }
 
 impl SignIn {
-    /// Name of the strategy, as `databricks:authType` has it.
+    /// Name of the strategy, as in `databricks:authType`.
     pub fn auth_type(&self) -> &'static str {
         self.name
     }
@@ -180,8 +181,9 @@ impl SignIn {
         self.credentials.access_token().await
     }
 
-    /// After a request with these headers was answered with 401: forgets the token in them, if it is still the current
-    /// one, so that the next headers have another. Gives `false` where there is no other, as for a personal access token.
+    /// To be called after a request with these headers was answered with 401. Forgets the token in them, if it is still
+    /// the current one, so that the next headers have another. Returns `false` where there is no other, as for a
+    /// personal access token.
     pub fn renew(&self, refused: &HeaderMap) -> bool {
         self.credentials.renew(refused)
     }
@@ -193,8 +195,8 @@ impl fmt::Debug for SignIn {
     }
 }
 
-/// Chooses a strategy: the one that `databricks:authType` names, or the first that can sign in. One that is configured
-/// and fails ends the search, since whoever comes next might be somebody else.
+/// Chooses a strategy: the one that `databricks:authType` names, or the first that can sign in. A strategy that is
+/// configured and fails ends the search, since the next one might sign in as somebody else.
 pub(crate) async fn choose(settings: &Arc<Settings>) -> Result<SignIn, AuthError> {
     let config = &settings.config;
     if let Some(forced) = config.attributes.auth_type.as_deref() {
@@ -275,7 +277,7 @@ pub(crate) async fn choose(settings: &Arc<Settings>) -> Result<SignIn, AuthError
 /// How long a strategy that was not chosen may take to say why.
 const EXPLANATION_TIMEOUT: Duration = Duration::from_secs(15);
 
-/// Why each strategy but the chosen one is not used, by its name, for people who want to know. Asks them all again.
+/// Why each strategy except the chosen one is not used, by its name, for diagnosis. Tries them all again.
 pub(crate) async fn others(settings: &Arc<Settings>, chosen: Option<&str>) -> Vec<(&'static str, String)> {
     let config = &settings.config;
     let mut others = Vec::new();
@@ -317,7 +319,7 @@ fn in_order(settings: &Settings) -> impl Iterator<Item = &'static dyn Strategy> 
     configured.into_iter().chain(ambient)
 }
 
-/// Signs in and gets the first headers: that a token cannot be had shows only then.
+/// Signs in and gets the first headers: only they show that a token cannot be had.
 async fn attempt(strategy: &dyn Strategy, settings: &Arc<Settings>) -> Result<Outcome, AuthError> {
     let outcome = strategy.sign_in(settings).await?;
     if let Outcome::Ready(credentials) = &outcome {
@@ -331,18 +333,18 @@ fn failure(config: &Config, reason: String) -> AuthError {
     config.error(format!("default auth: {reason}")).into()
 }
 
-/// What came of the strategies where none could sign in.
+/// What came of the strategies that could not sign in.
 #[derive(Default)]
 struct Search {
-    /// A part of what these need is set, and what is missing.
+    /// Strategies that are configured in part, each with what it lacks.
     incomplete: Vec<String>,
-    /// Why these cannot be used, or failed.
+    /// Strategies that cannot be used or that failed, each with the reason.
     others: Vec<String>,
-    /// Not tried: they would take the place of what is incomplete.
+    /// Not tried: they would take the place of those that are incomplete.
     left_out: Vec<&'static str>,
     /// Not tried: they assume no group.
     without_groups: Vec<&'static str>,
-    /// Nothing says that these are meant.
+    /// Nothing says that these strategies are meant.
     not_configured: Vec<&'static str>,
 }
 
@@ -373,7 +375,8 @@ fn cannot_assume_group(strategy: &dyn Strategy, config: &Config) -> bool {
     config.attributes.group_id.is_some() && !strategy.assumes_groups()
 }
 
-/// Names the properties, or other settings, that have no value, where the others may be there for other uses.
+/// The outcome where properties or other settings have no value; it names them. Those that have one may have it for
+/// another use.
 fn missing<T>(needed: &[(&str, bool)]) -> Outcome<T> {
     let reason = unset(needed);
     if needed.iter().any(|(_, is_set)| *is_set) {
@@ -383,8 +386,8 @@ fn missing<T>(needed: &[(&str, bool)]) -> Outcome<T> {
     }
 }
 
-/// A way of another cloud than the host's, whose properties are this group: where these are for Databricks alone, nobody
-/// who is merely there signs in in its place.
+/// The outcome of a strategy for another cloud than the host's. Where properties of its `group` are set for Databricks
+/// alone, no ambient strategy signs in in its place.
 fn elsewhere<T>(settings: &Settings, group: &'static str, reason: String) -> Outcome<T> {
     if settings.config.means_method(group) {
         Outcome::Incomplete(reason)
@@ -395,7 +398,7 @@ fn elsewhere<T>(settings: &Settings, group: &'static str, reason: String) -> Out
     }
 }
 
-/// As [`missing`], where the others say who is meant.
+/// Like [`missing`], but for settings each of which says that this identity is meant.
 fn half<T>(needed: &[(&str, bool)]) -> Outcome<T> {
     match missing(needed) {
         Outcome::DoesNotApply(reason) => Outcome::Incomplete(reason),
@@ -538,7 +541,7 @@ mod tests {
         );
         assert!(error.ends_with("client_id=app, client_secret=***"), "{error}");
 
-        // So does one that fails before it asks for a token, and one that comes later than the login in the order.
+        // So does one that fails before it requests a token, and one that comes later than the login in the order.
         let stated = [host, ("databricksIdTokenFilepath", "/nowhere")];
         let error = choice(&stated, login.env()).await.unwrap_err();
         assert!(
@@ -546,7 +549,7 @@ mod tests {
             "{error}"
         );
 
-        // One that is asked for by name says what it always said.
+        // A strategy that is named by authType reports its own error, without that advice.
         let forced = [host, ("clientId", "app"), ("clientSecret", "wrong"), ("authType", "oauth-m2m")];
         let error = choice(&forced, env).await.unwrap_err();
         assert!(error.starts_with("default auth: oauth-m2m auth: POST http://"), "{error}");
@@ -565,7 +568,7 @@ mod tests {
 
     #[tokio::test]
     async fn what_is_there_is_passed_over_if_it_fails() {
-        // Which has no OAuth.
+        // A workspace without OAuth.
         let server = Server::start(|_, _| Answer::status(404)).await;
         let host = ("host", server.url.as_str());
         let tools = Tools::new();

@@ -80,8 +80,8 @@ async fn ask(
     .await
 }
 
-/// Asks for a token with a secret. Gives the answer of an endpoint that refuses the secret itself; nothing else that goes
-/// wrong says anything of it.
+/// Requests a token with a secret. Returns the error of an endpoint that refuses the secret itself; any other failure
+/// says nothing about the secret, and gives `None`.
 pub(crate) async fn refusal(settings: &Settings, id: &str, secret: &SecretString) -> Option<AuthError> {
     let endpoint = oidc::token_endpoint(settings).await.ok()?;
     match ask(settings, &endpoint, id, secret, &[("scope", oidc::DEFAULT_SCOPE)]).await {

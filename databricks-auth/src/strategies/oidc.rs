@@ -7,7 +7,7 @@ use crate::metadata::HostType;
 use crate::settings::Settings;
 use crate::token_request::{self, Refusal};
 
-/// What services are asked for where the configuration names no scopes.
+/// The scope to request where the configuration names none.
 pub(super) const DEFAULT_SCOPE: &str = "all-apis";
 
 /// The discovery document of RFC 8414, as far as it is needed.
@@ -16,7 +16,7 @@ struct Document {
     token_endpoint: String,
 }
 
-/// Where the host hands out tokens. Asks it, unless that follows from what is known.
+/// The URL at which the host hands out tokens. Asks the host for it, unless it follows from what is known.
 pub(super) async fn token_endpoint(settings: &Settings) -> Result<String, AuthError> {
     let host = settings.host()?;
     let url = match (&settings.metadata.discovery_url, settings.metadata.host_type) {
@@ -47,7 +47,7 @@ pub(super) async fn token_endpoint(settings: &Settings) -> Result<String, AuthEr
     }
 }
 
-/// What tokens are asked for: the scopes, in their order, as one text.
+/// The scopes to request, in their order, as one text.
 pub(super) fn scope(settings: &Settings) -> String {
     match &settings.config.attributes.scopes[..] {
         [] => DEFAULT_SCOPE.to_owned(),

@@ -21,7 +21,7 @@ impl Strategy for Pat {
         let Some(token) = &settings.config.attributes.token else {
             return Ok(missing(&[("databricks:token", false)]));
         };
-        // Files and clipboards bring blanks and line breaks, which are no part of any token.
+        // Files and clipboards add blanks and line breaks, which are no part of any token.
         let token = token.expose_secret().trim();
         if token.is_empty() {
             return Err(AuthError("databricks:token holds nothing but white space".to_owned()));

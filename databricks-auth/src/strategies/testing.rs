@@ -42,12 +42,12 @@ pub(crate) fn env(vars: &[(&str, &str)]) -> Env {
     Env { vars, home: None }
 }
 
-/// What a strategy is given, for a program that states these properties.
+/// The settings that a strategy is given, for a program that states these properties.
 pub(crate) async fn settings(stated: &[(&str, &str)], env: Env, clock: Clock) -> Arc<Settings> {
     settings_at(stated, env, clock, Services::default()).await
 }
 
-/// As [`settings`], with other addresses of the services outside Databricks.
+/// Like [`settings`], with other addresses of the services outside Databricks.
 pub(crate) async fn settings_at(
     stated: &[(&str, &str)],
     env: Env,
@@ -61,7 +61,7 @@ pub(crate) async fn settings_at(
     config.attributes.skip_verify = true;
     let host = config.host.clone().unwrap_or_else(|| Host::parse("http://127.0.0.1:1").unwrap());
     let http = HttpClient::direct(&config).unwrap();
-    // A clock of its own: a still one is there for what the test looks at.
+    // This request has a clock of its own: the sleeps on the test's clock are those that the test is about.
     let metadata = Metadata::fetch(&http, &config, &host, &Clock::hasty(), PATIENCE).await;
     Arc::new(Settings { config, env, metadata, http, clock: Arc::new(clock), services })
 }
@@ -92,8 +92,8 @@ impl Tools {
         std::fs::write(&draft, format!("{text}{}", "#\n".repeat(size.saturating_sub(text.len()) / 2 + 1)))
             .unwrap();
         let path = self.path().join(name);
-        // Another process writes it: one that this process has open for writing cannot be run, also while the test of
-        // another thread is starting a process of its own.
+        // Another process writes the file. If this one did, a process that a test in another thread is just starting
+        // could have inherited the open file, and a file that is open for writing cannot be run.
         let status = std::process::Command::new("install")
             .args(["-m", "755"])
             .arg(&draft)

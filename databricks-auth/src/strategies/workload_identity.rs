@@ -1,4 +1,4 @@
-//! Workload identity federation: an identity token of the machine or job is exchanged for one of Databricks.
+//! Workload identity federation: an identity token of the machine or job is exchanged for a token of Databricks.
 
 use std::sync::Arc;
 
@@ -16,7 +16,8 @@ use crate::token_request::{self, TokenAnswer};
 /// Where identity tokens come from.
 #[async_trait]
 pub(super) trait IdTokens: Send + Sync + 'static {
-    /// Gets one that is meant for `audience`, anew for every token_request, since they live for minutes only.
+    /// Gets an identity token that is meant for `audience`. This is called anew for every token request, since identity
+    /// tokens live for minutes only.
     async fn id_token(&self, settings: &Settings, audience: &str) -> Result<SecretString, AuthError>;
 }
 
@@ -46,7 +47,7 @@ impl<I: IdTokens> Source for Exchange<I> {
             ("subject_token", id_token.expose_secret()),
             ("subject_token_type", "urn:ietf:params:oauth:token-type:jwt"),
         ];
-        // Without one, the policy of the account decides whom the identity stands for.
+        // Without a client id, the policy of the account decides whom the identity stands for.
         if let Some(id) = &attributes.client_id {
             fields.push(("client_id", id));
         }
@@ -62,7 +63,7 @@ impl<I: IdTokens> Source for Exchange<I> {
     }
 }
 
-/// Whom an identity token is to be meant for.
+/// The audience that an identity token must name.
 fn audience<'a>(settings: &'a Settings, endpoint: &'a str) -> &'a str {
     let metadata = &settings.metadata;
     let account = metadata.account_id.as_deref().filter(|_| metadata.host_type != HostType::Workspace);
@@ -96,7 +97,7 @@ mod tests {
         }
     }
 
-    /// The audience that GitHub is asked for, by a host that describes itself so.
+    /// The request to GitHub, with the audience, where the host describes itself with this metadata.
     async fn audience(metadata: &'static str, more: &[(&str, &str)]) -> String {
         let server = Server::start(move |seen, url| match seen.path.as_str() {
             "/.well-known/databricks-config" => Answer::json(metadata),
