@@ -52,7 +52,7 @@ fn ok(body: &Value) -> Response {
     json_response(StatusCode::OK, body)
 }
 
-/// Everything but secrets.
+/// The state, without the values of credentials.
 async fn get_state(State(app): State<Arc<App>>) -> Response {
     let state = app.state();
     let now_ms = state.now_ms();
@@ -414,7 +414,7 @@ struct HostMetadata {
 }
 
 impl HostMetadata {
-    /// Replaces all that was set before; what isn't given goes back to how it is at the start.
+    /// Replaces all that was set before; what isn't given goes back to its value at the start.
     fn apply(self, state: &mut state::State) -> Result<Value, ApiError> {
         state.host = state::Host {
             host_type: self.host_type.unwrap_or(state::HostType::Workspace),
@@ -444,7 +444,7 @@ struct NewWorkspace {
 }
 
 impl NewWorkspace {
-    /// Adds a workspace, or gives one that is there another name, URL or token.
+    /// Adds a workspace, or gives an existing one another name or URL, or one more initial token.
     fn apply(self, state: &mut state::State) -> Value {
         let now_ms = state.now_ms();
         let admin = state.admin_id();
@@ -514,7 +514,7 @@ async fn delete_service_principal(
     Ok(ok(&json!({})))
 }
 
-/// The numeric id of a service principal that is called by that or by its application id.
+/// The numeric id of a service principal that is named by it or by its application id.
 fn service_principal_id(state: &state::State, id: &str) -> Result<u64, ApiError> {
     Ok(match state.service_principal_named(id) {
         Some(principal) => principal.id,
@@ -663,7 +663,7 @@ async fn add_subject_token(State(app): State<Arc<App>>, Payload(new): Payload<Ne
     ok(&new.apply(&mut app.state()))
 }
 
-/// A policy as the account API takes it, and whose it is.
+/// A policy as the account API takes it, and its owner.
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 struct NewFederationPolicy {

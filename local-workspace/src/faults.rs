@@ -50,13 +50,13 @@ pub(crate) struct Action {
     pub(crate) delay_ms: u64,
     /// Do the work also where the fault then answers otherwise, or not at all.
     pub(crate) work: bool,
-    /// Do the work even if the client leaves before.
+    /// Do the work even if the client leaves before that.
     pub(crate) detached: bool,
     /// Reset the TCP connection before or after the work.
     pub(crate) drop: Option<Drop>,
     /// Never answer.
     pub(crate) hang: bool,
-    /// Send only so many bytes of the body, then close the connection (with `hang`: then stay silent).
+    /// Send only this many bytes of the body, then close the connection (with `hang`: then stay silent).
     pub(crate) truncate_after_bytes: Option<usize>,
     status: Option<u16>,
     error_code: Option<Value>,
@@ -159,7 +159,7 @@ struct Scripted {
     chance: StdRng,
 }
 
-/// The script. The first fault that a request fits is used.
+/// The script. Of the faults that are due for a request, the first is used.
 #[derive(Debug, Default)]
 pub(crate) struct Faults {
     scripted: Vec<Scripted>,
@@ -186,7 +186,7 @@ impl Faults {
         self.scripted.clear();
     }
 
-    /// What hits this request, if anything does: the action, also in the words in which it was given.
+    /// The action that hits this request, if any does, and the same as it was given.
     pub(crate) fn take(&mut self, method: &Method, path: &str) -> Option<(Action, Value)> {
         let mut found = None;
         for scripted in &mut self.scripted {

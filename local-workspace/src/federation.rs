@@ -1,4 +1,5 @@
-//! Token federation: whose id tokens the token endpoint exchanges, by policies of service principals and of the account.
+//! Token federation: policies of service principals and of the account say whose id tokens the token endpoint
+//! exchanges.
 //!
 //! Real workspaces fetch an issuer's keys. This one fetches nothing: a policy has the keys in it, or its issuer is one
 //! that is imitated here, which signs with the workspace's own key.
@@ -20,7 +21,7 @@ use crate::state::{Principal, State};
 #[serde(deny_unknown_fields)]
 pub(crate) struct OidcPolicy {
     pub(crate) issuer: String,
-    /// One of them must be in `aud`; without any it must be the account id.
+    /// One of them must be in `aud`; if there are none, the account id must be.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub(crate) audiences: Vec<String>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -40,7 +41,7 @@ pub(crate) struct OidcPolicy {
 pub(crate) struct Policy {
     pub(crate) id: String,
     pub(crate) uid: String,
-    /// Numeric id of the service principal; `None`: of the account.
+    /// Numeric id of the service principal; `None` for a policy of the account.
     pub(crate) principal: Option<u64>,
     pub(crate) description: Option<String>,
     pub(crate) oidc: OidcPolicy,
@@ -49,7 +50,7 @@ pub(crate) struct Policy {
 }
 
 impl OidcPolicy {
-    /// Refuses what a policy of this kind can't be.
+    /// Refuses what is wrong for a policy of a service principal, or of the account.
     pub(crate) fn check(&self, of_principal: bool) -> Result<(), ApiError> {
         let wrong = |problem: &str| Err(ApiError::invalid_parameter(format!("oidc_policy.{problem}")));
         let subject = self.subject.as_deref().is_some_and(|subject| !subject.is_empty());
@@ -131,10 +132,10 @@ impl<'a> Jwt<'a> {
 }
 
 impl State {
-    /// The principal that an id token stands for by one of the policies, or why it stands for nobody.
+    /// The principal that an id token stands for according to one of the policies, or why it stands for nobody.
     ///
-    /// With a client, the policies of that service principal count. Without one, those of the account, and the token's
-    /// subject is the user name or the application id.
+    /// With a client, the policies of that service principal count. Without one, those of the account do, and the
+    /// token's subject is the user name or the application id.
     pub(crate) fn federated(&self, token: &str, client_id: Option<&str>) -> Result<&Principal, &'static str> {
         let jwt = Jwt::parse(token).ok_or("The subject_token is not trusted")?;
         let client = client_id.and_then(|id| self.service_principal_named(id)).map(|client| client.id);

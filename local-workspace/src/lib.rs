@@ -2,7 +2,7 @@
 //! access tokens and their management, OAuth secrets of service principals, the current user, host metadata, OAuth,
 //! and scripted faults.
 //!
-//! It keeps its state in memory, checks credentials, and listens on 127.0.0.1 only. The program
+//! It keeps its state in memory, checks credentials, and listens on 127.0.0.1 unless told otherwise. The program
 //! `databricks-local-workspace` runs it by itself; Rust tests may start it in their own process:
 //!
 //! ```
@@ -154,7 +154,7 @@ impl Workspace {
     ///
     /// # Errors
     ///
-    /// Fails if the port can't be listened on, and if the seed is wrong.
+    /// Fails if the port can't be listened on, if the seed is wrong, or if the certificate can't be made.
     pub async fn start(options: Options) -> io::Result<Running> {
         let app = Arc::new(App::new(options)?);
         let options = &app.options;
@@ -196,7 +196,7 @@ impl Running {
     #[must_use]
     pub fn url(&self) -> String {
         let scheme = if self.certificate.is_some() { "https" } else { "http" };
-        // Nobody can connect to the address that stands for all.
+        // Nobody can connect to the address that stands for all addresses.
         match self.address.ip().is_unspecified() {
             true => format!("{scheme}://127.0.0.1:{}", self.address.port()),
             false => format!("{scheme}://{}", self.address),

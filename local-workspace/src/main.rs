@@ -84,7 +84,7 @@ fn complain(message: &str) {
     tell(&format!("databricks-local-workspace: {message}\n"));
 }
 
-/// The options and how to run, or `None` if everything asked for was printed.
+/// The options and how to run, or `None` if the arguments only asked for what has been printed now.
 fn arguments() -> Result<Option<(Options, Run)>, lexopt::Error> {
     use lexopt::prelude::*;
 
@@ -159,7 +159,7 @@ async fn run(options: Options, how: Run) -> io::Result<()> {
     let certificate =
         workspace.certificate().map(|pem| Certificate::write(pem, how.certificate.as_deref())).transpose()?;
     let path = certificate.as_ref().map(|certificate| certificate.path.as_path());
-    // Whoever has read the lines may send a signal at once.
+    // Signals are caught before the lines are written, since whoever has read these may send one at once.
     let stop_signal = stop_signal()?;
     let mut stdout = io::stdout();
     let mut say = |lines: String| stdout.write_all(lines.as_bytes()).and_then(|()| stdout.flush());
@@ -180,7 +180,7 @@ async fn run(options: Options, how: Run) -> io::Result<()> {
     std::process::exit(0)
 }
 
-/// What every way to sign in needs, one `NAME=VALUE` in a line, for programs.
+/// What every way to sign in needs, for programs: lines of the form `NAME=VALUE`.
 fn plain_lines(workspace: &Running, certificate: Option<&Path>) -> String {
     let started = workspace.options();
     let mut lines = format!("DATABRICKS_HOST={}\nDATABRICKS_TOKEN={}\n", workspace.url(), started.token);
@@ -214,7 +214,8 @@ fn export_lines(workspace: &Running, certificate: Option<&Path>) -> String {
     lines
 }
 
-/// What is told beside the commands is no comment among them: not every shell that people paste into knows comments.
+/// The text beside the commands does not stand among them as comments: not every shell that people paste into knows
+/// comments.
 const BEFORE_EXPORTS: &str = "A local Databricks workspace, until Ctrl-C. Paste this into another shell:\n\n";
 
 const WALK: &str = r#"Then this, with Pulumi and this project's plugin (`make install`). It makes a token for 90 days,
@@ -247,18 +248,18 @@ fn after_exports(workspace: &Running) -> String {
     format!("\n{admin}In a browser: {}/\n\n{WALK}\n", workspace.url())
 }
 
-/// Writes to stderr, where nobody may be left to read.
+/// Writes to stderr. A failure is ignored, since nobody may be left to read it.
 fn tell(text: &str) {
     let mut stderr = io::stderr();
     let _ = stderr.write_all(text.as_bytes()).and_then(|()| stderr.flush());
 }
 
-/// By which the clients of several languages find the certificates that they trust.
+/// The variables by which the clients of several languages find the certificates that they trust.
 fn certificate_variables(tls: bool) -> &'static [&'static str] {
     if tls { &["SSL_CERT_FILE", "REQUESTS_CA_BUNDLE"] } else { &[] }
 }
 
-/// A value as a shell reads it.
+/// A value, quoted for a shell where it has to be.
 fn quoted(value: &str) -> String {
     let plain = |c: char| c.is_ascii_alphanumeric() || "-_./:@%+,".contains(c);
     if !value.is_empty() && value.chars().all(plain) {
@@ -267,7 +268,8 @@ fn quoted(value: &str) -> String {
     format!("'{}'", value.replace('\'', r"'\''"))
 }
 
-/// A file for clients to trust. Without a path of the user's it has a new folder of its own, which ends with this value.
+/// A file with the certificate that clients are to trust. Unless the user names a path, it is in a new folder of its
+/// own, which is removed when this value is dropped.
 struct Certificate {
     path: PathBuf,
     folder: Option<PathBuf>,
@@ -281,7 +283,7 @@ impl Certificate {
         let folder = match path {
             Some(_) => None,
             None => {
-                // Nobody can have made one of that name before, and creating it fails if somebody did.
+                // The name is random, so nobody can have made the folder before; if somebody did, creating it fails.
                 let name = format!("databricks-local-workspace-{:016x}", rand::random::<u64>());
                 let folder = std::env::temp_dir().join(name);
                 fs::create_dir(&folder).map_err(|error| explain(&folder, error))?;

@@ -1,9 +1,9 @@
-//! The web page at `/`, and which browsers may use the control API.
+//! The web page at `/`, and which web pages may use the control API.
 //!
 //! Any web page that is open in a browser can send requests to this machine. Those of other origins carry `Origin` or
 //! `Sec-Fetch-Site`, and are refused. A page whose name was made to resolve to this machine is of the same origin as far
 //! as the browser knows (DNS rebinding), but its requests carry that name as their `Host`, and only addresses and names
-//! of this machine are served. The page itself holds a key that nobody else can read, and sends it along.
+//! of this machine are served. The page itself holds a key that no other page can read, and sends it along.
 
 use std::net::IpAddr;
 use std::sync::Arc;
@@ -23,7 +23,7 @@ use crate::server::{App, BaseUrl};
 use crate::state::random_hex;
 
 const PAGE: &str = include_str!("page.html");
-/// In which the page sends its key.
+/// The header in which the page sends its key.
 const KEY_HEADER: &str = "x-local-workspace-page";
 
 pub(crate) fn router() -> Router<Arc<App>> {
@@ -70,7 +70,8 @@ fn check_page(app: &App, request: &Request) -> Result<(), ApiError> {
     let header = |name: &str| request.headers().get(name).map(HeaderValue::as_bytes);
     let (origin, site) = (header(ORIGIN.as_str()), header("sec-fetch-site"));
     let base = request.extensions().get::<BaseUrl>();
-    // Only browsers send these two. One that shows an address that its user typed shows it to nobody else.
+    // Only browsers send these two headers. A browser that opens an address that its user typed shows the answer to no
+    // page.
     let from_page = match (origin, site) {
         (None, None) => return Ok(()),
         (None, Some(b"none")) if request.method() == Method::GET => return Ok(()),

@@ -150,12 +150,12 @@ impl RequestLog {
         self.entries.iter().filter(|entry| entry.seq > seq).collect()
     }
 
-    /// The lowest number that is kept, or that the next request gets: what has a lower one is gone.
+    /// The lowest number in the log, or in an empty log the number of the next request: those with lower ones are gone.
     pub(crate) fn oldest(&self) -> u64 {
         self.entries.front().map_or(self.next + 1, |entry| entry.seq)
     }
 
-    /// Empties the log. Numbers go on, so that a request still under way finds no other one's entry.
+    /// Empties the log. Numbers go on, so that a request still under way does not find the entry of another one.
     pub(crate) fn clear(&mut self) {
         self.entries.clear();
     }

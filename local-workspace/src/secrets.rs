@@ -76,7 +76,7 @@ impl Secret {
 }
 
 impl State {
-    /// Makes a secret of a service principal and gives back its value and a copy of it.
+    /// Makes a secret of a service principal and returns its value and a copy of it.
     pub(crate) fn create_secret(
         &mut self,
         principal: u64,
@@ -126,7 +126,7 @@ impl State {
     }
 }
 
-/// A value in the form of the real ones.
+/// A value in the form of real secrets.
 pub(crate) fn new_secret_value() -> String {
     format!("dose{}", random_hex(16))
 }

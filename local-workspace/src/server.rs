@@ -38,7 +38,7 @@ use crate::state::{State, random_hex};
 
 /// The longest request body that is read.
 const MAX_BODY_BYTES: usize = 1 << 20;
-/// The same of the control API, which takes snapshots.
+/// The same for the control API, which takes snapshots.
 const MAX_CONTROL_BODY_BYTES: usize = 1 << 28;
 /// Time for the bytes before a cut to leave, before the connection is closed.
 const FLUSH_TIME: Duration = Duration::from_millis(50);
@@ -70,7 +70,7 @@ impl App {
 pub(crate) struct BaseUrl(pub(crate) String);
 
 impl BaseUrl {
-    /// A client behind a proxy or a port forwarding must be sent back through it, so the client's word counts.
+    /// A client behind a proxy or a port forwarding must be sent back through it, so the host that it names is used.
     fn of(parts: &Parts, scheme: &str, address: SocketAddr) -> Self {
         let host = parts.headers.get(HOST).and_then(|value| value.to_str().ok());
         let authority = host.or_else(|| parts.uri.authority().map(|authority| authority.as_str()));
@@ -143,7 +143,7 @@ impl Connection {
     async fn serve_socket(self, socket: Socket) {
         match self.tls.clone() {
             None => self.serve_http(socket).await,
-            // A client that does not trust the certificate is told so by its own side.
+            // A client that does not trust the certificate reports so itself.
             Some(acceptor) => {
                 if let Ok(stream) = acceptor.accept(socket).await {
                     self.serve_http(stream).await;
@@ -157,13 +157,13 @@ impl Connection {
             let connection = self.clone();
             async move {
                 let mut response = connection.answer(request).await;
-                // hyper would date it by the clock of the system.
+                // hyper would set the Date header by the clock of the system.
                 let date = http_date(connection.app.state().now_ms());
                 response.headers_mut().entry(DATE).or_insert(date);
                 Ok::<_, Infallible>(response)
             }
         });
-        // A client that leaves or sends garbage is no fault of this server's.
+        // A client that leaves or sends garbage is no failure of this server.
         let _ =
             auto::Builder::new(TokioExecutor::new()).serve_connection(TokioIo::new(stream), service).await;
     }
@@ -178,7 +178,7 @@ impl Connection {
     async fn answer(&self, request: Request<Incoming>) -> Response<Body> {
         let (parts, body) = request.into_parts();
         let path = parts.uri.path().to_owned();
-        // Nothing that a client of a workspace would call: neither in the log nor hit by faults.
+        // Nothing that a client of a workspace would call: such requests are neither logged nor hit by faults.
         let control = path == "/" || path.starts_with("/local/control/");
         let limit = if control { MAX_CONTROL_BODY_BYTES } else { MAX_BODY_BYTES };
         let body = match Limited::new(body, limit).collect().await {
@@ -291,7 +291,7 @@ impl Connection {
     }
 }
 
-/// The line about a request. It is written when the request is over, also by a reset or because its client has left.
+/// The line about a request. It is written when the request is over, even if it ends by a reset or its client has left.
 struct Told {
     line: Option<String>,
     status: Option<StatusCode>,
@@ -333,7 +333,7 @@ async fn cut(response: Response<Body>, length: usize, hang: bool) -> Response<Bo
     Response::from_parts(parts, Body::new(channel))
 }
 
-/// A time as the Date header has it, which knows the years 1970 to 9999 only.
+/// A time in the form of the Date header, which has only the years 1970 to 9999.
 fn http_date(now_ms: i64) -> HeaderValue {
     const END_OF_9999_MS: i64 = 253_402_300_799_000;
     let since_epoch = Duration::from_millis(now_ms.clamp(0, END_OF_9999_MS).unsigned_abs());
@@ -341,7 +341,7 @@ fn http_date(now_ms: i64) -> HeaderValue {
     HeaderValue::try_from(text).unwrap_or_else(|_| HeaderValue::from_static(""))
 }
 
-/// A request id in the shape of the real ones.
+/// A new UUID, which is the form of real request ids, application ids and policy ids.
 pub(crate) fn random_uuid() -> String {
     let hex = random_hex(16);
     [0..8, 8..12, 12..16, 16..20, 20..32].map(|part| &hex[part]).join("-")
@@ -353,7 +353,7 @@ pub(crate) fn log_line(line: &str) {
     let _ = writeln!(io::stderr(), "{line}");
 }
 
-/// A TCP connection that is reset instead of closed when told so.
+/// A TCP connection that is reset instead of closed if `reset` is set.
 struct Socket {
     stream: TcpStream,
     reset: Arc<AtomicBool>,
@@ -362,7 +362,7 @@ struct Socket {
 impl Drop for Socket {
     fn drop(&mut self) {
         if self.reset.load(Ordering::Relaxed) {
-            // If this fails the client sees a plain end of the stream, a transport error as well.
+            // If this fails, the client sees a plain end of the stream, which is a transport error as well.
             let _ = self.stream.set_zero_linger();
         }
     }

@@ -1,7 +1,7 @@
 //! Signatures of access and id tokens, and the key set to check them with.
 //!
-//! The key is the same in every copy of this program, so it takes no time to start and proves nothing to anybody: the
-//! workspace itself knows its tokens by their hash alone.
+//! The key is the same in every copy of this program, so none has to be generated at the start, and it proves nothing
+//! to anybody: the workspace itself knows its tokens by their hash alone.
 
 use std::sync::LazyLock;
 
@@ -13,7 +13,7 @@ use ring::signature::{RSA_PKCS1_SHA256, RsaKeyPair};
 use serde_json::{Value, json};
 use sha2::{Digest, Sha256};
 
-/// The key, and its id after RFC 7638.
+/// The key, and its id according to RFC 7638.
 struct Key {
     pair: RsaKeyPair,
     public: PublicKeyComponents<Vec<u8>>,

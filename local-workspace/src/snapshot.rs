@@ -1,4 +1,4 @@
-//! The whole state as JSON, to be taken back later or elsewhere, and what a workspace is seeded with.
+//! The whole state as JSON, to be restored later or elsewhere, and what a workspace is seeded with.
 
 use std::collections::{BTreeMap, HashMap};
 
@@ -15,12 +15,12 @@ use crate::state::{AccessToken, Host, Principal, Settings, State, SubjectToken, 
 /// Snapshots of another format are refused.
 const FORMAT: u32 = 1;
 
-/// Everything but faults and requests. Credentials are in it as their SHA-256 only.
+/// Everything except faults and requests. Credentials are in it as their SHA-256 only.
 #[derive(Debug, Deserialize, Serialize)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct Snapshot {
     format: u32,
-    /// The workspace's time, from which it goes on when the snapshot is taken back.
+    /// The workspace's time, from which it goes on when the snapshot is restored.
     now_ms: i64,
     settings: Settings,
     principals: Vec<Principal>,
@@ -56,7 +56,7 @@ impl Snapshot {
         }
     }
 
-    /// Replaces the state, but for faults and requests. The credentials that this program was started with go on
+    /// Replaces the state, except faults and requests. The credentials that this program was started with go on
     /// working.
     pub(crate) fn restore(self, state: &mut State, options: &Options) -> Result<(), ApiError> {
         let wrong = |problem: String| ApiError::invalid_parameter(format!("This is no snapshot: {problem}"));
@@ -97,7 +97,7 @@ impl Snapshot {
     }
 }
 
-/// Takes a snapshot, or bodies of calls of the control API.
+/// Applies a seed: a snapshot, or bodies of calls of the control API.
 pub(crate) fn seed(state: &mut State, options: &Options, seed: Value) -> Result<(), ApiError> {
     let wrong = |error: serde_json::Error| ApiError::invalid_parameter(error.to_string());
     if seed.get("format").is_some() {

@@ -20,12 +20,13 @@ use crate::requests::RequestLog;
 use crate::secrets::{Secret, SecretLimit};
 use crate::snapshot;
 
-/// Tokens that live at least this long are observed before their scopes are inferred, unless told otherwise.
+/// How long tokens are observed before their scopes are inferred. Unless told otherwise, only tokens that live at least
+/// this long are.
 const AUTOSCOPE_MS: i64 = 30 * DAY_MS;
-/// Numeric id of the first user; principals that are added count on from it.
+/// Numeric id of the first user; principals that are added get the next ones.
 const FIRST_PRINCIPAL_ID: u64 = 7_000_000_000_000_001;
 pub(crate) const DAY_MS: i64 = 24 * 60 * 60 * 1000;
-/// AWS Secrets Manager names this limit for the comments of the tokens that it rotates.
+/// The documentation of AWS Secrets Manager states this limit for the comments of the tokens that it rotates.
 const MAX_COMMENT_CHARS: usize = 255;
 
 /// A user or a service principal.
@@ -45,7 +46,7 @@ pub(crate) struct Principal {
 #[serde(rename_all = "snake_case")]
 pub(crate) enum PrincipalKind {
     User,
-    /// Holds the SHA-256 of the client secret that it was registered with, if there is one, which is none of
+    /// Holds the SHA-256 of the client secret that it was registered with, if there is one. This secret is not among
     /// [`State::secrets`].
     ServicePrincipal {
         secret_hash: Option<String>,
@@ -57,7 +58,7 @@ pub(crate) enum PrincipalKind {
 pub(crate) struct Token {
     /// SHA-256 of the value, in hexadecimal.
     pub(crate) id: String,
-    /// `None` if none was ever given, which the API answers by leaving the field out.
+    /// `None` if none was ever given; the API then leaves the field out.
     pub(crate) comment: Option<String>,
     pub(crate) creation_ms: i64,
     /// -1 if the token never expires.
@@ -71,12 +72,12 @@ pub(crate) struct Token {
     pub(crate) created_by: u64,
     pub(crate) last_used_day_ms: Option<i64>,
     pub(crate) revoked_at_ms: Option<i64>,
-    /// The token that the workspace was started with: not listed and not counted, so that a fresh workspace
+    /// A token that the workspace or a user was started with: not listed and not counted, so that a fresh workspace
     /// is empty.
     initial: bool,
 }
 
-/// An OAuth access token, under the SHA-256 of its value.
+/// An OAuth access token, which is kept under the SHA-256 of its value.
 #[derive(Clone, Debug, Deserialize, Serialize)]
 pub(crate) struct AccessToken {
     pub(crate) principal: u64,
@@ -86,10 +87,10 @@ pub(crate) struct AccessToken {
     pub(crate) expiry_ms: i64,
 }
 
-/// A token of another issuer that the token endpoint exchanges, under the SHA-256 of its value.
+/// A token of another issuer that the token endpoint exchanges, which is kept under the SHA-256 of its value.
 #[derive(Clone, Debug, Deserialize, Serialize)]
 pub(crate) struct SubjectToken {
-    /// User name or application id that it stands for; `None`: the client in the request, or the first user.
+    /// User name or application id that it stands for; `None` for the client in the request, or else the first user.
     pub(crate) principal: Option<String>,
     pub(crate) audience: Audience,
 }
@@ -108,7 +109,7 @@ pub(crate) enum Audience {
 #[derive(Clone, Debug, Deserialize, Serialize)]
 pub(crate) struct Host {
     pub(crate) host_type: HostType,
-    /// Status of the metadata document; other than 200 there is no document.
+    /// Status of the metadata document; with any other than 200 there is no document.
     #[serde(with = "status")]
     pub(crate) metadata_status: StatusCode,
     /// Sent in place of the document that goes with the host type.
@@ -220,7 +221,7 @@ impl WorkspaceState {
         }
     }
 
-    /// Adds the token that the workspace is started with.
+    /// Adds a token that the workspace or a user is started with.
     pub(crate) fn add_initial_token(&mut self, value: &str, owner: u64, now_ms: i64) {
         self.insert(Token {
             id: sha256_hex(value),
@@ -238,7 +239,7 @@ impl WorkspaceState {
         });
     }
 
-    /// Makes tokens that came without their index be found.
+    /// Makes the index of the tokens, which a snapshot does not hold.
     pub(crate) fn rebuild_index(&mut self) {
         self.index = self.tokens.iter().enumerate().map(|(at, token)| (token.id.clone(), at)).collect();
     }
@@ -271,12 +272,12 @@ impl WorkspaceState {
         self.all_tokens().filter(move |token| token.is_live(now_ms))
     }
 
-    /// Tokens that lists show: those that work now, but for the newest ones where lists lag behind.
+    /// Tokens that lists show: those that work now, except the newest ones where lists lag behind.
     pub(crate) fn listed_tokens(&self, now_ms: i64, lag_ms: i64) -> impl Iterator<Item = &Token> {
         self.live_tokens(now_ms).filter(move |token| is_listed(token.creation_ms, now_ms, lag_ms))
     }
 
-    /// May this principal use tokens, by the workspace's access control list?
+    /// Whether this principal may use tokens, according to the workspace's access control list.
     fn may_use_tokens(&self, principal: &Principal) -> bool {
         let own_field = match principal.kind {
             PrincipalKind::User => "user_name",
@@ -308,7 +309,7 @@ pub(crate) struct Settings {
     /// False takes CAN_USE on tokens from everybody, admins included.
     pub(crate) can_use_tokens: bool,
     pub(crate) on_behalf_of_enabled: bool,
-    /// False: a workspace from before tokens could be changed.
+    /// False for a workspace from before tokens could be changed.
     pub(crate) patch: bool,
     pub(crate) secret_limit: SecretLimit,
 }
@@ -346,7 +347,7 @@ pub(crate) struct Caller {
 }
 
 impl Caller {
-    /// Refuses everybody but admins.
+    /// Refuses everybody except admins.
     pub(crate) fn check_admin(&self) -> Result<(), ApiError> {
         if self.principal.admin {
             return Ok(());
@@ -541,7 +542,7 @@ impl State {
         self.workspaces.get_mut(id).ok_or_else(|| no_workspace(id))
     }
 
-    /// Goes back to how it all was at the start.
+    /// Goes back to the state at the start. Only the numbers of requests go on.
     pub(crate) fn reset(&mut self, options: &Options) -> Result<(), ApiError> {
         let requests = std::mem::take(&mut self.requests);
         *self = Self::started(options)?;
@@ -636,7 +637,7 @@ impl State {
         if self.settings.patch { Ok(()) } else { Err(ApiError::no_such_endpoint("PATCH", path)) }
     }
 
-    /// Makes a token of `owner` and gives back its value and a copy of it.
+    /// Makes a token of `owner` and returns its value and a copy of it.
     pub(crate) fn create_token(
         &mut self,
         workspace_id: &str,
@@ -749,7 +750,7 @@ fn scope_of(path: &str) -> Option<&'static str> {
     }
 }
 
-/// Only the APIs of tokens and secrets check scopes: theirs is documented, that of the others isn't.
+/// Only the APIs of tokens and secrets check scopes: the scope that they need is documented, those of others aren't.
 fn check_scope(held: &[impl AsRef<str>], needed: Option<&str>) -> Result<(), ApiError> {
     let refused = needed == Some("authentication")
         && !held.is_empty()
@@ -762,7 +763,7 @@ fn check_scope(held: &[impl AsRef<str>], needed: Option<&str>) -> Result<(), Api
     Ok(())
 }
 
-/// Whether lists show what was made at that time already.
+/// Whether lists already show what was made at that time.
 pub(crate) fn is_listed(made_ms: i64, now_ms: i64, lag_ms: i64) -> bool {
     made_ms.saturating_add(lag_ms) <= now_ms
 }

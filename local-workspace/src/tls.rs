@@ -14,7 +14,7 @@ use tokio_rustls::rustls::ServerConfig;
 use tokio_rustls::rustls::crypto::ring;
 use tokio_rustls::rustls::pki_types::{CertificateDer, PrivateKeyDer};
 
-/// What the server proves itself with, and the certificate of its issuer in PEM, which clients are to trust.
+/// The server's side of TLS, and the certificate of its issuer in PEM, which clients are to trust.
 pub(crate) fn acceptor(hosts: Vec<String>) -> io::Result<(TlsAcceptor, String)> {
     let (chain, key, issuer) = certificates(hosts).map_err(io::Error::other)?;
     let mut config = ServerConfig::builder_with_provider(Arc::new(ring::default_provider()))
@@ -29,8 +29,8 @@ pub(crate) fn acceptor(hosts: Vec<String>) -> io::Result<(TlsAcceptor, String)> 
 
 type Certificates = (Vec<CertificateDer<'static>>, PrivateKeyDer<'static>, String);
 
-/// An issuer and a certificate of its own, as the strict checks of newer clients want it. The issuer's key is thrown
-/// away, so whoever trusts it trusts this one server.
+/// Makes an issuer and a certificate that it signs, as the strict checks of newer clients require. The issuer's key is
+/// thrown away, so whoever trusts the issuer trusts only this one server.
 fn certificates(hosts: Vec<String>) -> Result<Certificates, rcgen::Error> {
     let mut issuer = CertificateParams::new(Vec::new())?;
     issuer.distinguished_name.push(DnType::CommonName, "Local Databricks workspace, for tests only");

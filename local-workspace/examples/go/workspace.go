@@ -22,7 +22,8 @@ type Workspace struct {
 	t                                   testing.TB
 }
 
-// Start starts a workspace that ends with the test. LOCAL_WORKSPACE_BIN names the program; without it, it is on PATH.
+// Start starts a workspace that ends with the test. LOCAL_WORKSPACE_BIN names the program; if it is not set, the
+// program is looked up on PATH.
 func Start(t testing.TB, options ...string) *Workspace {
 	t.Helper()
 	program := os.Getenv("LOCAL_WORKSPACE_BIN")
@@ -30,7 +31,7 @@ func Start(t testing.TB, options ...string) *Workspace {
 		program = "databricks-local-workspace"
 	}
 	command := exec.Command(program, append([]string{"--service-principal", "--exit-on-stdin-eof"}, options...)...)
-	// It ends when this pipe does, so it never outlives this process.
+	// The program ends when this pipe does, so it never outlives this process.
 	stdin, err := command.StdinPipe()
 	if err != nil {
 		t.Fatal(err)
@@ -92,7 +93,7 @@ func (w *Workspace) Control(path string, body any) map[string]any {
 	if err != nil {
 		w.t.Fatal(err)
 	}
-	// What faults answer is a list, which nobody here needs.
+	// The answer of "faults" is a list, which is not needed here.
 	answer := map[string]any{}
 	_ = json.Unmarshal(text, &answer)
 	return answer
@@ -104,7 +105,7 @@ func (w *Workspace) Advance(by time.Duration) {
 	w.Control("clock", map[string]any{"advance_ms": by.Milliseconds()})
 }
 
-// Fault makes the next request fail whose path contains path; action says how.
+// Fault makes the next request whose path contains path fail; action says how.
 func (w *Workspace) Fault(path string, action map[string]any) {
 	w.t.Helper()
 	w.Control("faults", map[string]any{"match": map[string]any{"path": path}, "action": action})

@@ -23,7 +23,7 @@ import (
 
 func clientOf(t *testing.T, config *databricks.Config) *databricks.WorkspaceClient {
 	t.Helper()
-	// Nothing of the user's: neither variables nor a profile.
+	// No profile of the user's is read.
 	t.Setenv("HOME", t.TempDir())
 	client, err := databricks.NewWorkspaceClient(config)
 	if err != nil {
@@ -175,7 +175,7 @@ func TestTokenManagement(t *testing.T) {
 	}
 }
 
-// signed is an id token of an issuer that the workspace knows by a policy only.
+// signed is an id token of an issuer that the workspace knows only by a policy.
 func signed(t *testing.T, key *rsa.PrivateKey, claims map[string]any) string {
 	t.Helper()
 	part := func(value any) string {

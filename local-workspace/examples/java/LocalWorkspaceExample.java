@@ -21,11 +21,11 @@ public class LocalWorkspaceExample {
         final Map<String, String> variables = new HashMap<>();
         final HttpClient http = HttpClient.newHttpClient();
 
-        /** LOCAL_WORKSPACE_BIN names the program; without it, it is on PATH. */
+        /** LOCAL_WORKSPACE_BIN names the program; if it is not set, the program is looked up on PATH. */
         LocalWorkspace(String... options) throws IOException {
             var command = new ArrayList<String>();
             command.add(System.getenv().getOrDefault("LOCAL_WORKSPACE_BIN", "databricks-local-workspace"));
-            // It ends with its stdin, so it never outlives this process.
+            // The program ends with its stdin, so it never outlives this process.
             command.add("--exit-on-stdin-eof");
             command.addAll(List.of(options));
             process = new ProcessBuilder(command).redirectError(ProcessBuilder.Redirect.INHERIT).start();
@@ -48,7 +48,7 @@ public class LocalWorkspaceExample {
             return variables.get("DATABRICKS_TOKEN");
         }
 
-        /** A call with a token, or without one; without a body it is a GET. */
+        /** A call with a token, or with none where it is null. Without a body, the call is a GET. */
         HttpResponse<String> call(String token, String path, String body) throws IOException, InterruptedException {
             var request = HttpRequest.newBuilder(URI.create(host() + path));
             if (token != null) {

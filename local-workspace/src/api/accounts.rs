@@ -30,7 +30,7 @@ pub(super) fn check(state: &state::State, caller: &Caller, account_id: &str) -> 
     Ok(())
 }
 
-/// The same for what only account admins may do.
+/// Like [`check`], for what only account admins may do.
 pub(super) fn check_admin(state: &state::State, caller: &Caller, account_id: &str) -> Result<(), ApiError> {
     check(state, caller, account_id)?;
     if caller.principal.account_admin {

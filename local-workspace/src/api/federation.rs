@@ -88,7 +88,7 @@ fn parse(fields: &Map<String, Value>, of_principal: bool) -> Result<(Option<Stri
     Ok((fields.get("description").and_then(Value::as_str).map(str::to_owned), oidc))
 }
 
-/// Adds a policy and gives back its description. The control API adds policies in the same way.
+/// Adds a policy and returns it as the API shows it. The control API adds policies in the same way.
 pub(crate) fn add(
     state: &mut state::State,
     principal: Option<u64>,

@@ -100,7 +100,7 @@ impl FromRequestParts<Arc<App>> for BaseUrl {
     }
 }
 
-/// A JSON body. The Content-Type is not looked at: real workspaces accept `text/json` and none at all.
+/// A JSON body. The Content-Type is ignored: real workspaces accept `text/json` and none at all.
 #[derive(Debug)]
 pub(crate) struct Payload<T>(pub(crate) T);
 

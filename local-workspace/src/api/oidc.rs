@@ -60,7 +60,7 @@ fn check_account(app: &App, account_id: &str) -> Result<(), ApiError> {
 fn discovery(issuer: &str) -> Response {
     ok(&json!({
         "issuer": issuer,
-        // Clients want the field; signing in with a browser isn't served here.
+        // Clients expect the field; signing in with a browser isn't served here.
         "authorization_endpoint": format!("{issuer}/v1/authorize"),
         "token_endpoint": format!("{issuer}/v1/token"),
         "jwks_uri": format!("{issuer}/jwks.json"),
@@ -133,7 +133,7 @@ fn refuse<T>(error: &'static str, description: &'static str) -> Result<T, OAuthE
 
 type Form = BTreeMap<String, String>;
 
-/// `path` is that of the issuer.
+/// Answers a request for a token. `path` is that of the issuer.
 fn token(app: &App, base: &str, path: &str, headers: &HeaderMap, body: &[u8]) -> Response {
     let form: Form = form_urlencoded::parse(body).into_owned().collect();
     let mut state = app.state();
@@ -194,8 +194,8 @@ pub(super) fn claims(jwt: &str) -> Option<Value> {
     serde_json::from_slice(&URL_SAFE_NO_PAD.decode(payload).ok()?).ok()
 }
 
-/// The scopes of an access token: what is asked for, as far as the secret allows it. All APIs are all that it
-/// allows, since that is what clients ask for who choose nothing.
+/// The scopes of an access token: those that are requested, as far as the secret allows them. A request for `all-apis`
+/// gets all that the secret allows, since clients request that unless told otherwise.
 fn granted(asked: &str, allowed: &[String]) -> Result<String, OAuthError> {
     const ALL: &str = "all-apis";
     if allowed.is_empty() || allowed.iter().any(|scope| scope == ALL) {
@@ -225,7 +225,8 @@ fn client(
             _ => return refuse("invalid_client", "Client authentication failed"),
         },
     };
-    // RFC 6749 has id and secret form-encoded before they become Basic credentials; not every client does it.
+    // RFC 6749 requires id and secret to be form-encoded before they become Basic credentials; not every client does
+    // so.
     let found = [(id.clone(), secret.clone()), (form_decoded(&id), form_decoded(&secret))]
         .into_iter()
         .find_map(|(id, secret)| state.client(&id, &secret));
@@ -236,7 +237,7 @@ fn client(
 }
 
 fn form_decoded(text: &str) -> String {
-    // These would end the value, and no encoder leaves them as they are.
+    // These characters would end the value, and no encoder leaves them as they are.
     if text.contains(['=', '&']) {
         return text.to_owned();
     }

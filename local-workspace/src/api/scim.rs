@@ -152,7 +152,8 @@ struct Target {
 }
 
 impl Target {
-    /// Refuses who may not do that here: everybody reads in a workspace, and admins write.
+    /// Refuses callers without permission. In a workspace everybody may read and admins may write; in the account, only
+    /// account admins may do either.
     fn check(&self, state: &state::State, caller: &Caller, writes: bool) -> Result<(), ApiError> {
         let admin = match &self.account_id {
             Some(account_id) => {
@@ -185,7 +186,7 @@ struct Page {
     count: Option<usize>,
 }
 
-/// `attribute eq "value"`, which is all that is understood here.
+/// Reads `attribute eq "value"`, the only filter that is understood here.
 fn parse_filter(text: &str) -> Option<(&str, &str)> {
     let (attribute, rest) = text.trim().split_once(' ')?;
     let (operator, value) = rest.trim().split_once(' ')?;

@@ -33,7 +33,7 @@ pub(super) fn router() -> Router<Arc<App>> {
         .route("/local/google/token", post(google_token))
 }
 
-/// The token server that the `metadata-service` strategy asks.
+/// The token server that the `metadata-service` strategy uses.
 async fn metadata_service(
     State(app): State<Arc<App>>,
     BaseUrl(base): BaseUrl,

@@ -50,7 +50,7 @@ fn info<'a>(state: &'a state::State, workspace_id: &str, token: &'a Token) -> To
     }
 }
 
-/// An expired token is still found by its id, a revoked one isn't.
+/// The refusal of an id that is not found. An expired token is still found by its id, a revoked one isn't.
 fn unknown(token_id: &str) -> ApiError {
     ApiError::does_not_exist(format!("Token with id {token_id} does not exist."))
 }

@@ -44,14 +44,14 @@ pub(super) fn host_document(state: &state::State, base: &str) -> Value {
         document["oidc_endpoint"] = json!(format!("{base}/oidc"));
         document["token_federation_default_oidc_audiences"] = json!([format!("{base}/oidc/v1/token")]);
     } else {
-        // The placeholder is the client's to fill in.
+        // The client fills in the placeholder.
         document["oidc_endpoint"] = json!(format!("{base}/oidc/accounts/{{account_id}}"));
         document["token_federation_default_oidc_audiences"] = json!([state.account_id]);
     }
     document
 }
 
-/// A host without a workspace of its own sends everybody who names none to its login page.
+/// A host without a workspace of its own redirects requests that name none to its login page.
 pub(super) async fn login_redirect(State(app): State<Arc<App>>, request: Request, next: Next) -> Response {
     let names_workspace = ["x-databricks-workspace-id", "x-databricks-org-id"]
         .iter()

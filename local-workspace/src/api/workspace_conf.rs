@@ -54,7 +54,7 @@ async fn read(
     check_admin(&caller)?;
     let settings = &app.state().settings;
     let value = |key: &str| match key {
-        // No limit is the text of 0.
+        // No limit is written as 0.
         MAX_LIFETIME => Ok(settings.max_token_lifetime_days.unwrap_or_default().to_string()),
         TOKENS_ENABLED => Ok(settings.tokens_enabled.to_string()),
         other => Err(invalid_key(other)),
@@ -65,7 +65,7 @@ async fn read(
     Ok(ok(&values))
 }
 
-/// All of the change, or nothing of it.
+/// Makes the whole change, or none of it.
 async fn change(
     State(app): State<Arc<App>>,
     caller: Caller,

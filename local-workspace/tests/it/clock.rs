@@ -68,7 +68,7 @@ async fn lists_may_lag_behind() {
     let (value, id) = local.mint(json!({})).await;
     assert_eq!(local.post(&secrets, json!({})).await.0, 200);
     assert_eq!(listed().await, (vec![], 0));
-    // It works, is found by its id, and counts.
+    // The token works, is found by its id, and counts.
     assert_eq!(local.get_as(&value, ME).await.0, 200);
     let found = local.get(&format!("/api/2.0/token-management/tokens/{id}")).await.1;
     assert_eq!(text(&found["token_info"]["token_id"]), id);

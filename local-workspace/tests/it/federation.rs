@@ -1,4 +1,4 @@
-//! Id tokens of other issuers, exchanged by federation policies whose keys check their signatures.
+//! Id tokens of other issuers, exchanged according to federation policies with whose keys their signatures are checked.
 
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
@@ -12,7 +12,7 @@ use crate::{Answer, Local, ME, answer, assert_error, text};
 
 const ISSUER: &str = "https://idp.example.com";
 
-/// An issuer that the workspace knows by its policies only.
+/// An issuer that the workspace knows only by its policies.
 struct Issuer(EcdsaKeyPair);
 
 impl Issuer {
@@ -169,7 +169,7 @@ async fn a_policy_without_keys_takes_what_this_workspace_signed() {
     let policy = json!({"oidc_policy": {"issuer": issuer, "audiences": [workspace], "subject": "root"}});
     let policies = it.policies_of("cid").await;
     assert_eq!(it.send(Method::POST, &policies, policy).await.0, 200);
-    // An access token of one principal, in exchange for one of another; signed with RS256.
+    // An access token of one principal, signed with RS256, is exchanged for one of another.
     assert_eq!(it.exchange(&it.admin, "cid").await, "cid");
     let foreign = Issuer::new().sign(&json!({
         "iss": issuer, "aud": workspace, "sub": "root", "exp": it.seconds().await + 600,
@@ -237,11 +237,11 @@ async fn policies_are_made_listed_changed_and_deleted_by_account_admins() {
     assert_eq!(changed["oidc_policy"], json!({"issuer": ISSUER, "subject": "a"}));
     let refused = it.send(Method::PATCH, &format!("{one}?update_mask=name"), new.clone()).await;
     assert_error(refused, 400, "INVALID_PARAMETER_VALUE");
-    // All of it, which lacks an issuer.
+    // The new policy takes the place of all of it, and lacks an issuer.
     let refused = it.send(Method::PATCH, &format!("{one}?update_mask=*"), new).await;
     assert_error(refused, 400, "INVALID_PARAMETER_VALUE");
 
-    // Personal access tokens reach no account API, and others than account admins none of this.
+    // Personal access tokens reach no account API, and only account admins reach policies.
     assert_error(it.local.get(&own).await, 401, 401);
     let form = "grant_type=client_credentials&client_id=cid&client_secret=s";
     let (_, body) = answer(it.local.request(Method::POST, "/oidc/v1/token").body(form)).await;

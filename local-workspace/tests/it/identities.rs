@@ -161,7 +161,7 @@ async fn a_refusal_names_the_id_that_was_asked_for() {
         |principal: &str| format!("/api/2.0/accounts/servicePrincipals/{principal}/credentials/secrets");
     let change = json!({"token": {"comment": "c"}, "update_mask": "comment"});
 
-    // Another user's token is as unknown as one that never was, also to an admin.
+    // Another user's token is as unknown as one that never was, even to an admin.
     for id in [seconds.as_str(), "never"] {
         let refused = local.post(DELETE, json!({"token_id": id})).await;
         let message = assert_error(refused, 404, "RESOURCE_DOES_NOT_EXIST");

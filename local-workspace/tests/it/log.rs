@@ -80,7 +80,7 @@ async fn a_reset_keeps_only_the_credentials() {
     assert_eq!(state["quota"], 600);
     assert!(state["now_ms"].as_i64().unwrap() > 1_700_000_000_000);
     let (_, log) = answer(local.request(Method::GET, "/local/control/requests")).await;
-    // By this, who looks on knows what is gone.
+    // `oldest` shows a client that follows the log which entries are gone.
     assert_eq!((log["requests"].as_array().unwrap().len(), &log["oldest"]), (2, &json!(2)));
     local.control("/reset", json!({})).await;
     let (_, log) = answer(local.request(Method::GET, "/local/control/requests")).await;

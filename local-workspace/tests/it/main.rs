@@ -24,7 +24,7 @@ const DELETE: &str = "/api/2.0/token/delete";
 const ME: &str = "/api/2.0/preview/scim/v2/Me";
 const DAY_MS: i64 = 24 * 60 * 60 * 1000;
 
-/// A workspace of its own for each test, with a client that holds the admin's token.
+/// A workspace, one for each test, and an HTTP client for it.
 struct Local {
     running: Running,
     client: Client,
@@ -130,7 +130,7 @@ fn assert_error((status, body): Answer, expected: u16, code: impl Into<Value>) -
     text(&body["message"])
 }
 
-/// A client of the tests. It speaks no TLS, but wants a provider of it to be there.
+/// Builds the tests' HTTP clients. They speak no TLS, but cannot be built without a provider of it.
 fn client_builder() -> reqwest::ClientBuilder {
     let _ = rustls::crypto::ring::default_provider().install_default();
     Client::builder()

@@ -130,7 +130,7 @@ fn help_and_version_go_to_stdout() {
     assert_eq!(version.trim_end(), format!("databricks-local-workspace {}", env!("CARGO_PKG_VERSION")));
 }
 
-/// What goes to stdout and to stderr until stdin ends, which is at once.
+/// What the program writes to stdout and to stderr, if its stdin ends at once.
 fn told(arguments: &[&str]) -> (String, String) {
     let output = program(arguments).arg("--exit-on-stdin-eof").stdin(Stdio::null()).output().unwrap();
     (String::from_utf8(output.stdout).unwrap(), String::from_utf8(output.stderr).unwrap())
@@ -157,7 +157,7 @@ fn export_lines_come_with_the_page_and_a_walk() {
     let host = stdout.lines().next().unwrap().split_once('=').unwrap().1;
     assert!(stderr.contains(&format!("In a browser: {host}/\n")), "{stderr}");
     assert_eq!(stderr.matches("\npulumi up --yes\n").count(), 2, "{stderr}");
-    // Programs are told nothing else.
+    // For programs, nothing goes to stderr.
     assert_eq!(told(&[]).1, "");
 }
 

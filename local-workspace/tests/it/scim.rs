@@ -33,7 +33,7 @@ async fn a_service_principal_from_its_creation_to_its_end() {
     let (status, refused) = local.post(ROBOTS, json!({"applicationId": application_id})).await;
     assert_eq!((status, &refused["scimType"]), (409, &json!("uniqueness")));
 
-    // Who is no admin reads, and changes nothing.
+    // Whoever is no admin may read, and may change nothing.
     assert_eq!(local.get_as(&value, ROBOTS).await.0, 200);
     let refused = answer(local.request(Method::DELETE, &format!("{ROBOTS}/{id}")).bearer_auth(&value)).await;
     assert_error(refused, 403, "PERMISSION_DENIED");
@@ -58,7 +58,7 @@ async fn users_of_the_workspace_and_of_the_account() {
     let refused = local.request(Method::DELETE, &own).bearer_auth(local.token());
     assert_error(answer(refused).await, 403, "PERMISSION_DENIED");
     assert_eq!(local.post(USERS, json!({})).await.0, 400);
-    // Those of one kind are not found as the other.
+    // A user is not found as a service principal.
     assert_eq!(local.get(&format!("{ROBOTS}/{}", text(&me["id"]))).await.0, 404);
 
     let account = &local.running.options().account_id;

@@ -42,7 +42,7 @@ impl WithRobot {
         answer(request).await
     }
 
-    /// Status of signing in as `robot`.
+    /// Whether `robot` can sign in with this secret.
     async fn works(&self, secret: &str) -> bool {
         let (status, body) = self.sign_in("robot", secret, "all-apis").await;
         assert!(status == 200 || (status, &body["error"]) == (401, &json!("invalid_client")), "{body}");
@@ -224,7 +224,7 @@ async fn long_lists_come_in_pages() {
         }
     }
     assert_eq!(seen, made);
-    // The first secret of the next page may go meanwhile.
+    // The first secret of the next page may be deleted meanwhile.
     robot.local.send(Method::DELETE, &format!("{}/{token}", robot.proxy), json!({})).await;
     assert_eq!(secret_ids(&page(format!("page_token={token}")).await.1), made[81..]);
     for wrong in ["page_token=x", "page_size=x", "page_size=-1"] {

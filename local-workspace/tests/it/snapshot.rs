@@ -1,4 +1,4 @@
-//! The whole state, taken and taken back, and seeds.
+//! Snapshots of the whole state, taken and restored, and seeds.
 
 use databricks_local_workspace::{Options, Workspace};
 use reqwest::Method;
@@ -49,7 +49,7 @@ async fn a_snapshot_brings_everything_back_also_elsewhere() {
     assert_eq!(same(&after), same(&before));
     assert!((after["now_ms"].as_i64().unwrap() - before["now_ms"].as_i64().unwrap()).abs() < DAY_MS / 2);
 
-    // Another program takes it as well, and its own credentials go on working.
+    // Another workspace accepts it as well, and its own credentials go on working.
     let other = Local::start().await;
     assert_eq!(put(&other, &snapshot).await.0, 200);
     assert_eq!(other.get(ME).await.0, 200);

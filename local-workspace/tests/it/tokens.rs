@@ -203,7 +203,7 @@ async fn the_quota_counts_live_tokens_of_one_user() {
     let (_, second) = local.mint(json!({})).await;
     let message = assert_error(local.post(CREATE, json!({})).await, 400, "QUOTA_EXCEEDED");
     assert!(message.contains('2'), "{message}");
-    // Another principal's tokens are counted for themselves.
+    // Another principal's tokens are counted separately.
     let application_id = databricks_local_workspace::DEFAULT_CLIENT_ID;
     let on_behalf = "/api/2.0/token-management/on-behalf-of/tokens";
     assert_eq!(local.post(on_behalf, json!({"application_id": application_id})).await.0, 200);
@@ -288,7 +288,7 @@ async fn admins_manage_everybodys_tokens() {
     assert_error(local.get_as(&robots_value, LIST).await, 403, 403);
     let gone = local.get(&format!("{tokens}/{robots}")).await;
     assert_error(gone, 404, "RESOURCE_DOES_NOT_EXIST");
-    // Neither an unknown id nor the numeric one, nor a user's name.
+    // Neither an unknown id nor the numeric one is accepted, nor a user's name.
     for wrong in [json!("nobody"), json!(info["owner_id"].to_string()), json!("admin@example.com"), json!("")]
     {
         let refused = local.post(path, json!({"application_id": wrong})).await;

@@ -6,7 +6,7 @@ use serde_json::{Value, json};
 
 use crate::{CREATE, LIST, Local, ME, answer, assert_error, ids, text};
 
-/// A workspace with a service principal, and an access token of it.
+/// A workspace with a service principal, and an access token of that principal.
 async fn with_access_token() -> (Local, String) {
     let client = ServicePrincipal { client_id: "cid".into(), client_secret: "s".into() };
     let local = Local::start_with(Options { service_principal: Some(client), ..Options::default() }).await;

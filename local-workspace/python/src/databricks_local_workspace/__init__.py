@@ -30,7 +30,8 @@ _NAME = "databricks-local-workspace"
 _LINES = {"DATABRICKS_HOST", "DATABRICKS_TOKEN"}
 _TLS_LINES = {"SSL_CERT_FILE", "REQUESTS_CA_BUNDLE"}
 _CLIENT_LINES = {"DATABRICKS_CLIENT_ID", "DATABRICKS_CLIENT_SECRET"}
-# By which clients sign in, and refuse to choose where they find more than one way. Ours is none of them.
+# Clients sign in by these variables, and refuse to choose where they find more than one way. The first of them is none:
+# it names the program.
 _PROGRAM_VARIABLE = "DATABRICKS_LOCAL_WORKSPACE"
 _SIGN_IN_PREFIXES = ("DATABRICKS_", "ARM_", "ACTIONS_ID_TOKEN_REQUEST_")
 _SIGN_IN_VARIABLES = {"GOOGLE_CREDENTIALS"}
@@ -59,7 +60,7 @@ class User:
 
 
 class Token(TypedDict):
-    """A token as `Workspace.tokens()` tells it. Times are in milliseconds since the epoch."""
+    """A token as `Workspace.tokens()` returns it. Times are in milliseconds since the epoch."""
 
     id: str
     comment: str | None
@@ -67,7 +68,7 @@ class Token(TypedDict):
     created_by: str | None
     workspace_id: str
     creation_time: int
-    #: -1: never.
+    #: -1 means never.
     expiry_time: int
     revoked: bool
     #: Neither revoked nor expired.
@@ -93,16 +94,16 @@ class _Request(TypedDict):
     query: str
     headers: dict[str, str]
     auth: Auth
-    #: Of the answer; None if there was none.
+    #: Status of the answer; None if there was none.
     status: int | None
     #: Whether the workspace did what was asked, whatever it answered.
     work_done: bool
-    #: What the fault did that hit this request.
+    #: The action of the fault that hit this request.
     fault: dict[str, Any] | None
 
 
 class Request(_Request, total=False):
-    """A request as `Workspace.requests()` tells it. Secrets in it read REDACTED."""
+    """A request as `Workspace.requests()` returns it. Secrets in it read REDACTED."""
 
     #: JSON or the fields of a form; absent if there was none.
     body: Any
@@ -145,7 +146,7 @@ class Workspace:
 
     @classmethod
     def start(cls, *options: str) -> Workspace:
-        """Starts one, on a free port unless an option of the program says otherwise."""
+        """Starts a workspace, on a free port unless an option of the program says otherwise."""
         if "--export" in options:
             raise ValueError("--export is for shells; `environment()` has the variables")
         process = subprocess.Popen(
@@ -215,7 +216,7 @@ class Workspace:
 
     def sign_in(self, monkeypatch: _MonkeyPatch, principal: ServicePrincipal | User | None = None) -> None:
         """Makes clients that read the environment sign in here, for the rest of the test: as the admin, or as somebody
-        else. What else the environment has for signing in is hidden from them."""
+        else. Other variables for signing in are hidden from them."""
         for name in list(os.environ):
             if name.startswith(_SIGN_IN_PREFIXES) or name in _SIGN_IN_VARIABLES:
                 if name != _PROGRAM_VARIABLE:
@@ -252,10 +253,10 @@ class Workspace:
         subject_claim: str | None = None,
         principal: ServicePrincipal | None = None,
     ) -> str:
-        """Has the token endpoint exchange what `issuer` signs with a key of `jwks`; returns the policy's id.
+        """Makes the token endpoint exchange what `issuer` signs with a key of `jwks`; returns the policy's id.
 
-        With a service principal the policy is that one's, and needs a subject; without, it is the account's. Without
-        audiences the token's must be the account id, and without keys those of this workspace are meant.
+        With a service principal, the policy belongs to it and needs a subject; without one, it belongs to the account.
+        Without audiences, a token's audience must be the account id; without keys, those of this workspace are used.
         """
         policy: dict[str, Any] = {"issuer": issuer, "audiences": list(audiences)}
         given = {"subject": subject, "subject_claim": subject_claim, "jwks_json": json.dumps(jwks) if jwks else None}
@@ -298,7 +299,7 @@ class Workspace:
         delay_ms: int | None = None,
         detached: bool = False,
     ) -> None:
-        """Makes requests fail whose path contains `path`: `fault("/token/create", status=429, retry_after=1)`.
+        """Makes requests whose path contains `path` fail: `fault("/token/create", status=429, retry_after=1)`.
 
         Which ones: `times` is how many of them, 0 for all from now on; `nth` the first of them; `probability` the chance
         of each, which `seed` makes repeatable.
@@ -332,7 +333,7 @@ class Workspace:
         self.control("faults", method="DELETE")
 
     def tokens(self, *, live: bool | None = None) -> list[Token]:
-        """Every token that was ever made here, oldest first, without values; `live` leaves some of them out."""
+        """Every token ever made here, oldest first, without values; `live` selects those that work, or not."""
         tokens: list[Token] = self.control("state")["tokens"]
         return [token for token in tokens if live is None or token["live"] == live]
 
@@ -346,13 +347,13 @@ class Workspace:
         self.control(f"tokens/{token_id}/revoke", {})
 
     def reset(self) -> None:
-        """Everything as at the start: no tokens, faults, requests or changed settings, and the same credentials."""
+        """Puts everything back as at the start, with the same credentials."""
         self.control("reset", {})
 
     def snapshot(self) -> dict[str, Any]:
-        """The whole state but faults and requests; credentials are in it as hashes only."""
+        """The whole state except faults and requests; credentials are in it as hashes only."""
         return cast("dict[str, Any]", self.control("snapshot"))
 
     def restore(self, snapshot: dict[str, Any]) -> None:
-        """Takes a snapshot back, also one of another workspace."""
+        """Restores a snapshot, also one of another workspace."""
         self.control("snapshot", snapshot, method="PUT")

@@ -26,7 +26,7 @@ def _databricks_workspace_process(databricks_workspace_options: list[str]) -> It
 
 @pytest.fixture
 def databricks_workspace(_databricks_workspace_process: Workspace) -> Workspace:
-    """A workspace as new for each test."""
+    """A workspace that is reset for each test."""
     _databricks_workspace_process.reset()
     return _databricks_workspace_process
 
