@@ -1,4 +1,4 @@
-"""`pulumi up`, refresh and destroy of many tokens with the real engine: how long each takes, and what it asks for."""
+"""`pulumi up`, refresh and destroy of many tokens with the real engine: time, processor time and requests of each."""
 
 import os
 import subprocess
@@ -11,7 +11,7 @@ from processes import ENVIRONMENT, NO_LIMIT, start_workspace
 
 
 def program(folder, size, workspaces, limit):
-    """A project in YAML: a provider for each workspace, and the tokens in turn."""
+    """A project in YAML: a provider for each workspace, and tokens that use the providers in turn."""
     lines = ["name: bench", "runtime: yaml", "plugins:", "  providers:", f"    - {{name: databricks, path: {folder}}}"]
     lines.append("resources:")
     for at, workspace in enumerate(workspaces):
@@ -44,7 +44,7 @@ def operate(engine_bin, plugin, workspace_bin, size, count, limit=NO_LIMIT):
         }
 
         def pulumi(*arguments):
-            """Seconds that a command takes, and seconds of processor time of it and of what it has started."""
+            """Runs a command. Returns its seconds, and the seconds of processor time of it and of what it started."""
             command = [str(engine_bin / "pulumi"), *arguments, "--non-interactive", "--stack", "bench"]
             with open(scratch / "log", "w") as log:
                 began = time.perf_counter()

@@ -42,7 +42,7 @@ def rate(stub, name, count=1000):
 
 
 def measure(path, env, secrets):
-    # The engine's address is the one argument of a plugin that the engine starts. Nobody is there, and nobody logs.
+    # The engine passes its address as the only argument. Nothing listens at this one, so nothing is logged to it.
     with subprocess.Popen(
         [path, "127.0.0.1:1"], stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, env=env
     ) as process:
@@ -82,7 +82,7 @@ def main():
         env = {"PATH": os.environ["PATH"], "HOME": folder, "STAND_IN_STATE": folder}
         env["PULUMI_DATABRICKS_OFFICIAL_PLUGIN"] = str(args.official)
         for _ in range(args.rounds):
-            # The engine sends no secrets to a plugin that does not take them.
+            # The engine sends no secrets to a plugin that does not accept them.
             for way, path, secrets in [("through ours", args.plugin, True), ("alone", args.official, False)]:
                 for name, value in measure(path, env, secrets).items():
                     figures[way].setdefault(name, []).append(value)

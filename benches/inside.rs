@@ -27,14 +27,14 @@ fn inputs(comment: &str) -> Map {
     Map::from([("comment".into(), comment.into()), ("lifetimeSeconds".into(), Value::Number(3600.0))])
 }
 
-/// The message of a Check of a token with these many labels that say when to rotate.
+/// The message of a Check of a token with this many labels that say when to rotate.
 fn message(labels: usize) -> Vec<u8> {
     let text = |text: &str| Wire { kind: Some(Kind::StringValue(text.to_owned())) };
     let labels = (0..labels).map(|label| (format!("label {label}"), text("2026-01-01"))).collect();
     let labels = Wire { kind: Some(Kind::StructValue(Struct { fields: labels })) };
     let fields = [("comment".to_owned(), text("bench")), ("rotateWhenChanged".to_owned(), labels)];
     let news = Struct { fields: fields.into() };
-    // The third field of the message, which has a length.
+    // The tag of the message's third field, whose content is prefixed with its length.
     [vec![(3 << 3) | 2], news.encode_length_delimited_to_vec()].concat()
 }
 

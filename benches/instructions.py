@@ -37,7 +37,7 @@ CALLS = {
 
 
 def instructions(path, work):
-    """Of a process that does the work, from its start to its end."""
+    """The instructions of a process that does the work, from its start to its end."""
     with tempfile.TemporaryDirectory() as folder:
         log = Path(folder, "log")
         # One worker thread: how work moves between several is a matter of luck.
@@ -49,18 +49,19 @@ def instructions(path, work):
 
 
 def serve(args, more):
-    """Instructions of a process that serves a few calls of each kind, and more of one kind; None: that serves none."""
+    """Instructions of a process that serves a few calls of each kind, and more of one kind; with None, no calls."""
     if more is None:
         return instructions(args.plugin, lambda _: None)
 
     def work(provider):
         provider.handshake()
         provider.configure(workspace)
-        # It is the one token but those of the calls, so that lists have the same length in all processes but one.
+        # The only token besides those of the create calls, so lists have the same length in all processes except the
+        # one with more creates.
         made = provider.create()
         for name, call in CALLS.items():
             for _ in range(FEW + (MORE if name == more else 0)):
-                # What the last call left behind is over, and no part of this one: both together would cost less.
+                # Work that the last call left behind ends before this one: done together, both would cost less.
                 time.sleep(PAUSE)
                 call(provider, made)
         provider.cancel()

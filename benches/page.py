@@ -11,7 +11,7 @@ PLOTS = ROOT / "docs/performance"
 NAMES = {"ours": "this plugin", "against": "the other plugin", "floor": "floor: a provider that answers at once"}
 COLOURS = {"ours": "#d9480f", "against": "#1971c2", "floor": "#868e96"}
 
-# Each figure: its key, what it is, its unit, its digits, and a sentence of what it tells.
+# Each figure: its key, name, unit and number of digits, and a sentence about its meaning.
 ROWS = [
     ("start", "Start to port", "ms", 1, "Before the engine can call it, each time that a command starts the plugin."),
     ("start_cpu", "Start, processor time", "ms", 1, "Without what the system waits for: loading and linking the program."),
@@ -137,7 +137,7 @@ def bars(results, who, keys, title):
 
 
 def lines(series, title):
-    """Lines over the number of tokens, both axes logarithmic. A series: who, what, its values by size, dash."""
+    """Lines over the number of tokens, both axes logarithmic. A series: provider, label, values by size, dashes."""
     left, top, wide, high = 64, 52 + 16 * -(-len(series) // 2), 420, 240
     values = [value for _, _, points, _ in series for value in points.values() if value > 0]
     counts = sorted({size for _, _, points, _ in series for size in points})

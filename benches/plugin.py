@@ -30,10 +30,10 @@ RESULTS = ROOT / "target/bench/results.json"
 QUOTA = 600
 SIZES = (1, 10, 100, 600, 2000)
 CALLS = 1000
-# So many of what a quota limits.
+# How many tokens the measurements of single calls make, which is within the quota.
 TOKENS = 400
 SCHEMAS = 100
-# So many calls the engine makes at a time on a machine of four processors.
+# How many calls the engine makes at a time on a machine with four processors.
 AT_A_TIME = 16
 
 
@@ -76,7 +76,7 @@ def calls(path, workspace):
 
 
 def stack(path, program, size):
-    """Creates, refreshes and deletes so many tokens in one process, over as many workspaces as they take."""
+    """Creates, refreshes and deletes `size` tokens in one process, over as many workspaces as they need."""
     with ExitStack() as started:
         workspaces = [started.enter_context(start_workspace(program)) for _ in range(-(-size // QUOTA))]
         plugin = started.enter_context(Plugin([path]))
@@ -107,7 +107,7 @@ def stack(path, program, size):
 
 
 def loop(program, workspace, method, path, body=None):
-    """Processor time of a bare HTTP request, in microseconds: of many, without those of few."""
+    """Processor time of a bare HTTP request, in microseconds: the difference between many requests and few."""
     url, used = workspace.host + path, []
     few = QUOTA // 12
     for count in (few, few + TOKENS):
@@ -141,7 +141,7 @@ def measure(args):
     }
 
     def say(text):
-        """Says what comes next, and keeps what there is: a run that is stopped was not for nothing."""
+        """Prints what comes next, and saves the results so far, so that a stopped run was not for nothing."""
         loads.append(os.getloadavg()[0])
         about["load"] = [min(loads), statistics.median(loads), max(loads)]
         RESULTS.parent.mkdir(parents=True, exist_ok=True)
@@ -185,7 +185,7 @@ def version(path):
 
 
 def linked(path):
-    """How a program is linked. A dynamic one for Linux begins with the path of what loads it."""
+    """How a program is linked. A dynamic one for Linux names its loader near its beginning."""
     with open(path, "rb") as file:
         head = file.read(4096)
     return "dynamic" if b"/ld-" in head or not head.startswith(b"\x7fELF") else "static"

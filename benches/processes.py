@@ -1,4 +1,4 @@
-"""The processes that the measurements start: plugins, spoken to as the engine does, and local workspaces."""
+"""The processes that the measurements start: plugins, called as the engine calls them, and local workspaces."""
 
 import json
 import subprocess
@@ -15,9 +15,9 @@ ROOT = Path(__file__).resolve().parent.parent
 TOKEN = "databricks:index/token:Token"
 URN = f"urn:pulumi:bench::bench::{TOKEN}::"
 INPUTS = {"comment": "bench", "lifetimeSeconds": 3600}
-# So many requests a second are none that anything here sends.
+# More requests a second than anything here sends.
 NO_LIMIT = "100000"
-# Nothing of this environment; and what is measured is this plugin, never the official one behind it.
+# Nothing is inherited from this environment, and this plugin is measured, never the official one behind it.
 ENVIRONMENT = {"PATH": "/usr/bin:/bin", "HOME": "/nonexistent", "PULUMI_DATABRICKS_OFFICIAL_PLUGIN": "off"}
 
 
@@ -28,7 +28,7 @@ def struct(values):
 
 
 class Plugin:
-    """A plugin process, attached, and the provider of its first connection."""
+    """A plugin process, to which engines attach, and the provider of its first connection."""
 
     def __init__(self, command, env=ENVIRONMENT):
         began = time.perf_counter()
@@ -53,11 +53,11 @@ class Plugin:
         self.process.stdout.close()
 
     def cpu(self):
-        """Seconds of processor time that the process has used, to the nanosecond: its own clock, by its id."""
+        """Seconds of processor time that the process has used, to the nanosecond, from the clock of its process id."""
         return time.clock_gettime((~self.process.pid << 3) | 2)
 
     def memory(self, what="VmRSS"):
-        """MiB of memory that it holds, or has held at most (VmHWM)."""
+        """MiB of memory that the process holds, or has held at most (VmHWM)."""
         status = Path(f"/proc/{self.process.pid}/status").read_text()
         return int(status.split(f"{what}:")[1].split()[0]) / 1024
 
@@ -69,7 +69,7 @@ class Provider:
         options = {
             "grpc.max_receive_message_length": 400 << 20,
             "grpc.use_local_subchannel_pool": 1,
-            # No pings that measure the line: when they are sent is a matter of time.
+            # No pings that measure the bandwidth: when they are sent depends on timing.
             "grpc.http2.bdp_probe": 0,
         }
         self.channel = grpc.insecure_channel(f"127.0.0.1:{port}", options=list(options.items()))

@@ -1,4 +1,4 @@
-//! Compiles Pulumi's protocol as the plugin's own build does; methods that the floor lacks are not implemented.
+//! Compiles Pulumi's protocol as the plugin's own build does. Methods that the floor lacks answer "unimplemented".
 
 use std::error::Error;
 

@@ -1,5 +1,5 @@
-//! What no plugin can be faster than: a provider that answers every call at once, with what it was sent and outputs that
-//! are made up, and a bare loop of HTTP requests. `benches/plugin.py` measures both beside the plugin.
+//! What no plugin can be faster than: a provider that answers every call at once, with what it was sent and with
+//! made-up outputs, and a bare loop of HTTP requests. `benches/plugin.py` measures both beside the plugin.
 
 use std::collections::BTreeMap;
 use std::error::Error;
@@ -44,7 +44,7 @@ async fn requests(
     token: &str,
     body: Option<&str>,
 ) -> Result<(), Box<dyn Error>> {
-    // Also a client of plain HTTP wants to know who would do the cryptography.
+    // Even a client of plain HTTP needs a provider of cryptography.
     let _ = rustls::crypto::ring::default_provider().install_default();
     let client = reqwest::Client::builder().no_proxy().build()?;
     for _ in 0..count {
@@ -62,19 +62,19 @@ async fn provide() -> Result<(), Box<dyn Error>> {
     let listener = TcpListener::bind(("127.0.0.1", 0)).await?;
     writeln!(std::io::stdout(), "{}", listener.local_addr()?.port())?;
     let service = ResourceProviderServer::new(AtOnce::default());
-    // Without it each small answer waits for the acknowledgement of the one before, up to 40 ms.
+    // Without nodelay, each small answer waits for the acknowledgement of the one before, up to 40 ms.
     let incoming = TcpIncoming::from(listener).with_nodelay(Some(true));
     Server::builder().add_service(service).serve_with_incoming(incoming).await?;
     Ok(())
 }
 
-/// A provider that does nothing. What it creates has the next number for its id.
+/// A provider that does nothing. The ids of what it creates are consecutive numbers.
 #[derive(Default)]
 struct AtOnce {
     created: AtomicU64,
 }
 
-/// With which a map on the wire says that it is a special value, and that it is a secret.
+/// The key that marks a map on the wire as a special value, and the value of that key for a secret.
 const SIGNATURE: &str = "4dabf18193072939515e22adb298388d";
 const SECRET: &str = "1b47061264138c4ac30d75fd1eb44270";
 
@@ -85,8 +85,8 @@ fn no_changes() -> Response<pb::DiffResponse> {
     Response::new(pb::DiffResponse { changes, ..Default::default() })
 }
 
-/// The outputs of a token, made up. The engine encrypts the value and writes all of it after each step, which is part of
-/// what the same commands take with any provider.
+/// Made-up outputs of a token. The engine encrypts the value and writes all outputs after each step, which takes part
+/// of the time of the same commands with any provider.
 fn of_a_token(id: &str) -> BTreeMap<String, Value> {
     let text = |text: &str| Value { kind: Some(Kind::StringValue(text.to_owned())) };
     let number = |number| Value { kind: Some(Kind::NumberValue(number)) };
