@@ -1,6 +1,6 @@
 # Every target is a thin name for a command or for a script in scripts/. `make` lists them.
 
-# Not ?=: many systems set LANGUAGE to a list of locales. Use `make demo LANGUAGE=python`.
+# This is = and not ?=, because many systems set LANGUAGE to a list of locales. Use `make demo LANGUAGE=python`.
 LANGUAGE = yaml
 VERSION := $(shell sed -n '/^\[workspace.package\]/,/^\[/s/^version *= *"\(.*\)"/\1/p' Cargo.toml)
 TARGET := $(if $(CARGO_TARGET_DIR),$(CARGO_TARGET_DIR),target)
@@ -61,7 +61,7 @@ install: have-pulumi $(if $(FROM),,build) ## Build the plugin and install it for
 release: ## Build the archives of a release for Linux and Windows (on a Mac: for macOS); ARGS="--check" builds them twice
 	@scripts/release.sh $(ARGS)
 
-# Before `build` in the list above, so that nobody waits for a build that ends with this error.
+# `install` lists this before `build`, so that nobody waits for a build that then ends with this error.
 have-pulumi:
 	@command -v pulumi >/dev/null || { echo "error: pulumi is not on PATH: install Pulumi (https://www.pulumi.com/docs/install)" >&2; exit 1; }
 

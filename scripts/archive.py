@@ -1,6 +1,6 @@
-"""Packs the files of a folder into a .tar.gz whose bytes depend on nothing else.
+"""Packs the files of a folder into a .tar.gz whose bytes depend only on them and on a given time.
 
-Usage: archive.py ARCHIVE FOLDER SECONDS, the time that every file gets, in seconds since 1970.
+Usage: archive.py ARCHIVE FOLDER SECONDS. SECONDS is the time that every file gets, in seconds since 1970.
 """
 
 import gzip
@@ -12,7 +12,7 @@ import tarfile
 
 
 def content_of(path, seconds):
-    """The bytes of a file; a program for Windows says when it was linked, which is that time, too."""
+    """Returns the bytes of a file. A program for Windows states when it was linked: there, too, it gets that time."""
     content = bytearray(path.read_bytes())
     if path.suffix == ".exe":
         (header,) = struct.unpack_from("<I", content, 0x3C)

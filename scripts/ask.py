@@ -1,6 +1,7 @@
-"""Starts the plugin as the engine does, asks it over gRPC for its version, and prints that.
+"""Starts the plugin as the engine does, asks it over gRPC for its version and schema, and prints the version.
 
-Usage: target/venv/bin/python scripts/ask.py COMMAND..., the program behind whatever runs it on this machine.
+Usage: target/venv/bin/python scripts/ask.py COMMAND... where COMMAND is the program, after the emulator that runs it on
+this machine, if it needs one.
 """
 
 import subprocess
@@ -11,7 +12,7 @@ import grpc
 from google.protobuf import empty_pb2
 from pulumi.runtime.proto import provider_pb2, provider_pb2_grpc
 
-# Under an emulator that is new to a machine, the first start takes long.
+# The first start under a newly installed emulator takes long.
 SECONDS = 180
 
 
@@ -27,7 +28,7 @@ def main():
             plugin = provider_pb2_grpc.ResourceProviderStub(channel)
             version = plugin.GetPluginInfo(empty_pb2.Empty(), timeout=SECONDS).version
             schema = plugin.GetSchema(provider_pb2.GetSchemaRequest(), timeout=SECONDS).schema
-        # The largest answer that there is, with the version in it.
+        # The schema is the plugin's largest answer, and the version is in it.
         if f'"version":"{version}"' not in schema.replace(" ", ""):
             sys.exit(f"the program's schema is not of version {version}")
         print(version)

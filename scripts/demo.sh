@@ -32,7 +32,7 @@ while [ $# -gt 0 ]; do
     shift
 done
 
-# Before anything that takes minutes.
+# Missing programs are reported before anything that takes minutes.
 need_language "$language"
 need_rust
 
@@ -60,7 +60,7 @@ trap 'exit 130' INT
 trap 'exit 143' TERM
 
 step "1. Get the Pulumi engine"
-# YAML and Java need their language host beside the engine; the other programs run inside a process of their own.
+# YAML and Java need their language host beside the engine; the other programs run without one (scripts/inline/run.sh).
 case $language in yaml | java) needed=pulumi-language-$language ;; *) needed=pulumi ;; esac
 unfit=''
 if ! command -v pulumi >/dev/null; then
@@ -82,7 +82,7 @@ else
 fi
 
 step "2. Build the plugin and the local workspace"
-# A debug build is that of the tests, which Cargo would build anew for two packages alone.
+# A debug build is of the whole workspace, as for the tests: for two packages alone, Cargo would build it anew.
 flags=(--locked --workspace)
 if [ "$profile" = release ]; then flags=(--locked --release -p pulumi-resource-databricks -p databricks-local-workspace); fi
 cd "$root"
@@ -148,8 +148,8 @@ note "a copy of examples/$language, its state in a file, the plugin from ${built
 cd "$project"
 run pulumi stack init demo
 
-# watched COMMAND...: runs it, and fails also when its output counts errors. The engine ends with status 0 although it
-# says "1 errored" when a plugin ended too early.
+# watched COMMAND...: runs it, and also fails when its output counts errors: when a plugin ended too early, the engine
+# says "1 errored" but ends with status 0.
 watched() {
     run "$@" 2>&1 | tee "$scratch/output"
     if grep -qE '[0-9]+ errored' "$scratch/output"; then die "Pulumi counted errors, see above"; fi
@@ -165,7 +165,7 @@ up() {
     esac
 }
 
-# try_token: what the workspace answers to the new token. Prints the answer's body and sets `status`.
+# try_token: lists the workspace's tokens with the token in `token_value`. Prints the answer's body and sets `status`.
 # The value reaches curl through stdin: in an argument everybody on this machine could read it.
 try_token() {
     note "\$ curl -H 'Authorization: Bearer dapi****' $DATABRICKS_HOST/api/2.0/token/list"

@@ -4,8 +4,8 @@
 # Usage: scripts/example.sh EXAMPLE FOLDER
 #
 # EXAMPLE is a folder of examples/; its name begins with its language. Makes FOLDER/examples/EXAMPLE, where `pulumi`
-# (YAML, Java) or scripts/inline/run.sh (the others) runs it. What takes long (packages of others, the built SDK) is kept
-# in target/languages and made again when the SDK or the pinned versions change.
+# (YAML, Java) or scripts/inline/run.sh (the others) runs it. What takes long (third-party packages, the built SDK) is
+# kept in target/languages and made again when the SDK or the pinned versions change.
 set -euo pipefail
 . "$(dirname "${BASH_SOURCE[0]}")/lib.sh"
 
@@ -54,7 +54,7 @@ install_java() {
         "${mvn[@]}" --file "$cache/example/pom.xml" compile exec:help
 }
 
-# cached PIN...: runs install_$language unless target/languages has what these files and the SDK make.
+# cached PIN...: runs install_$language unless target/languages holds what it makes from these files and the SDK.
 cached() {
     local sources=() file
     while IFS= read -r file; do sources+=("$file"); done < <(
@@ -77,10 +77,10 @@ cached() {
 mkdir -p "$languages_cache" "$folder/examples"
 rm -rf "${folder:?}/examples/$name"
 cp -R "$example" "$folder/examples/$name"
-# Where the examples look for the SDKs.
+# The examples look for the SDKs here.
 ln -sfn "$root/sdk" "$folder/sdk"
 cd "$folder/examples/$name"
-# What Pulumi, npm, Maven and people may have left in the example's folder.
+# Pulumi, npm, Maven and people may have left these in the example's folder.
 rm -rf venv node_modules bin target Pulumi.*.yaml
 
 case $language in

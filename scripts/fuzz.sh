@@ -1,6 +1,7 @@
 #!/usr/bin/env bash
 # Fuzzes with libFuzzer, on stable Rust and with nothing to install but a C++ compiler: every target of every crate in
-# turn, or those that are named. New inputs go to target/fuzz; `--merge` takes those that reach most into tests/fuzz/inputs.
+# turn, or those that are named. New inputs go to target/fuzz; `--merge` takes those that cover most code into
+# tests/fuzz/inputs.
 set -euo pipefail
 . "$(dirname "${BASH_SOURCE[0]}")/lib.sh"
 
@@ -25,7 +26,7 @@ cd "$root"
 # A target is `fuzz::target("NAME")` in the test of that name, in the sources of any crate.
 sources=$(find . \( -name target -o -name node_modules -o -name '.?*' -o -path ./tests \) -prune -o -name '*.rs' -exec \
     grep -l 'fuzz::target("' {} +)
-# No name of a source has a blank.
+# No source has a blank in its name, so the list may be split.
 # shellcheck disable=SC2086
 targets=$(sed -n 's/.*fuzz::target("\([a-z0-9_]*\)").*/\1/p' $sources | LC_ALL=C sort)
 [ -n "$targets" ] || die "no source has a fuzz target"
@@ -33,7 +34,7 @@ if [ -n "$list" ]; then
     echo "$targets"
     exit
 fi
-# Before anything that takes minutes.
+# Names are checked before anything that takes minutes.
 for name in ${names[@]+"${names[@]}"}; do
     grep -qxF -- "$name" <<<"$targets" || die "there is no fuzz target $name; there are:"$'\n'"$targets"
 done
@@ -45,7 +46,7 @@ need_python
 need c++ "install a C++ compiler; libFuzzer is built from source"
 
 fuzz_target=$cargo_target/fuzz
-# What libFuzzer wants: each edge counted, each comparison seen. The standard library is not instrumented.
+# libFuzzer needs each edge counted and each comparison traced. The standard library is not instrumented.
 export RUSTFLAGS="--cfg fuzzing --cfg fuzzing_libfuzzer -Cpasses=sancov-module \
 -Cllvm-args=-sanitizer-coverage-level=4 -Cllvm-args=-sanitizer-coverage-inline-8bit-counters \
 -Cllvm-args=-sanitizer-coverage-pc-table -Cllvm-args=-sanitizer-coverage-trace-compares"
@@ -53,7 +54,7 @@ export RUSTFLAGS="--cfg fuzzing --cfg fuzzing_libfuzzer -Cpasses=sancov-module \
 step "Building the targets"
 # With a --target, build scripts and macros stay free of these flags.
 host=$(rustc -vV | sed -n 's/^host: //p')
-# Only crates with a target: others do not link without one.
+# Only crates that have a fuzz target are built: the others do not link without one.
 packages=()
 for source in $sources; do
     folder=$(dirname "$source")
@@ -73,12 +74,12 @@ find_target() {
     die "no crate has a test fuzz::$1, though a target is called so"
 }
 
-# merge_inputs NAME WORK: keeps the 12 that add most to what is reached of the inputs, old and new. Those are the start
-# for the next one, who finds the rest again within a minute; a hundred more would be no help to anybody.
+# merge_inputs NAME WORK: of the inputs, old and new, keeps the 12 that add most to the code covered. The next run
+# starts from these and finds the rest again within a minute; a hundred more would help nobody.
 # libFuzzer's own -merge starts the program again without the name of the test, so its inner step is called directly.
 merge_inputs() {
     local work=$2 control=$2/control
-    # The shortest first, since what is short is quick and easy to read.
+    # The shortest come first, since what is short is quick and easy to read.
     find "$work/start" "$work/corpus" -type f -exec ls -Sr {} + >"$work/inputs"
     { wc -l <"$work/inputs" && echo 0 && cat "$work/inputs"; } >"$control"
     BOLERO_LIBFUZZER_ARGS="-merge_control_file=$control -merge_inner=1" \
@@ -95,7 +96,7 @@ for name in "${names[@]}"; do
     mkdir -p "$work/start" "$work/corpus" "$work/crashes"
     python3 tests/fuzz/corpus.py unpack "tests/fuzz/inputs/$name" "$work/start"
     step "$name: ${seconds} s"
-    # libFuzzer has no words in its arguments: they are split at blanks. No time at all would be no limit to it.
+    # The arguments are split at blanks, and nothing quotes them. A -max_total_time of 0 would be no limit.
     if [ "$seconds" -eq 0 ]; then limit=-runs=0; else limit=-max_total_time=$seconds; fi
     if ! BOLERO_LIBFUZZER_ARGS="$work/corpus $work/start -artifact_prefix=$work/crashes/ $limit \
 -timeout=10 -rss_limit_mb=2048 -print_final_stats=1 -dict=$root/tests/fuzz/dictionary" \

@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
-# Installs the plugin for the `pulumi` on PATH from the archives beside this script, or in the folder that is named.
-# Takes neither Rust nor a network.
+# Installs the plugin for the `pulumi` on PATH from the archives beside this script, or from those in FOLDER.
+# Needs neither Rust nor a network.
 #
 # Usage: install.sh [FOLDER]
 set -euo pipefail

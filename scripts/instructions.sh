@@ -1,5 +1,6 @@
 #!/usr/bin/env bash
-# Counts the instructions of the release build with valgrind, and fails where benches/instructions.toml is exceeded.
+# Counts the instructions of the release build with valgrind, and fails where a figure of benches/instructions.toml is
+# exceeded.
 #
 # Usage: scripts/instructions.sh [--update]
 #   --update writes the figures instead.
@@ -17,7 +18,8 @@ if [ ! -f benches/instructions.toml ] && [ "${1:-}" != --update ]; then
     exit
 fi
 need_rust
-# The program as `make build` makes it, without the others that it builds: their code may be slow.
+# The plugin is built as by `make build`, with the same features. The local workspace may be slow: a debug build is
+# enough.
 run cargo build --release --locked --workspace --bin pulumi-resource-databricks
 run cargo build --locked --workspace
 scripts/python.sh

@@ -2,11 +2,11 @@
 # shellcheck shell=bash
 
 root=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
-# The cargo target folder; everything that the scripts make goes below ./target, whatever this is.
+# The cargo target folder. Everything else that the scripts make goes below ./target, wherever this is.
 cargo_target=${CARGO_TARGET_DIR:-$root/target}
 case $cargo_target in /*) ;; *) cargo_target=$root/$cargo_target ;; esac
 engine_bin=$root/target/engine/bin
-# What scripts/example.sh installs for the programs of each language.
+# scripts/example.sh installs here what the programs of each language need.
 languages_cache=$root/target/languages
 
 if [ -t 1 ] && [ -z "${NO_COLOR:-}" ]; then
@@ -36,7 +36,7 @@ run() {
     "$@"
 }
 
-# found_version PROGRAM: the first dotted number that the program says about itself.
+# found_version PROGRAM: the first dotted number in what the program prints about its version.
 found_version() {
     case $1 in
     go) go version ;;
@@ -73,7 +73,7 @@ need_python() { need python3 "install Python 3 with its venv module (https://www
 need_node() { need node "install Node.js (https://nodejs.org)" 20 && need npm "install npm, which comes with Node.js" 10; }
 need_java() { need javac "install a JDK" 17 && need mvn "install Maven (https://maven.apache.org)" 3.8; }
 
-# need_language LANGUAGE: what the examples in that language take.
+# need_language LANGUAGE: fails when something is missing that the examples in that language need.
 need_language() {
     case $1 in
     yaml) ;;
@@ -86,14 +86,14 @@ need_language() {
 }
 
 # slowly TEXT HINT COMMAND...: runs a command whose output matters only when it fails, and says every 15 s that it is
-# still at work. HINT tells how long that usually takes.
+# still at work. HINT says how long that usually takes.
 slowly() {
     local text=$1 hint=$2 log started=$SECONDS code=0 watcher
     shift 2
     log=$(mktemp)
     note "$text: $hint"
-    # The watcher is what runs in the background, so that Ctrl-C reaches the command. It looks every second whether it
-    # is still needed, because nobody stops it after a Ctrl-C. File 9 is the lock (see below): not the watcher's to hold.
+    # It is the watcher that runs in the background, so that Ctrl-C reaches the command. It checks every second whether
+    # it is still needed, because nobody stops it after a Ctrl-C. It must not hold file 9, the lock (see below).
     (
         while sleep 1 && kill -0 $$; do
             if [ $(((SECONDS - started) % 15)) -eq 0 ]; then note "$text: $((SECONDS - started)) s …; $hint"; fi

@@ -21,7 +21,7 @@ from test_workspace_page import DAY_MS, Browser  # noqa: E402
 
 
 def live(local):
-    """Something of everything that the page shows."""
+    """Gives the workspace something of every kind that the page shows."""
     robot = local.control("/service-principals", {"application_id": "nightly-job", "display_name": "Nightly job"})
     local.mint(comment="dashboards", lifetime_seconds=30 * 86_400)
     local.mint(comment="ingest", lifetime_seconds=7 * 86_400)

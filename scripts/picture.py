@@ -1,7 +1,9 @@
 """Draws docs/images/demo.svg: what a real run of the demo prints in a terminal, from the first `pulumi up` to
 the replacement, without the previews.
 
-Usage: scripts/picture.py [ARGUMENT...], which are those of scripts/demo.sh. Times, addresses and ids differ at each run.
+Usage: scripts/picture.py [ARGUMENT...]
+
+The arguments are those of scripts/demo.sh. Times, addresses and ids differ from run to run.
 """
 
 import html
@@ -31,7 +33,7 @@ def output_of(command):
         try:
             chunk = os.read(parent, 65536)
         except OSError:
-            # So Linux says that the other end is closed.
+            # This is how Linux reports that the other end is closed.
             chunk = b""
         if not chunk:
             break
@@ -43,7 +45,7 @@ def output_of(command):
 
 
 def runs_of(line, style):
-    """The pieces of a line that look the same, each with its style, which `style` keeps from line to line."""
+    """Yields the pieces of a line, each with its own style. `style` carries the style from one line to the next."""
     for piece in re.split(r"(\x1b\[[0-9;]*[A-Za-z])", line):
         if not piece.startswith("\x1b"):
             if piece:
@@ -99,7 +101,7 @@ def main():
     (first,) = (number for number, line in enumerate(lines) if BEGINS in line)
     (last,) = (number for number, line in enumerate(lines) if ENDS in line)
     text = "\n".join(line.expandtabs() for line in lines[first:last])
-    # The previews say what the updates say again. A line that begins with @ tells only that time passes.
+    # The updates repeat what the previews say. A line that begins with @ shows only that time passes.
     text = re.sub(r"^[^\n]*Previewing update.*?(?=^[^\n]*Updating \()", "", text, flags=re.M | re.S)
     lines = [line for line in text.split("\n") if not re.match(r"(\x1b\[[0-9;]*m)*(@|\.*$)", line)]
     FILE.parent.mkdir(exist_ok=True)

@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # Makes the Python environment of the tests in target/venv: the packages of tests/requirements.txt and the SDK of
-# sdk/python. Does nothing when it is there and neither has changed.
+# sdk/python. Does nothing when the environment is there and neither of the two has changed.
 set -euo pipefail
 . "$(dirname "${BASH_SOURCE[0]}")/lib.sh"
 

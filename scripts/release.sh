@@ -7,18 +7,18 @@
 #   SYSTEM is linux-amd64, linux-arm64 or windows-amd64, and on a Mac darwin-amd64 or darwin-arm64. Without one: all
 #   that can be built here. --check builds everything once more, from a copy of the sources in another folder, and
 #   compares the bytes.
-#   --tag refuses to build another version than the tag names. --sums only writes the checksums of the archives in a
-#   folder, anew: those of Linux and macOS come from two machines.
+#   --tag refuses to build another version than the tag names. --sums builds nothing: it writes the checksums and the
+#   installer into a folder of archives, since those for Linux and macOS come from two machines.
 set -euo pipefail
 . "$(dirname "${BASH_SOURCE[0]}")/lib.sh"
 
 usage="usage: scripts/release.sh [--check] [--tag TAG] [--out FOLDER] [SYSTEM...], or --sums FOLDER"
 name=pulumi-resource-databricks
 check='' tag='' out='' systems=()
-# Of a program for Linux, in bytes.
+# The largest size of a program for Linux, in bytes.
 largest=7000000
 
-# finish FOLDER: the checksums, and what installs the plugin from the folder.
+# finish FOLDER: writes the checksums, and what installs the plugin from the folder.
 finish() {
     cp "$root/scripts/install.sh" "$1/install.sh"
     printf 'install:\n\t@./install.sh\n' >"$1/Makefile"
@@ -61,11 +61,11 @@ version=$(sed -n '/^\[workspace.package\]/,/^\[/s/^version *= *"\(.*\)"/\1/p' Ca
 out=${out:-$root/target/release-$version}
 mkdir -p "$out"
 out=$(cd "$out" && pwd)
-# The time of everything in the archives. Outside of a checkout there is no other than the first.
+# Every file in the archives gets this time: that of the last commit or, outside a checkout, the beginning of 1970.
 SOURCE_DATE_EPOCH=${SOURCE_DATE_EPOCH:-$(git log -1 --format=%ct 2>/dev/null || echo 0)}
 export SOURCE_DATE_EPOCH
 
-# What did not happen is said again at the end, where nobody misses it.
+# A check that did not run is reported again at the end, where nobody misses it.
 left=()
 unchecked() {
     left+=("$*")
@@ -84,10 +84,10 @@ target_of() {
 
 program_of() { case $1 in windows-*) echo "$name.exe" ;; *) echo "$name" ;; esac }
 
-# built SYSTEM FOLDER: where cargo put the program, in a folder of its own.
+# built SYSTEM FOLDER: where cargo puts the program when FOLDER is its target folder.
 built() { echo "$2/$(target_of "$1")/release/$(program_of "$1")"; }
 
-# tools: the cross linker, in an environment of its own.
+# tools: installs the cross linker into an environment of its own.
 tools() {
     local venv=$root/target/tools/release
     if fresh "$venv.stamp" scripts/release-requirements.txt && [ -x "$venv/bin/cargo-zigbuild" ]; then return; fi
@@ -100,12 +100,12 @@ tools() {
     stamp "$venv.stamp" scripts/release-requirements.txt
 }
 
-# build SYSTEM SOURCES FOLDER: builds the program from the sources, in a folder of cargo's.
+# build SYSTEM SOURCES FOLDER: builds the program from the sources, with FOLDER as cargo's target folder.
 build() {
     local target flags verb=zigbuild cargo_home=${CARGO_HOME:-$HOME/.cargo}
     target=$(target_of "$1")
-    # Places of this machine would be in the messages of panics, and differ from machine to machine. Of those that fit a
-    # path, the last one counts.
+    # Otherwise panic messages would hold paths of this machine, and the bytes would differ from machine to machine.
+    # Where more than one prefix fits a path, the last one counts.
     flags="--remap-path-prefix=$cargo_home=/cargo --remap-path-prefix=$2=/source --remap-path-prefix=$3=/build"
     case $1 in darwin-*) verb=build ;; esac
     rustup target list --installed | grep -qxF "$target" || run rustup target add "$target"
@@ -128,14 +128,14 @@ pack() {
     python3 scripts/archive.py "$3/$name-v$version-$1.tar.gz" "$content" "$SOURCE_DATE_EPOCH"
 }
 
-# stand_in_for_wine FOLDER: makes the library that an old Wine lacks. A newer one takes its own.
+# stand_in_for_wine FOLDER: makes the library that an old Wine lacks. A newer Wine uses its own.
 stand_in_for_wine() {
     mkdir -p "$1"
     target/tools/release/bin/python-zig cc -target x86_64-windows-gnu -shared -O1 -o "$1/bcryptprimitives.dll" \
         scripts/bcryptprimitives.c -ladvapi32
 }
 
-# try_it SYSTEM PROGRAM: starts the program, under an emulator where this machine cannot by itself.
+# try_it SYSTEM PROGRAM: starts the program, under an emulator where this machine cannot run it by itself.
 try_it() {
     local said by runner=()
     case $1-$(uname -s)-$(uname -m) in
@@ -150,7 +150,7 @@ try_it() {
         return
     fi
     by=${runner[0]:-}
-    # Wine keeps its files in a folder of the build, and says on stderr what it lacks.
+    # Wine keeps its files in a folder of the build, and is not to report on stderr what it lacks.
     local libraries=$root/target/release-build/wine-libraries
     local -x WINEDEBUG=-all WINEPREFIX=$root/target/release-build/wine WINEPATH="Z:${libraries//\//\\}"
     case $1-$by in windows-*wine*) stand_in_for_wine "$libraries" ;; esac
@@ -159,7 +159,7 @@ try_it() {
     [ "$said" = "$version" ] || die "the program for $1 says it is version '$said', not $version"
     said=$("${runner[@]}" --help 2>/dev/null) || die "the program for $1 prints no help"
     grep -q 'Usage: pulumi-resource-databricks' <<<"$said" || die "the help of the program for $1 is not that: $said"
-    # A host that takes no connection is a problem that the doctor reports: the network and the clock work, too.
+    # When the doctor reports a host that accepts no connection, the network and the clock work, too.
     said=$(DATABRICKS_HOST=http://127.0.0.1:9 DATABRICKS_TOKEN=none "${runner[@]}" doctor 2>/dev/null) || true
     grep -q 'cannot connect to http://127.0.0.1:9' <<<"$said" || die "the doctor of the program for $1 does not work: $said"
     said=$(target/venv/bin/python scripts/ask.py "${runner[@]}" 2>/dev/null) || die "the program for $1 does not serve"
@@ -167,7 +167,7 @@ try_it() {
     good "the program for $1 starts${by:+ under $(basename "$by")}, its doctor answers, and it serves its schema"
 }
 
-# copy_sources FOLDER: what is built, in another place. Unchanged files keep their times, so that cargo knows them.
+# copy_sources FOLDER: copies the sources there. Files keep their times, so that cargo recognises unchanged ones.
 copy_sources() {
     rm -rf "$1"
     mkdir -p "$1"
@@ -177,7 +177,7 @@ copy_sources() {
 [ -n "$is_mac" ] || tools
 scripts/python.sh
 first=$root/target/release-build
-# Its names are longer than those of the first: nothing of either may be in the bytes.
+# The paths of the second build are longer than those of the first: the bytes may hold nothing of either.
 second=$root/target/release-build-once-more
 if [ -n "$check" ]; then copy_sources "$second/copy-of-the-sources"; fi
 for system in "${systems[@]}"; do

@@ -1,8 +1,8 @@
 """Writes the list of components of the plugin (an SBOM, as CycloneDX 1.6) for one target.
 
-Usage: sbom.py TARGET FILE. The list holds what cargo links into the program for that target, and nothing that only its
-build or its tests use; with the checksums of Cargo.lock. It has neither a time nor a random number, so that the same
-commit gives the same bytes.
+Usage: sbom.py TARGET FILE. The list holds what cargo links into the program for that target, with the checksums of
+Cargo.lock, and nothing that only its build or its tests use. It has neither a time nor a random number, so that the
+same commit gives the same bytes.
 """
 
 import json
@@ -25,14 +25,14 @@ def main():
     lock = (ROOT / "Cargo.lock").read_text()
     checksums = {(name, version): checksum for name, version, checksum in re.findall(entry, lock)}
 
-    # What the program's own features need; the metadata has those of the tests, too.
+    # The packages that the program's own features need. The metadata also has those that only the tests need.
     command = ["cargo", "tree", "--locked", "--edges", "normal,no-proc-macro", "--target", target, "--prefix", "none"]
     command += ["--format", "{p}", "--package", PROGRAM]
     tree = subprocess.run(command, cwd=ROOT, check=True, stdout=subprocess.PIPE, text=True).stdout
     needed = {tuple(line.split()[:2]) for line in tree.splitlines() if line}
 
     def linked(node):
-        """What a package is linked with: no dependencies for builds and tests, and no macros."""
+        """Yields what a package is linked with: no dependencies for builds and tests, and no macros."""
         for dependency in nodes[node]["deps"]:
             package = packages[dependency["pkg"]]
             is_linked = None in {kind["kind"] for kind in dependency["dep_kinds"]}

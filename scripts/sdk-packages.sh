@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # Packs the SDKs in sdk/ for a package registry, into target/sdk-packages: a wheel, an npm package, a Java archive and,
-# where the .NET SDK is there, a NuGet package. Go takes its SDK from the repository.
+# where the .NET SDK is installed, a NuGet package. Go takes its SDK from the repository.
 #
 # Usage: scripts/sdk-packages.sh [python] [nodejs] [java] [dotnet]
 #   Without a language: all of them, but C# only where `dotnet` is on PATH.

@@ -24,10 +24,10 @@ made=$(mktemp -d)
 trap 'rm -rf "$made"' EXIT
 
 generate() {
-    # A later && would hide a failure: this runs where `set -e` does not reach.
+    # Each step returns when it fails, because `set -e` has no effect here.
     (cd "$root/tools" && go run -mod=readonly ./gen-sdk --schema "$root/schema.json" --out "$made" \
         --language "$(IFS=,; echo "${languages[*]}")") || return
-    # The Go SDK's go.mod stands beside or above its folder, as its module path says; the rest of it and go.sum
+    # The Go SDK's go.mod stands in its folder or above it, as its module path says. The rest of that file, and go.sum,
     # follow from what it requires.
     local module
     for module in "$made/go" "$made"; do
@@ -39,7 +39,7 @@ slowly "generating the SDKs (${languages[*]})" "about a minute the first time, t
 # What tools leave in an SDK's folder when somebody builds it there.
 build_products=(-x node_modules -x bin -x obj -x build -x dist -x target -x __pycache__ -x '*.egg-info' -x .gradle -x package-lock.json)
 
-# What belongs to a language, relative to sdk/.
+# entries_of LANGUAGE: what belongs to the language, relative to sdk/.
 entries_of() {
     echo "$1"
     if [ "$1" = go ]; then echo go.mod go.sum; fi

@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
-# Builds what stands in for the official plugin in the tests, tests/forward/go, into target/forward. Does nothing when it is
-# there and its source is unchanged.
+# Builds the plugin that stands in for the official one in the tests (tests/forward/go) into target/forward. Does
+# nothing when it is there and its source is unchanged.
 #
 # Usage: scripts/stand-in.sh [--schema]
 #   --schema writes tests/forward/go/schema.json anew instead, which takes much longer.

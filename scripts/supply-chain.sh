@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # Checks what the plugin is built from: licences, sources, banned crates, build scripts, advisories, and the oldest Rust
-# that it promises to build with. `--full` installs cargo-deny and builds with that oldest Rust; without it, both are
-# used only where they are there already.
+# that it promises to build with. `--full` installs cargo-deny and that oldest Rust, and builds with it; without
+# `--full`, cargo-deny is used only where it is installed already, and nothing is built.
 set -euo pipefail
 . "$(dirname "${BASH_SOURCE[0]}")/lib.sh"
 
@@ -16,7 +16,7 @@ need_rust
 need_python
 cd "$root"
 
-# unchecked TEXT: what this run does not prove. It is said twice: here, and again at the end.
+# unchecked TEXT: reports what this run does not prove, and counts it for the summary at the end.
 left=()
 unchecked() {
     left+=("$*")

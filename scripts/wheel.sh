@@ -2,7 +2,7 @@
 # Builds the wheel of the local workspace into target/wheels, for this machine's system and processor.
 #
 # Usage: scripts/wheel.sh [--debug]
-#   --debug  has a debug build of the program in it, which builds faster
+#   --debug  puts a debug build of the program in it, which builds faster
 set -euo pipefail
 . "$(dirname "${BASH_SOURCE[0]}")/lib.sh"
 

@@ -13,7 +13,7 @@ require (
 	google.golang.org/protobuf v1.36.12
 )
 
-// Both cost every start of the engine more than all the rest of it; tools/zxcvbn says what for.
+// The two originals take longer at every start of the engine than all the rest of a start; tools/zxcvbn says why.
 replace (
 	github.com/ccojocar/zxcvbn-go => ./zxcvbn/ccojocar
 	github.com/nbutton23/zxcvbn-go => ./zxcvbn/nbutton23

@@ -2,7 +2,7 @@
 //
 // The program runs inside this process, as the inline program of a Pulumi Automation API stack. It is in package main,
 // which nothing can import. So scripts/inline/run.sh copies this file beside it and builds both as a test binary, whose
-// main function is TestMain below; the program's own is left out. Its `program` function is the program.
+// main function is TestMain below; it runs the program's function `program`, and nothing calls the program's own main.
 //
 // Usage: RUNNER [--stack NAME] [--expect-no-changes] up|preview
 

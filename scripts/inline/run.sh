@@ -3,7 +3,7 @@
 #
 # Usage: scripts/inline/run.sh python|typescript|go [--stack NAME] [--expect-no-changes] up|preview
 #
-# The language hosts of these come only with a Pulumi installation, so here the programs run as inline programs of the
+# The hosts of these languages come only with a Pulumi installation, so here the programs run as inline programs of the
 # Automation API, unchanged. The engine is the `pulumi` on PATH. YAML and Java programs run with `pulumi` itself.
 set -euo pipefail
 inline=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)

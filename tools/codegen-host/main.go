@@ -73,7 +73,7 @@ type host struct {
 	generator
 }
 
-// GetPluginInfo answers what every plugin is asked first.
+// GetPluginInfo answers the engine's first request to any plugin.
 func (h *host) GetPluginInfo(context.Context, *emptypb.Empty) (*pulumirpc.PluginInfo, error) {
 	return &pulumirpc.PluginInfo{Version: version.Version}, nil
 }
@@ -216,7 +216,7 @@ func serve() error {
 	if err != nil {
 		return err
 	}
-	// The engine reads from here where to connect, and ends this process when it is done.
+	// The engine reads from stdout where to connect, and ends this process when it is done.
 	fmt.Println(handle.Port)
 	return <-handle.Done
 }

@@ -108,7 +108,7 @@ In the repository, ` + "`examples/%s`" + ` has a program, the lines that run it,
 ` + "`schema.json`" + ` there: do not edit.
 `
 
-// What the READMEs say about installing. VERSION stands for that of the package.
+// What the READMEs say about installing. VERSION stands for the version of the package.
 var installs = map[string]string{
 	"python": "```console\npip install /path/to/pulumi-databricks/sdk/python\n```\n\n" +
 		"Or from the file that `make sdk-packages` makes there:\n\n" +
@@ -202,7 +202,7 @@ func run(schemaPath, out, language string) error {
 	return nil
 }
 
-// widen makes numbers of the moments: their 64-bit floats hold every millisecond of the next 285,000 years.
+// widen gives the moments the type number: its 64-bit floats hold every millisecond of the next 285,000 years.
 func widen(spec schema.PackageSpec) {
 	for _, resource := range spec.Resources {
 		groups := []map[string]schema.PropertySpec{resource.Properties, resource.InputProperties}
@@ -269,7 +269,7 @@ func generate(language string, spec schema.PackageSpec) (map[string][]byte, erro
 	}
 }
 
-// problems puts what is wrong with a schema on a line each. Its diagnostics name no position in the file.
+// problems lists what is wrong with a schema, one problem per line. The diagnostics name no position in the file.
 func problems(diagnostics hcl.Diagnostics) error {
 	var text strings.Builder
 	for _, diagnostic := range diagnostics.Errs() {
@@ -320,8 +320,8 @@ func addGoMod(spec schema.PackageSpec, files map[string][]byte) error {
 	return nil
 }
 
-// declareLicense names the licence of the Python SDK as packaging tools want it: they drop the table that the generator
-// writes, and a build with a newer setuptools would end there.
+// declareLicense names the licence of the Python SDK in the form that packaging tools want: they are dropping the table
+// that the generator writes, and a build with a newer setuptools would fail because of it.
 func declareLicense(files map[string][]byte) error {
 	const table = "  [project.license]\n    text = \"Apache-2.0\"\n"
 	project := string(files["pyproject.toml"])
