@@ -1,7 +1,8 @@
-//! The library against a local workspace in the same process, where time and the way to the user are in the test's
-//! hands, and the rules of its source. What needs the process or a real engine is tested by `tests/python`.
+//! Tests of the library against a local workspace in the same process, where the test controls the time and receives
+//! what the user would see, and the rules about its source. `tests/python` tests what needs the plugin's own process
+//! or a real engine.
 
-// Helpers are tests too.
+// Helpers belong to tests, and may unwrap as tests do.
 #![allow(clippy::unwrap_used)]
 
 mod architecture;

@@ -28,13 +28,13 @@ const RULES: &[(&[&str], &[&str], &str)] = &[
             "databricks-auth/src/token_cache.rs",
             "databricks-auth/src/token_request.rs",
             "databricks-auth/src/transport.rs",
-            // From what a program states into its attribute.
+            // Where what a program states becomes an attribute.
             "databricks-auth/src/config/mod.rs",
-            // What is taken out of answers before they are shown.
+            // Where credentials are taken out of answers before these are shown.
             "databricks-auth/src/redact.rs",
-            // The comment of a token, into a request.
+            // Where the comment of a token goes into a request.
             "src/resource/token.rs",
-            // Secret properties, as the wire has them.
+            // Where secret properties are read from the wire and written to it.
             "src/property/stored.rs",
             "src/property/typed.rs",
             "src/property/value.rs",
@@ -108,12 +108,12 @@ fn module(below: &Path, path: &Path) -> String {
     first.as_os_str().to_string_lossy().trim_end_matches(".rs").to_owned()
 }
 
-/// The code before the tests of its file.
+/// The code of a file, up to its tests.
 fn without_tests(text: &str) -> &str {
     text.split("#[cfg(test)]\nmod tests {").next().unwrap_or_default()
 }
 
-/// The modules of the crate that a text of code names, as in `crate::client::Error` or `use crate::{client, env}`. Its
+/// The modules of the crate that source code names, as in `crate::client::Error` or `use crate::{client, env}`. Its
 /// tests do not count: they may set up whatever they need.
 fn used_modules(text: &str) -> Vec<String> {
     let code = without_tests(text);
@@ -201,7 +201,7 @@ fn every_arrow_goes_down() {
             let users: BTreeSet<String> =
                 left.iter().map(|arrow| arrow.split(" --> ").next().unwrap().to_owned()).collect();
             let before = left.len();
-            // Arrows to modules that use nothing more lead into no circle.
+            // An arrow to a module that uses no others is part of no circle.
             left.retain(|arrow| users.contains(arrow.split(" --> ").nth(1).unwrap()));
             assert!(left.len() < before, "{folder}: a circle among {left:?}");
         }
@@ -215,15 +215,15 @@ fn used_modules_are_found_in_every_form() {
     assert_eq!(used_modules(text), ["client", "api", "env", "config"]);
 }
 
-/// Targets of all crates and files of inputs belong together: a target without inputs would be a test of nothing, and
-/// one name for two would mix theirs.
+/// Each target of any crate has a file of inputs of its own: a target without inputs would test nothing, and two
+/// targets of one name would mix theirs.
 #[test]
 fn every_fuzz_target_has_a_corpus() {
     let root = Path::new(env!("CARGO_MANIFEST_DIR"));
     let entries = fs::read_dir(root).unwrap().map(|entry| entry.unwrap());
     let folders = entries.filter(|entry| entry.path().is_dir()).map(|entry| entry.file_name());
     let of_crates = folders.filter_map(|name| name.into_string().ok()).filter(|name| {
-        // What others made, and the tests, which name no target.
+        // Neither folders that others made, nor the tests, which name no target.
         let crates = name == "src" || root.join(name).join("Cargo.toml").exists();
         crates && !["target", "tests"].contains(&name.as_str())
     });

@@ -1,8 +1,8 @@
 """Stack states as versions of the official plugin left them.
 
-Each variant is a token: how the API is asked for it, the inputs and outputs in the state, what the program states, and
-`entry`, what else the state says of it.
-In outputs, LIVE stands for what the workspace says of the token under that name.
+Each variant is a token: `made` is how the API is asked for it, `inputs` and `outputs` are those in the state, `program`
+is what the program states, and `entry` is what else the state says about the token.
+In outputs, LIVE stands for what the workspace says about the token under that name.
 """
 
 import uuid
@@ -13,7 +13,7 @@ TOKEN = "databricks:index/token:Token"
 PROVIDER = "pulumi:providers:databricks"
 LIVE = object()
 
-# How the bridge says which outputs differ from the upstream provider's own state.
+# This is how the bridge records which outputs differ from the upstream provider's own state.
 DELTA = {"obj": {"ps": {"providerConfig": {"plu": {"i": {"obj": {}}}}}}}
 TIMEOUTS = "e2bfb730-ecaa-11e6-8f88-34363bc7c4c0"
 
@@ -147,7 +147,7 @@ def deployment(project, stack, providers, tokens):
 
 
 def in_state(program):
-    """What a program states, under the names that a state has for it."""
+    """What a program states, under the names that a state uses."""
     names = {
         "lifetime_seconds": "lifetimeSeconds", "creation_time": "creationTime", "expiry_time": "expiryTime",
         "token_id": "tokenId",
@@ -160,7 +160,7 @@ def in_state(program):
 
 
 def official_changes(outputs, program):
-    """What the official plugin's Diff reports of a program (in a state's words) on outputs without secrets."""
+    """What the official plugin's Diff reports for a program (with the names of a state) and outputs without secrets."""
     stated = {name: value for name, value in program.items() if value is not None}
     config, workspace = ((side.get("providerConfig") or {}).get("workspaceId") for side in (stated, outputs))
     # Where the program states nothing, an empty text and 0 count as nothing.

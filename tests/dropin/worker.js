@@ -1,5 +1,5 @@
-// Runs inline programs of the Automation API with the official Node.js SDK, one request after another: worker.py for
-// Node.js. NODE_PATH names the folder of the packages.
+// Runs inline programs of the Automation API with the official Node.js SDK, one request after another, as worker.py
+// does for Python. NODE_PATH names the folder of the packages.
 "use strict";
 
 const fs = require("fs");
@@ -18,7 +18,7 @@ async function run(request) {
         { stackName: request.stack, projectName: request.project, program: async () => program(request.arguments) },
         {
             workDir: request.work_dir, envVars: request.env, secretsProvider: request.secrets_provider,
-            // It asks the engine for its version, once.
+            // A new PulumiCommand asks the engine for its version, so there is one for all requests.
             pulumiCommand: await (command ??= automation.PulumiCommand.get()),
         },
     );

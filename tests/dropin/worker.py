@@ -15,7 +15,7 @@ import pulumi_databricks  # The import is what takes long, so it happens before 
 from pulumi import automation
 
 
-# It asks the engine for its version, once.
+# A new PulumiCommand asks the engine for its version, so there is one for all requests.
 COMMAND = automation.PulumiCommand()
 
 

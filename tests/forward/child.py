@@ -3,17 +3,18 @@ which each call adds a line; the engine's address follows.
 
     well        nothing is wrong, and it takes no secrets
     marks       it takes secrets, and says so in Handshake
-    silent      never says a port
-    rubbish     says something else
-    mute        ends before it says a port
-    deaf        says a port and does not answer
+    silent      never prints a port
+    rubbish     prints something else
+    mute        ends before it prints a port
+    deaf        prints a port and does not answer
     stuck       does not answer Configure
     refusing    refuses Configure
     lost        ends in Configure
-    broken      a schema that is none
+    broken      has a schema that is not valid
 
-A resource named "crash" ends it in mid-call, "hang" is not answered, "half" is left incomplete, "error" fails, "refusing" fails with
-the token that it was configured with, and "talking" shows that to the user.
+A resource named "crash" ends it in mid-call, "hang" is not answered, "half" is left incomplete, "error" fails,
+"refusing" fails with the token that the plugin was configured with in the message, and "talking" shows that token to
+the user.
 """
 
 import json
@@ -149,7 +150,7 @@ class Plugin(provider_pb2_grpc.ResourceProviderServicer):
 
 
 def main():
-    # As the official one, it ends by a signal only.
+    # Like the official plugin, it ends only by a signal.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     write(f"start {sys.argv[3:]}", empty_pb2.Empty())
     print(f"to stderr: {HIDDEN}", file=sys.stderr, flush=True)

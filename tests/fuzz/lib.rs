@@ -8,7 +8,7 @@ pub use bolero::DefaultEngine as Engine;
 #[cfg(not(fuzzing_libfuzzer))]
 pub use replay::Engine;
 
-/// The target with this name, the name of its test, which no other target in any crate has.
+/// The target of this name, which is the name of its test and of no other target in any crate.
 #[must_use]
 pub fn target(name: &'static str) -> TestTarget<ByteSliceGenerator, Engine, BorrowedInput> {
     #[cfg(fuzzing_libfuzzer)]

@@ -1,4 +1,4 @@
-"""Runs a provider configuration through the plugin and through the Databricks SDKs, and tells what each of them sent.
+"""Runs a provider configuration through the plugin and through the Databricks SDKs, and reports what each of them sent.
 
 Every run has an environment of its own, a home directory of its own, and a server that answers in place of every
 host: directly at 127.0.0.1, as an HTTP proxy, and behind TLS with a certificate authority of the tests. The authority is
@@ -178,7 +178,7 @@ class Handler(http.server.BaseHTTPRequestHandler):
 
 
 class Recorder:
-    """A server in place of every host. It keeps what it was asked."""
+    """A server in place of every host. It keeps the requests."""
 
     def __init__(self, authority, answers):
         self.authority, self.requests, self.lock = authority, [], threading.Lock()
@@ -194,7 +194,7 @@ class Recorder:
         self.server.server_close()
 
     def taken(self):
-        """What was asked since the last time that somebody looked."""
+        """The requests since the last time that somebody looked."""
         with self.lock:
             requests, self.requests = self.requests, []
             return requests
@@ -239,7 +239,7 @@ def slug(text):
 
 
 class Laboratory:
-    """What all cases share: the programs, the certificate authority, and the SDK for Python in waiting."""
+    """What all cases share: the programs, the certificate authority, and processes with the SDK for Python loaded."""
 
     def __init__(self, plugin, go_sdk):
         self.plugin, self.go_sdk = plugin, go_sdk
@@ -262,7 +262,7 @@ class Laboratory:
         shutil.rmtree(self.folder, ignore_errors=True)
 
     def run(self, case):
-        """Runs a case through every client: what each did, by its name."""
+        """Runs a case through every client, and returns what each did, by the client's name."""
         return Bench(self, case).run()
 
 
@@ -334,7 +334,7 @@ class Bench:
             self.recorder.close()
 
     def outcome(self, client):
-        """What a client did: comparable, whatever the ports and folders were."""
+        """What a client did, in a form that depends on no port and no folder."""
         commands = self.home / "commands"
         commands.unlink(missing_ok=True)
         self.recorder.taken()
@@ -361,7 +361,7 @@ class Bench:
             agent = re.search(r" auth/(\S+)", last["headers"].get("user-agent", ""))
             outcome |= {
                 "auth": agent and agent[1],
-                # Names of hosts have no case.
+                # Host names are not case-sensitive.
                 "host": f"{last['url'].scheme}://{last['url'].netloc.lower()}",
                 "headers": {name: last["headers"][name] for name in SIGNED if name in last["headers"]},
             }
@@ -403,7 +403,7 @@ class Bench:
         return it.replace(str(self.home), "<home>").replace(str(self.laboratory.folder), "<folder>")
 
     def go(self):
-        # The SDKs know an attribute by the name that profiles have.
+        # The SDKs know an attribute by the name that it has in profiles.
         stated = {ini(name): value for name, value in self.config.items()}
         done = subprocess.run(
             [self.laboratory.go_sdk], env=self.env, input=json.dumps(stated), capture_output=True, text=True,
@@ -444,7 +444,7 @@ def authorization(value):
 
 
 def content(request):
-    """A form, or JSON: equal where it means the same."""
+    """The body of a request, a form or JSON: equal where it means the same."""
     if request["body"].startswith("{"):
         return {name: value for name, value in json.loads(request["body"]).items() if value is not None}
     return sorted((name, claims(value)) for name, value in request["form"])

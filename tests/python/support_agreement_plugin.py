@@ -13,7 +13,7 @@ PROVIDER_URN = "urn:pulumi:test::agreement::pulumi:providers:databricks::default
 
 
 def list_tokens(binary, env, stated, patience):
-    """Configures the plugin and has it read a token that does not exist; what went wrong, if anything did."""
+    """Configures the plugin and has it read a token that does not exist; returns what went wrong, if anything did."""
     process = subprocess.Popen([binary], env=env, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
     # Nobody reads the log, and a full pipe would stop the plugin.
     log = []
@@ -46,7 +46,7 @@ def drive(stub, stated, patience):
         assert refused and refused in error.details(), f"Check: {refused}; Configure: {error.details()}"
         return error.details()
     assert refused is None, f"Check alone refuses: {refused}"
-    # That a token is not in the list is all that has to be known of one whose time is over.
+    # For a token whose time is over, the plugin needs to know no more than that the list lacks it.
     expired = Struct()
     expired.update({"tokenId": "0", "tokenValue": "", "expiryTime": 1})
     try:

@@ -27,7 +27,7 @@ def main():
         env, stated, patience = json.loads(line)
         child = os.fork()
         if child == 0:
-            # Ends the process without an answer, and so the test.
+            # Ends the fork without an answer when its time is over; the parent then answers for it.
             signal.alarm(patience)
             print(json.dumps(list_tokens(env, stated)), flush=True)
             os._exit(0)

@@ -92,7 +92,7 @@ class Instance(Provider):
         return verdict(self.stub.DiffConfig(request, timeout=self.TIMEOUT))
 
     def state(self, token_id, inputs=None, outputs=None):
-        """Inputs and outputs; None when the token is gone. Without both it is the Read of an import."""
+        """The inputs and outputs of a token, or None when it is gone. Without both, it is the Read of an import."""
         reply = self.read(token_id, inputs, outputs)
         assert bool(reply.id) == reply.HasField("properties") == reply.HasField("inputs")
         return (plain(reply.inputs), plain(reply.properties)) if reply.id else None
@@ -319,7 +319,7 @@ class Stack:
         assert outcome.returncode == 0, outcome.stderr
 
     def config(self, **values):
-        """Writes the stack's configuration file; secrets would need `pulumi config set`."""
+        """Sets values of the stack's configuration, none of them as a secret."""
         for name, value in values.items():
             self.pulumi("config", "set", f"databricks:{name}", value)
 

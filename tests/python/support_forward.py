@@ -17,7 +17,7 @@ def urn(name, type=CLUSTER):
 
 
 def alive(pid):
-    """Whether a process runs; one that nobody has waited for yet does not."""
+    """Whether a process runs. One that has ended does not, even if nobody has waited for it yet."""
     try:
         state = pathlib.Path(f"/proc/{pid}/stat").read_text().rsplit(")", 1)[1].split()[0]
     except FileNotFoundError:
@@ -38,7 +38,7 @@ class Scripted:
         self.env = {VARIABLE: str(self.path)}
 
     def calls(self, method=None):
-        """What it was asked so far: method, request and the rest, in order."""
+        """The calls so far, in order: method, request and the rest of each line."""
         lines = self.log.read_text(encoding="utf-8").splitlines() if self.log.exists() else []
         calls = [json.loads(line) for line in lines]
         return [call for call in calls if method in (None, call["method"])]

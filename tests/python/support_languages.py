@@ -28,7 +28,7 @@ PROGRAMS = {
     "csharp": "Program.cs",
 }
 
-# As it was before a fixture took it away from the programs under test: compilers and package managers need theirs.
+# The environment before a fixture takes it away from the programs under test: compilers and package managers need it.
 TOOLS_ENVIRONMENT = dict(os.environ)
 
 VENV_PYTHON = CACHE / "python/venv/bin/python"
@@ -79,7 +79,7 @@ def tool_variables():
         assert found, f"{program} is not on PATH"
         folders.add(str(pathlib.Path(found).parent))
     variables = {"PATH": ":".join([*sorted(folders), "/usr/bin", "/bin"])}
-    # Without these it would compile everything again, in its new home.
+    # Without these, Go would compile everything again in its new home.
     for name in ("GOCACHE", "GOMODCACHE", "GOPROXY", "GOSUMDB"):
         variables[name] = command("go", "env", name).strip()
     if "JAVA_HOME" in TOOLS_ENVIRONMENT:
@@ -90,7 +90,7 @@ def tool_variables():
 
 
 def python_dynamic_plugin(folder):
-    """The plugin of Python's dynamic resources. A Pulumi installation brings it; this is all that it is."""
+    """The plugin of Python's dynamic resources. A Pulumi installation brings it; this script is all that it needs."""
     folder.mkdir(exist_ok=True)
     plugin = folder / "pulumi-resource-pulumi-python"
     plugin.write_text(f'#!/bin/sh\nexec "{VENV_PYTHON}" -u -m pulumi.dynamic "$@"\n', encoding="utf-8")
@@ -120,7 +120,7 @@ class Example(Pulumi):
         path.write_text(path.read_text(encoding="utf-8") + "\n" + yaml.safe_dump(more), encoding="utf-8")
 
     def replace_program(self, text):
-        """Goes on with another program; in YAML, in the frame of the same project."""
+        """Goes on with another program; in YAML, within the frame of the same project."""
         if self.language == "yaml":
             frame = yaml.safe_load(self.program.read_text(encoding="utf-8"))
             frame = {name: value for name, value in frame.items() if name in ("name", "runtime", "plugins", "packages")}
@@ -134,7 +134,7 @@ class Example(Pulumi):
         self.program.write_text(text.replace(old, new), encoding="utf-8")
 
     def operate(self, operation, *arguments, **options):
-        """What `pulumi OPERATION` does. Programs whose language host is not to be had run without one."""
+        """Runs `pulumi OPERATION`. Programs whose language host cannot be had run without one."""
         inline = self.language in ("python", "typescript", "go") and operation in ("preview", "up")
         if not inline:
             options.setdefault("timeout", 240)

@@ -25,7 +25,7 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
 from pulumi.runtime.proto import provider_pb2
 
-# Stands in every token that a case creates, so that an error can name it.
+# The comment of every token that a case creates, so that an error can name it.
 COMMENT = "case of a fault"
 INPUTS = {"comment": COMMENT, "lifetimeSeconds": 3600}
 
@@ -249,7 +249,7 @@ def http_server(respond, address=("127.0.0.1", 0), contexts=None):
 
 
 def self_signed_server():
-    """A TLS server whose certificate nobody has signed. `seen` gets what is said after the handshake."""
+    """A TLS server whose certificate no authority has signed. `seen` gets what is said after the handshake."""
     key = ec.generate_private_key(ec.SECP256R1())
     name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "localhost")])
     now = datetime.datetime.now(datetime.UTC)
@@ -286,7 +286,7 @@ def self_signed_server():
 
 
 def create_and_never_read(port, request):
-    """Sends a Create over HTTP/2 with a window of no bytes, so that the reply can't be delivered. Gives the socket."""
+    """Sends a Create over HTTP/2 with a window of no bytes, so that no reply can be delivered. Returns the socket."""
 
     def frame(kind, flags, stream, payload):
         return len(payload).to_bytes(3, "big") + bytes([kind, flags]) + stream.to_bytes(4, "big") + payload

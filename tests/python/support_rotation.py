@@ -1,8 +1,8 @@
 """What the tests of rotation with overlap share: programs, a small engine that can die at any request, and what must be
 true whatever dies.
 
-The small engine does with the plugin what the real one does in `up`, over gRPC and without a language host: hundreds of
-updates take seconds. `crash` names who dies and when; what the engine saved before is what the next `up` begins with.
+The small engine does with the plugin what the real one does in `up`, over gRPC and without a language host, so that
+hundreds of updates take seconds. `crash` names who dies and when; the next `up` begins with what the engine had saved.
 """
 
 import base64
@@ -183,7 +183,7 @@ class Crash:
 
     plugin    SIGKILL
     engine    its connection to the plugin ends, and the plugin ends by itself once it has put all in order
-    state     the engine dies between a reply and its saving; the n-th reply of a change counts
+    state     the engine dies after a reply and before it saves it; the n-th reply of a change counts
     nobody    the request fails
     """
 
@@ -211,7 +211,7 @@ class Failed(Exception):
 
 
 def worked(workspace, crash):
-    """Gives the workspace the time to do the work of a request that is never answered; it may refuse it."""
+    """Gives the workspace time to do the work of a request that is never answered; the workspace may also refuse it."""
     for _ in range(50 if crash.done and crash.who == "plugin" else 0):
         if any(it["fault"] and it["work_done"] for it in workspace.requests()):
             return
@@ -242,7 +242,7 @@ class Engine:
     # --- Processes ---
 
     def _start(self):
-        """Every command has an instance of its own, and a process if the last one died."""
+        """Every command has an instance of its own, and a new process if the last one died."""
         if self.plugin and self.plugin.process.poll() is None:
             self.plugin.channels.pop().close()
         else:
@@ -254,7 +254,7 @@ class Engine:
         self.provider.configure(**self.config)
 
     def _end(self):
-        """The plugin of a dead engine: it finishes what it does, and ends."""
+        """Ends the plugin of a dead engine, which first finishes what it is doing."""
         for channel in self.plugin.channels:
             channel.close()
         self.plugin.process.send_signal(signal.SIGTERM)
@@ -302,11 +302,11 @@ class Engine:
     # --- Operations ---
 
     def up(self, crash=None):
-        """Runs `pulumi up`; Died or Failed if it came to no good end. What was saved is in the resources' states."""
+        """Runs `pulumi up`; raises Died or Failed if it did not end well. The resources' states have what was saved."""
         return self._run(self._up, crash)
 
     def preview(self):
-        """What `pulumi up` does before it asks: an error here is the end of it."""
+        """What `pulumi up` does before it asks for confirmation: an error here is the end of it."""
         return self._run(lambda: self._each(lambda it: self.diff(it, self._check(it))), None)
 
     def refresh(self, crash=None):
@@ -343,7 +343,7 @@ class Engine:
         return [it.result() for it in under_way]
 
     def _up(self):
-        """The operations, in the order of the resources."""
+        """Returns the operation that each resource got, in their order."""
         if any(it.state and it.state.refresh for it in self.resources):
             self._each(lambda it: self._read(it) if it.state and it.state.refresh else None)
         done = self._each(self._step)
@@ -394,7 +394,7 @@ class Engine:
         return "update"
 
     def diff(self, resource, news):
-        """What the plugin says of new inputs; asked twice, it says the same."""
+        """What the plugin says about new inputs; asked twice, it says the same."""
         old = resource.state
         request = pb.DiffRequest(
             id=old.id, urn=resource.urn, olds=struct(old.outputs), news=struct(news), old_inputs=struct(old.inputs)
@@ -474,7 +474,7 @@ class Engine:
 
 
 class Judge:
-    """What Diff must hold to, whatever it is asked."""
+    """The rules that every answer of Diff must follow."""
 
     # Outputs that a rotation changes.
     OUTCOME = {"creationTime", "createTime", "updateTime", "tokenId", "tokenValue", "secret", "servicePrincipalSecretId"}
@@ -482,7 +482,7 @@ class Judge:
     def verdict(self, engine, resource, news, request, verdict):
         again = engine.provider.stub.Diff(request, timeout=engine.provider.TIMEOUT)
         if again != verdict:
-            # Only time may have made it another question.
+            # Only the passing of time may have changed the answer.
             now = engine.workspace.control("/state")["now_ms"]
             just_now = resource.previous and 0 <= now - resource.revoke_time < 5000
             assert just_now, f"not the same answer to the same question: {verdict} and {again}"
@@ -525,14 +525,14 @@ class Judge:
 
 
 class Watch:
-    """Who holds which values, and that all of them work.
+    """Keeps who holds which values, and checks that all of them work.
 
-    A value works for as long as its overlap since it could last be read: that covers a process that reads it after every
-    `up`, and a laptop that goes on with what it had at its last sync, whenever that was. A credential that is dead stays
-    dead, so looking afterwards covers the time in between.
+    A value works for the length of its overlap after it could last be read: that covers a process that reads it after
+    every `up`, and a laptop that goes on with what it had at its last sync, whenever that was. A credential that is
+    dead stays dead, so looking afterwards covers the time in between.
     """
 
-    # What the holder of an old value gives up of the overlap.
+    # The end of the overlap, in which an old value need not work.
     MARGIN = HOUR
 
     def __init__(self, workspace, resources):
@@ -575,7 +575,7 @@ class Watch:
                     assert all_of_it[orphan]["comment"].endswith(mark), f"nothing tells the orphan: {all_of_it[orphan]}"
 
     def _try_value(self, resource):
-        """That the value in the state is the credential's, once for each."""
+        """Checks, once for each credential, that the value in the state is its own."""
         if (resource.name, resource.current) in self.tried:
             return
         value = revealed(resource.state.outputs[resource.kind.value])
@@ -620,7 +620,7 @@ def two_years(engine, watch, chance, days=730, quiet=1.0):
         if not busy and chance.random() > quiet:
             continue
         before = [(it.current, it.previous) for it in engine.resources]
-        # Most weeks nothing happens, which is not where an accident tells much.
+        # In most weeks nothing happens, and an accident then shows little.
         likely = 0.7 if busy else 0.1
         while True:
             crash = Crash.any(chance) if chance.random() < likely else None
@@ -633,7 +633,7 @@ def two_years(engine, watch, chance, days=730, quiet=1.0):
                 seen[f"{crash.who} died"] += 1
                 watch.clear_named(engine.said() + str(error))
                 watch.look()
-                # Somebody sees it, and runs it again.
+                # Somebody sees the failure, and runs it again.
                 engine.workspace.advance(chance.randint(0, 3 * HOUR))
                 watch.look()
         watch.clear_named(engine.said())
@@ -662,7 +662,7 @@ def due(resource, now):
 
 
 class RealEngine:
-    """The same on the real engine, with a program in YAML: who dies is its process, or that of its plugin."""
+    """The same on the real engine, with a program in YAML: what dies is its process, or that of its plugin."""
 
     def __init__(self, pulumi, workspace, resources):
         self.pulumi, self.workspace, self.resources = pulumi, workspace, resources
@@ -753,7 +753,7 @@ class RealEngine:
         """Reads the state as the engine saved it; values only if there are new ones, since that takes a process."""
         file = self.pulumi.state_dir / ".pulumi/stacks/test/test.json"
         if not is_json(file):
-            # The engine was killed as it wrote. People take what it wrote before, which it keeps.
+            # The engine was killed while it wrote. It keeps what it wrote before, and people go back to that.
             shutil.copy(f"{file}.bak", file)
         attributes = file.with_name(f"{file.name}.attrs")
         if attributes.exists() and not is_json(attributes):
@@ -809,7 +809,7 @@ def children(pid):
 
 
 def ended(pid):
-    """Whether a process is over, be it that nobody has asked for its end yet."""
+    """Whether a process has ended, even if nobody has waited for it yet."""
     if not pid:
         return True
     state = subprocess.run(["ps", "-o", "stat=", "-p", str(pid)], capture_output=True, text=True, check=False).stdout

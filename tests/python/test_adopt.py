@@ -14,7 +14,7 @@ DAY = 86_400
 
 
 def listed(pulumi, *arguments, type=TOKEN_TYPE, ok=True):
-    """Ids of what `pulumi do … list` prints; of a failure, all that it printed."""
+    """Ids of what `pulumi do … list` prints; where it is to fail, all that it printed."""
     package = ["--stateless", "--package", plugin_bin()]
     result = pulumi.run("do", *package, type, "list", *arguments, "--output", "json", ok=ok)
     return [entry["id"] for entry in json.loads(result.stdout)] if ok else result.text
@@ -123,7 +123,7 @@ def test_a_list_of_secrets_by_expiry(pulumi, workspace):
 
 @pytest.fixture
 def import_file(pulumi):
-    """Runs `import-file` in the project's folder, with the environment of the engine: its CompletedProcess."""
+    """Runs `import-file` in the project's folder, with the environment of the engine; returns its CompletedProcess."""
 
     def run(*arguments, code=0, stdin=None, **env):
         result = subprocess.run(
@@ -141,13 +141,13 @@ def import_file(pulumi):
         return result
 
     yield run
-    # What the test is about; nothing else may hold a value.
+    # These files may hold values, as the test wants them to; nothing else may.
     for name in ("import.json", "values.txt"):
         (pulumi.project_dir / name).unlink(missing_ok=True)
 
 
 def imported(pulumi):
-    """Imports the file as a user would, adds the program that it makes, and gives what was printed."""
+    """Imports the file as a user would, adds the program that it makes, and returns what was printed."""
     pulumi.write()
     pulumi.init()
     out = pulumi.project_dir / "generated.yaml"
@@ -243,7 +243,7 @@ def test_other_credentials_are_adopted_too(pulumi, workspace, import_file):
     path.write_text(json.dumps(both))
 
     text = imported(pulumi)
-    # Databricks does not tell whose token it is.
+    # Databricks does not say whose token it is.
     assert "applicationId" in text and "is empty after an import" not in text
     path.unlink()
     project = pulumi.project_dir / "Pulumi.yaml"
@@ -288,7 +288,7 @@ def test_values_that_do_not_fit_are_refused(import_file, workspace, pulumi):
         return said
 
     assert f"line 1 of the values: the value is not that of token {second}" in refused(f"{second} {value}")
-    # Both in the wrong order: the value is not repeated.
+    # Id and value stand in the wrong order: the message must not repeat the value.
     assert "line 2 of the values: no token that matches has this id" in refused(f"\n{value} {first}")
 
 

@@ -50,7 +50,7 @@ def test_links_lead_somewhere(page):
 
 
 def test_the_programs_of_the_index_are_the_examples():
-    """Those are compiled and run in every language."""
+    """The examples are compiled and run in every language."""
     sources = [
         path.read_text(encoding="utf-8").strip()
         for path in (ROOT / "examples").rglob("*")
@@ -69,11 +69,11 @@ def test_the_files_of_ci_systems_are_yaml():
 
 
 class Shell:
-    """Runs commands of a page in the folder of a project, as they stand but for what the reader has to fill in."""
+    """Runs commands of a page in the folder of a project, as they stand except for what the reader has to fill in."""
 
     def __init__(self, pulumi, workspace):
         self.pulumi, self.workspace = pulumi, workspace
-        # For `pulumi` alone, as on the PATH of a reader.
+        # As a reader has it, with `pulumi` on PATH.
         self.env = pulumi.env | {
             "PATH": f"{engine_bin_dir()}:{plugin_bin().parent}:/usr/bin:/bin",
             "PULUMI_SKIP_CONFIRMATIONS": "true",
@@ -119,7 +119,7 @@ def test_rotating(shell, pulumi, workspace):
     program, workflow, of_a_robot = blocks("rotation.md", "yaml")
     project(pulumi, program)
     init, up, refresh, replace, output = commands("rotation.md")
-    # The one that the page makes is selected.
+    # The stack that the page makes is to be the selected one.
     del shell.env["PULUMI_STACK"]
     shell.run(init)
     shell.run(up)
@@ -134,7 +134,7 @@ def test_rotating(shell, pulumi, workspace):
     shell.run(replace)
     (third,) = workspace.live()
     assert third not in (first, second)
-    # Whoever runs the tests must not see it among what was printed.
+    # The assertion is about whether the value works, so that a failure does not print the value.
     assert workspace.accepts(shell.run(output).strip())
 
     assert yaml.safe_load(workflow)["jobs"]["rotate"]["steps"][-1]["run"] == "pulumi up --yes --stack prod"
@@ -237,7 +237,7 @@ def test_changing_identity(shell, pulumi, workspace):
 
 
 def test_every_command_is_one_of_those_above():
-    """A page with commands that is new has to be run here, too."""
+    """The commands of a new page have to be run here, too."""
     tested = {"rotation.md", "import.md", "installation-configuration.md", "troubleshooting.md", "ci.md"}
     tested.add("changing-identity.md")
     elsewhere = {"sign-in.md", "coming-from-official.md", "fuzzing.md", "mutants.md", "performance.md"}
@@ -254,7 +254,7 @@ def test_names_of_fuzz_targets():
 
 
 def test_the_release_has_one_home():
-    """Where releases are is not known yet; what has to be filled in stands in one place."""
+    """Where releases will be found is not known yet; what has to be filled in stands in one place."""
     source = (ROOT / "src/schema.rs").read_text(encoding="utf-8")
     assert "const PLUGIN_DOWNLOAD_URL: Option<&str> = None;" in source
     assert pathlib.Path(ROOT / "CONTRIBUTING.md").read_text(encoding="utf-8").count("PLUGIN_DOWNLOAD_URL") == 1

@@ -58,7 +58,7 @@ class SetUp:
         assert re.fullmatch(r"pulumi-resource-databricks \S+ on \w+ \w+, \d{4}-\d\d-\d\d \d\d:\d\d:\d\d UTC", first)
         for text, place in [*self.replaced, (self.workspace.host, "WORKSPACE"), (str(self.home), "HOME")]:
             out = out.replace(text, place)
-        # Each system says it in its own words.
+        # Each operating system gives the reason in its own words.
         out = re.sub(r"(is not trusted: client error \(Connect\): ).*?(\. Where a)", r"\1REASON\2", out)
         out = re.sub(r"\(os error \d+\)", "(os error N)", out)
         file = ROOT / f"tests/doctor/{name}.txt"
@@ -263,7 +263,7 @@ def test_colours_are_for_terminals(set_up, no_color):
     process = subprocess.Popen([plugin_bin(), "doctor"], stdout=writer, env=environment)
     os.close(writer)
     printed = b""
-    # Linux ends a terminal that nobody writes to any more with an error.
+    # On Linux, to read a terminal that nobody writes to any more is an error.
     with contextlib.suppress(OSError):
         while block := os.read(reader, 4096):
             printed += block

@@ -9,7 +9,7 @@ from conftest import SECRET_SIGNATURE, SIGNATURE, UNKNOWN, is_secret, secret
 
 OFFICIAL = json.loads((dropin.DATA / "official_schema.json").read_text())["config"]
 
-# Strings of an environment that must never get into a reply.
+# Values of an environment that must never get into a reply.
 ENVIRONMENT = {
     "DATABRICKS_HOST": "https://environment.example.com",
     "DATABRICKS_TOKEN": "dapi-of-the-environment",
@@ -32,7 +32,7 @@ def process(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def bare_process(tmp_path_factory):
-    """Without an environment that could fill what the program leaves out."""
+    """The plugin without an environment that could fill in what the program leaves out."""
     with dropin.attached(tmp_path_factory.mktemp("plugin")) as it:
         yield it
 
@@ -113,7 +113,7 @@ def test_wrong_configuration_is_refused(plugin, name):
 
 @pytest.mark.parametrize("name", [name for name, (_, reason) in REFUSED.items() if "`" not in reason])
 def test_configure_refuses_the_same(process, name):
-    """CheckConfig does not always run before."""
+    """CheckConfig does not always run before Configure."""
     news, reason = REFUSED[name]
     with pytest.raises(grpc.RpcError) as error:
         dropin.instance(process, **{key: secret(value) for key, value in news.items()})
@@ -153,7 +153,7 @@ def test_a_secret_host(bare_process, local):
     assert len(local.live()) == 1
 
 
-# Old and new configuration, and what DiffConfig says. It never replaces: that would replace every token.
+# Old and new configuration, and what DiffConfig says. It never replaces a provider: that would replace every token.
 CHANGES = {
     "nothing": (SIGN_IN, SIGN_IN, {}),
     "host": (SIGN_IN, SIGN_IN | {"host": "https://other"}, {"host": "UPDATE"}),
@@ -174,7 +174,7 @@ CHANGES = {
     "unknown": (SIGN_IN, SIGN_IN | {"token": UNKNOWN}, {"token": "UPDATE"}),
     "unknown of nothing": ({}, {"token": UNKNOWN}, {"token": "ADD"}),
     "null is absent": ({"host": "h", "token": None}, {"host": "h", "profile": None}, {}),
-    # The same in the words of another SDK.
+    # The same values as another SDK writes them.
     "text for a flag": ({"debugHeaders": "true"}, {"debugHeaders": True}, {}),
     "text for a number": ({"rateLimit": 30}, {"rateLimit": "30"}, {}),
     "text for a list": ({"scopes": ["sql"]}, {"scopes": '["sql"]'}, {}),

@@ -71,7 +71,7 @@ def test_a_program_in_node(worker, local, elsewhere, environment, tmp_path):
         "httpTimeoutSeconds": "30", "scopes": '["sql","all-apis"]', "skipVerify": "false",
     }
     assert {name for name, value in inputs.items() if is_secret(value)} == {"token", "rateLimit", "scopes"}
-    # Its own version, which is older than ours.
+    # The version is the SDK's own, which is older than ours.
     assert version.split(".")[0] == "1"
     assert f"default_{version.replace('.', '_')}" in it.resources()
     state = str(it.export())

@@ -25,7 +25,7 @@ def compiled():
     return program
 
 
-# With nothing cached, it compiles parts of the engine first.
+# With nothing cached, the test compiles parts of the engine first.
 @pytest.mark.timeout(900)
 def test_providertest():
     programs = {

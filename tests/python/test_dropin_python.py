@@ -80,7 +80,7 @@ def test_every_input(stack, local):
 
 
 def exchanged(workspace, application_id, value):
-    """The access token that a service principal gets for a secret of it; None where it is refused."""
+    """The access token that a service principal gets for one of its secrets; None where the secret is refused."""
     form = urllib.parse.urlencode({
         "grant_type": "client_credentials", "scope": "all-apis", "client_id": application_id, "client_secret": value,
     })

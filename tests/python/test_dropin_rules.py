@@ -1,7 +1,7 @@
 """Check, Diff, Create, Read and Delete of tokens, rule by rule.
 
-Where the official provider does something else, `why` is the reason, which stands in docs/coming-from-official.md. What
-it makes of a change is in the rows of Diff as well: the model of it in tests/dropin/states.py has to agree.
+Where the official provider does something else, `why` is the reason, which stands in docs/coming-from-official.md. The
+rows of Diff also say what that provider makes of a change: its model in tests/dropin/states.py has to agree.
 """
 
 import json
@@ -19,7 +19,7 @@ import states  # noqa: E402
 A = "1234567890123456"  # the workspace of the host
 B = "6543210987654321"
 YEAR_MS = 365 * 24 * 60 * 60 * 1000
-# One that is new would be looked for a while, since lists may lag behind a create.
+# A minute ago: for a newer token, Read would go on looking, since lists may lag behind a create.
 CREATED = int(time.time() * 1000) - 60_000
 EXPIRES = CREATED + 8_640_000_000
 
@@ -284,7 +284,7 @@ def test_diff(steady, name):
     assert dropin.verdict(reply) == row.expected
     # The engine shows old values from the outputs.
     assert not any(entry.inputDiff for entry in reply.detailedDiff.values())
-    # What a change would replace, and did not change.
+    # Stable is what would replace the token if it changed, and did not change.
     stable = {"comment", "lifetimeSeconds", "autoscopeEnabled"} - set(reply.diffs)
     assert set(reply.stables) == stable
 
@@ -346,7 +346,8 @@ OTHER_DIFFERENCES = {
 }
 
 # The rows of the official provider's own test of a token's workspace (TestNamespaceCustomizeDiff_ForceNew).
-# Workspace in the state, in the program, in the provider, of the host; what we say; why it says something else.
+# Workspace in the state, in the program, in the provider, of the host; what we say; why that provider says something
+# else.
 REPLACED = {"providerConfig.workspaceId": "UPDATE_REPLACE"}
 WORKSPACES = {
     "A to B": (A, B, None, A, REPLACED, None),
@@ -373,7 +374,7 @@ def test_workspace_of_a_token(process, local, name):
     # A unified host: any workspace may be named there, and it may or may not say one itself.
     document = {"host_type": "unified"} | ({"workspace_id": host} if host else {})
     local.control("/host-metadata", {"host_type": "unified", "document": document})
-    # Who the caller is tells the workspace too, unless that fails.
+    # The request for who the caller is finds the workspace, too, unless it fails.
     if host is None:
         local.control("/faults", {"match": {"path": "/scim/v2/Me", "times": 0}, "action": {"status": 403}})
     config = {"workspaceId": default} if default else {}
@@ -403,7 +404,7 @@ def test_a_host_without_metadata_tells_its_workspace_all_the_same(process, local
 
 
 def test_a_provider_of_another_workspace_is_an_error(process, local):
-    """The official provider refuses to be configured; nothing may look unchanged until then."""
+    """The official provider refuses to be configured. Ours fails in Diff, so that nothing looks unchanged before."""
     connection = dropin.instance(process, host=local.host, token=secret(local.token), workspaceId=B)
     old = {"comment": "c"}
     with pytest.raises(grpc.RpcError, match="workspace_id mismatch"):
@@ -489,7 +490,7 @@ def test_create_sends(plugin, local, name):
     assert outputs["id"] == outputs["tokenId"] == id
     assert (outputs["creationTime"], outputs["expiryTime"]) == (token["creation_time"], token["expiry_time"])
     assert outputs["providerConfig"] == {"workspaceId": A}
-    # Nothing more to do, also where the program states values that Databricks sets.
+    # Nothing is left to do, also where the program states values that Databricks sets.
     assert plugin.differences(inputs, outputs, inputs) == {}
     read_inputs, read_outputs = plugin.state(id, inputs, outputs)
     assert read_inputs == {name: value for name, value in inputs.items() if value is not None}
@@ -607,7 +608,7 @@ def test_times_and_ids_are_read_even_where_stated_otherwise(plugin, local):
 def test_gone_is_gone(plugin, local):
     id, outputs = plugin.create({"lifetimeSeconds": 60})
     assert plugin.state(id, {"lifetimeSeconds": 60}, outputs)
-    # No list may lag behind its create any more.
+    # The create is so long ago that no list may lag behind it any more.
     outputs["creationTime"] -= 60_000
     assert plugin.state("no-such-id", {}, outputs) is None
     assert plugin.state("no-such-id") is None
@@ -616,7 +617,7 @@ def test_gone_is_gone(plugin, local):
 
 
 def test_a_listed_token_that_has_expired_is_gone(plugin, local):
-    """The API lists valid tokens only, but is not trusted in that."""
+    """The API lists only valid tokens, but is not trusted to do so."""
     listed = {"token_infos": [
         {"token_id": "old", "creation_time": 10, "expiry_time": 20},
         {"token_id": "endless", "creation_time": 10, "expiry_time": -1},
@@ -664,8 +665,8 @@ def test_a_preview_shows_what_the_run_does_to_the_lifetime_of_an_import(plugin, 
 
 # -------------------------------------------------------------------------------------------------------------- Delete
 
-# The answer of token/delete about a token that an admin's look-up does not find, and whether it then counts as revoked.
-# To the official provider every 404 does.
+# The answer of token/delete about a token that an admin's look-up does not find, and whether the token then counts as
+# revoked. For the official provider it does after every 404.
 DELETES = {
     "missing": ({"status": 404, "error_code": "RESOURCE_DOES_NOT_EXIST", "message": "secret not found"}, True),
     "missing by code": ({"status": 400, "error_code": "RESOURCE_DOES_NOT_EXIST", "message": "no"}, True),
@@ -694,7 +695,7 @@ def test_delete(plugin, local, name):
 
 @pytest.mark.parametrize("name", DELETES)
 def test_delete_of_a_token_that_lives(plugin, local, name):
-    """Whatever the answer says: what is in the list was not revoked."""
+    """Whatever the answer says: a token that is in the list was not revoked."""
     action, _ = DELETES[name]
     id, outputs = plugin.create({})
     local.control("/faults", {"match": {"path": "/token/delete"}, "action": action})

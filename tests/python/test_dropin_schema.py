@@ -41,7 +41,7 @@ def test_outputs():
     compare(TOKEN["properties"], OFFICIAL["token"]["outputs"], TOKEN["required"])
 
 
-# Module, class, and the name in the list.
+# Module, class, and the name in official_schema.json.
 OTHERS = [("obo_token", "OboToken", "oboToken"), ("service_principal_secret", "ServicePrincipalSecret", "servicePrincipalSecret")]
 
 
@@ -86,7 +86,7 @@ def test_configuration(properties):
 
 
 def test_outputs_of_a_provider():
-    """`provider.host` and so on: whatever is text."""
+    """`provider.host` and so on: every property that is text."""
     texts = {name: it for name, it in OFFICIAL["config"].items() if it["type"] == "string"}
     assert set(SCHEMA["provider"]["properties"]) == set(texts)
     compare(SCHEMA["provider"]["properties"], texts, SCHEMA["provider"].get("required", []))

@@ -110,7 +110,7 @@ def test_up_changes_nothing(story, name):
 def test_nothing_at_all_changes(story):
     for result in (story.preview, story.up, story.again):
         succeeded(result)
-        # The default providers of other SDK versions go; they are no resources of the program.
+        # The default providers of other SDK versions are removed; they are no resources of the program.
         ops = {urn: step["ops"] for urn, step in result.steps.items() if "::default" not in urn}
         assert {op for listed in ops.values() for op in listed} == {"same"}, ops
 
@@ -185,7 +185,7 @@ SOME = ["measured", "no-arguments", "oldest", "imported", "on-explicit"]
 
 
 def test_refresh_as_the_first_command(worker, local, tmp_path):
-    """It configures the plugin from the state alone."""
+    """A refresh configures the plugin from the state alone."""
     it = Official(worker, local, tmp_path, SOME)
     refreshed = it.stack.refresh()
     assert {name: refreshed.outcome(name) for name in SOME} == {name: ("same", {}) for name in SOME}
@@ -222,7 +222,7 @@ def test_up_with_refresh_as_the_first_command(worker, local, tmp_path):
 
 
 def test_a_create_that_the_official_plugin_did_not_finish(worker, local, tmp_path):
-    """It made the token and could not read it afterwards. The engine updates such a resource, also if nothing changed."""
+    """It made the token and could not read it afterwards. The engine updates such a resource though nothing changed."""
 
     def amend(resources):
         token = resources[-1]
@@ -250,7 +250,7 @@ def test_a_create_that_the_official_plugin_did_not_finish(worker, local, tmp_pat
 
 
 def test_a_replacement_that_the_official_plugin_did_not_finish(worker, local, tmp_path):
-    """The new token is there, and the old one was not revoked yet."""
+    """The new token is there, and the old one is not revoked yet."""
     old, _ = local.mint(comment="old")
 
     def amend(resources):

@@ -45,7 +45,7 @@ def test_the_page_names_this_version():
 
 
 def test_without_any_plugin_nothing_runs(worker, local, environment, tmp_path):
-    """What the other tests would hide if a plugin came from elsewhere."""
+    """Shows that the other tests get their plugin from nowhere else."""
     it = dropin.Stack(worker, tmp_path, "tokens.py", environment, tokens=TOKEN)
     result = it.run("preview")
     assert not result.ok and "no resource plugin" in result.everything()
@@ -79,7 +79,7 @@ def install(it):
 
 
 def test_beside_the_official_plugin(worker, local, environment, tmp_path):
-    """Requests for another version go to the plugin of that version. It is played by one that notes that it ran."""
+    """Requests for another version go to the plugin of that version. A script that notes that it ran plays its part."""
     it = dropin.Stack(worker, tmp_path, "beside.py", environment, version=VERSION, others=True)
     it.init()
     install(it)

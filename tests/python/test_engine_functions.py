@@ -120,7 +120,7 @@ def test_a_program_uses_both(pulumi, workspace, robot):
     # What is stored is encrypted, and what is printed is masked.
     assert first not in json.dumps(pulumi.export())
     assert not [result for result in pulumi.results if first in result.text]
-    # Each update gets another one, and nothing but the output changes.
+    # Each update gets another access token, and nothing but the output changes.
     assert set(pulumi.up().changes) == {"same"}
     assert pulumi.outputs()["access"] != first
 

@@ -1,4 +1,4 @@
-"""Whose a token is, on the real engine: it leaves the state, or counts as revoked, only if that is proved.
+"""Owners of tokens on the real engine: a token leaves the state, or counts as revoked, only if that is proved.
 
 docs/reliability-and-security.md has these tests in its table "Gone is proved".
 """
@@ -21,7 +21,7 @@ def pulumi(pulumi):
 
 
 def user(workspace, name, **flags):
-    """One more user: what signs in as them, by environment variable."""
+    """Adds a user, and returns the environment variables that sign in as them."""
     made = workspace.control("/users", {"user_name": f"{name}@example.com", **flags})
     return {"DATABRICKS_TOKEN": made["token"]}
 
@@ -50,7 +50,7 @@ def robot(workspace):
 
 @pytest.fixture
 def stack(pulumi, ada):
-    """A stack whose token ada created; its id."""
+    """A stack whose token ada created; returns the token's id."""
     pulumi.token({"comment": "first", "lifetimeSeconds": 90 * DAY, "rotateBeforeSeconds": 7 * DAY})
     pulumi.init()
     assert pulumi.up(env=ada).changes == {"create": 1}
@@ -58,7 +58,7 @@ def stack(pulumi, ada):
 
 
 def said(result, *texts):
-    """Whether one message of the engine holds all of these texts; gives its severity."""
+    """Fails unless one message of the engine holds all of these texts; returns its severity."""
     found = [severity for severity, message in result.diagnostics if all(text in message for text in texts)]
     assert found, f"{texts}: {result}"
     return found[0]
@@ -90,14 +90,14 @@ def test_another_identity_drops_revokes_and_changes_nothing(pulumi, workspace, s
     pulumi.token({"comment": "changed", "lifetimeSeconds": 90 * DAY, "rotateBeforeSeconds": 7 * DAY})
     refused(pulumi.up(env=other, ok=False), me)
     assert pulumi.resource()["id"] == stack and stack in workspace.live()
-    # Whose it is can still do all of it.
+    # The owner can still do all of it.
     assert pulumi.up(env=request.getfixturevalue("ada")).changes == {"update": 1}
     pulumi.destroy(env=request.getfixturevalue("ada"))
     assert stack not in workspace.live()
 
 
 def test_an_update_only_warns_of_what_another_identity_cannot_see(pulumi, workspace, ada, bob):
-    """What rotates is looked at before each update, also by those who need not see it."""
+    """A token that rotates is looked at before each update, even if whoever runs it cannot see the token."""
     del pulumi.env[SWITCH]
     pulumi.token({"comment": "first", "lifetimeSeconds": 90 * DAY, "rotateBeforeSeconds": 7 * DAY})
     pulumi.init()
@@ -108,7 +108,7 @@ def test_an_update_only_warns_of_what_another_identity_cannot_see(pulumi, worksp
     assert said(result, "created by ada@example.com", "signs in as bob@example.com") == "warning"
     after = pulumi.resource(show_secrets=True)
     assert (after["id"], after["inputs"], after["outputs"]) == (before["id"], before["inputs"], before["outputs"])
-    # The next one by somebody who may see it looks again.
+    # The next update by somebody who can see the token looks again.
     workspace.revoke_later(before["id"])
     assert pulumi.up(env=ada).changes == {"create": 1}
 
@@ -137,7 +137,7 @@ def test_a_revocation_whose_answer_is_lost_is_repeated(pulumi, workspace, stack,
 
 
 def test_a_stack_moves_to_an_administrator(pulumi, workspace, stack, robot):
-    """docs/changing-identity.md has this and the two ways below."""
+    """docs/changing-identity.md has this way and those below."""
     robot_id = robot["DATABRICKS_CLIENT_ID"]
     workspace.control(f"/principals/{robot_id}", {"admin": True})
     assert pulumi.up(env=robot).changes == {"same": 1}
@@ -154,7 +154,7 @@ def test_a_stack_moves_whose_configuration_has_the_token(pulumi, workspace, ada,
     pulumi.run("config", "set", "--secret", "databricks:token", ada["DATABRICKS_TOKEN"])
     pulumi.up(env={"DATABRICKS_TOKEN": ""})
     pulumi.run("config", "rm", "databricks:token")
-    # The engine takes what a refresh signs in with from the state. Newer ones say so without a diagnostic.
+    # What a refresh signs in with, the engine takes from the state. Newer engines print the error without a diagnostic.
     both = "more than one authorization method configured: oauth and pat"
     assert both in pulumi.refresh(env=robot, ok=False).text
     assert pulumi.up(env=robot).changes == {"same": 1}
@@ -167,7 +167,7 @@ def test_a_stack_moves_without_an_administrator(pulumi, workspace, stack, ada, r
     refused(pulumi.up("--replace", pulumi.resource()["urn"], env=robot, ok=False), robot["DATABRICKS_CLIENT_ID"])
     new = pulumi.resource()["id"]
     assert {stack, new} <= set(workspace.live()) and stack != new
-    # The old one waits for whose it is; the new one is nothing to them.
+    # The old token waits for its owner, whom the new one does not concern.
     assert pulumi.up(env=ada).changes == {"delete-replaced": 1, "same": 1}
     assert stack not in workspace.live() and new in workspace.live()
     assert owner(pulumi) == robot["DATABRICKS_CLIENT_ID"]
@@ -264,7 +264,7 @@ def test_where_nobody_can_tell_a_destroy_says_so(pulumi, workspace, stack, bob):
 
 
 def test_where_nobody_can_tell_an_update_claims_nothing(pulumi, workspace, stack, ada, bob):
-    """That the token no longer exists would be false, and a refresh by the same identity would forget it."""
+    """To say that the token no longer exists would be false, and a refresh by the same identity would forget it."""
     forget_owner(pulumi)
     pulumi.token({"comment": "changed", "lifetimeSeconds": 90 * DAY, "rotateBeforeSeconds": 7 * DAY})
     result = pulumi.up(env=bob, ok=False)
@@ -342,7 +342,7 @@ OVERLAPPING = {
 
 @pytest.fixture
 def overlapping(pulumi, workspace, ada, bob):
-    """A stack whose token bob has rotated, and ada's lives on beside it. Its overlap has ended. The ids of both."""
+    """A stack whose token bob has rotated, while ada's lives on, its overlap over. Returns the ids of both."""
     pulumi.token(OVERLAPPING)
     pulumi.init()
     pulumi.up(env=ada)

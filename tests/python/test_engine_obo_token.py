@@ -33,7 +33,7 @@ def said(result, text):
 
 
 def started(pulumi, properties, options=None):
-    """A stack with one token; its outputs."""
+    """Starts a stack with one token, and returns its outputs."""
     pulumi.credential(OBO_TOKEN_TYPE, properties, options)
     pulumi.init()
     assert pulumi.up().changes == {"create": 1}
@@ -231,7 +231,7 @@ def test_a_look_up_that_lags_behind_a_create_loses_nothing(pulumi, workspace, ro
 
 
 def test_an_expired_token_is_dropped_by_a_refresh(pulumi, workspace, robot):
-    """Databricks still answers for its id."""
+    """Databricks still answers requests for its id."""
     workspace.advance(-2 * HOUR)
     started(pulumi, {"applicationId": robot, "lifetimeSeconds": HOUR})
     workspace.advance(2 * HOUR)
@@ -281,7 +281,7 @@ def test_import(pulumi, workspace, robot):
     state = pulumi.resource(show_secrets=True)
     assert state["id"] == token_id
     assert state["outputs"]["tokenValue"] == {SIGNATURE: SECRET_SIGNATURE, "plaintext": '""'}
-    # Whose it is cannot be looked up, so the program is believed.
+    # Whose token it is cannot be looked up, so the program is believed.
     pulumi.credential(OBO_TOKEN_TYPE, {"applicationId": robot, "comment": "there before", "lifetimeSeconds": HOUR})
     preview = pulumi.preview()
     assert set(preview.changes) <= {"same", "update"}, str(preview)
@@ -289,7 +289,7 @@ def test_import(pulumi, workspace, robot):
     pulumi.unchanged()
     pulumi.refresh("--expect-no-changes")
     assert workspace.live() == [token_id]
-    # From then on another one is another one.
+    # From then on another application id replaces the token.
     pulumi.credential(OBO_TOKEN_TYPE, {"applicationId": "other", "comment": "there before", "lifetimeSeconds": HOUR})
     assert replaced(pulumi.preview())
 

@@ -101,7 +101,7 @@ def test_every_input_and_every_output(python_program, workspace):
     assert seen["token_id"] == token["id"]
     assert seen["workspace_id"] == workspace.workspace_id
     assert seen["autoscope_state"] == "AUTOSCOPE_STATE_USER_SELECTED"
-    # What was secret stays so, and the value is without being told.
+    # What the program marks as secret stays so, and the value is secret without that.
     assert {name for name, output in outputs.items() if output.secret} == {"comment", "value"}
     assert "hidden comment" not in "".join(program.output)
     program.unchanged()
@@ -266,7 +266,7 @@ def test_many_tokens(python_program, workspace):
     stack.up()
     assert len(workspace.live()) == 25
     workspace.forget_requests()
-    # A list takes its time: those who ask meanwhile wait for it.
+    # A list takes half a second: whoever reads meanwhile waits for it.
     workspace.fault("/token/list", {"delay_ms": 500, "work": True}, times=0)
     stack.refresh(expect_no_changes=True, parallel=25)
     assert 1 <= len(workspace.requests("/token/list")) <= 4

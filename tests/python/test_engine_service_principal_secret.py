@@ -45,7 +45,7 @@ class Robot:
         return [it["id"] for it in self.secrets() if it["live"]]
 
     def mint(self, count=1, **fields):
-        """Creates secrets past the plugin; their ids."""
+        """Creates secrets without the plugin; returns their ids."""
         ids = []
         for _ in range(count):
             status, made = self.workspace.call("POST", self.path, fields, token=self.workspace.token)
@@ -54,7 +54,7 @@ class Robot:
         return ids
 
     def opens(self, value):
-        """Whether a secret signs in, and whoever it signs in as is the service principal."""
+        """Whether a secret signs in; if it does, it must be as the service principal."""
         pair = base64.b64encode(f"{self.application_id}:{value}".encode()).decode()
         request = urllib.request.Request(
             self.workspace.host + "/oidc/v1/token",
@@ -86,7 +86,7 @@ def said(result, text):
 
 
 def started(pulumi, properties, options=None):
-    """A stack with one secret; its outputs."""
+    """Starts a stack with one secret, and returns its outputs."""
     pulumi.credential(SECRET_TYPE, properties, options)
     pulumi.init()
     assert pulumi.up().changes == {"create": 1}
@@ -149,7 +149,7 @@ def test_the_whole_life_through_a_workspace(pulumi, workspace, robot):
 
 
 def account_admin(pulumi, workspace):
-    """Signs in to the account with OAuth, as an administrator of it; the account's id."""
+    """Signs in to the account with OAuth, as an administrator of it; returns the account's id."""
     made = workspace.control("/service-principals", {"application_id": OTHER, "account_admin": True})
     account_id = workspace.control("/state")["account_id"]
     del pulumi.env["DATABRICKS_TOKEN"]
@@ -290,7 +290,7 @@ def delete_principal(workspace, robot, secret_id):
 def test_what_is_gone_is_dropped_by_a_refresh_and_destroyed_without_complaint(pulumi, workspace, robot, end):
     secret_id = started(pulumi, {"servicePrincipalId": robot.id})["id"]
     exported = pulumi.export()
-    # One that is new would be looked for a while, since lists may lag behind a create.
+    # For a newer secret, the plugin would go on looking, since lists may lag behind a create.
     workspace.advance(60)
     end(workspace, robot, secret_id)
     pulumi.unchanged()
@@ -329,7 +329,7 @@ def test_whoever_is_no_admin_loses_nothing(pulumi, workspace, robot):
 
 @pytest.mark.parametrize("knows", [True, False], ids=["state", "older state"])
 def test_another_account_says_nothing_of_a_secret(pulumi, workspace, robot, knows):
-    """Where nobody of the other account knows the service principal."""
+    """The other account does not know the service principal."""
     account = account_admin(pulumi, workspace)
     secret_id = started(pulumi, {"servicePrincipalId": robot.id})["id"]
     assert pulumi.resource()["outputs"]["__accountId"] == account
@@ -349,7 +349,7 @@ def test_another_account_says_nothing_of_a_secret(pulumi, workspace, robot, know
             assert f"belongs to account {account}, but the provider is configured for account {other}" in text
             assert pulumi.resource()["id"] == secret_id
     else:
-        # As the official plugin does, which says nothing.
+        # The state forgets the secret, as with the official plugin, which does not warn.
         (warning,) = [text for severity, text in pulumi.refresh().diagnostics if severity == "warning"]
         assert f"account {other} has no service principal" in warning and "may live on" in warning
         assert pulumi.resource() is None

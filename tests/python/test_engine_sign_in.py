@@ -122,7 +122,7 @@ def databricks_cli(it):
         it.file(
             "databricks",
             '#!/bin/sh\ncase "$1" in auth) cat "$0.answer" ;; *) echo "Databricks CLI v0.296.0" ;; esac\nexit\n'
-            # What is smaller than the real tool is taken for its predecessor of the same name.
+            # A file smaller than the real tool is taken for its predecessor of the same name.
             + "#" * 2**20,
         )
     )
@@ -180,17 +180,17 @@ def test_the_life_of_a_token(pulumi, workspace, way):
     pulumi.refresh("--expect-no-changes")
     pulumi.destroy()
     assert not workspace.accepts(outputs["value"])
-    # Of whoever signs in by the environment or a file, the state knows nothing.
+    # The state holds no credential in the clear.
     state = (pulumi.state_dir / ".pulumi").rglob("*.json")
     texts = [path.read_text(encoding="utf-8") for path in state]
     assert texts and not any(secret in text for text in texts for secret in (it.secret, workspace.token))
-    # The test made these itself; its fixtures search all files for values.
+    # The test put values into these itself; its fixtures search all files for them.
     for path in it.files:
         path.unlink()
 
 
 def test_nobody_takes_the_place_of_a_principal_whose_sign_in_fails(pulumi, workspace):
-    """Somebody's login of the Databricks CLI is on the machine, and never used while a principal is configured."""
+    """Somebody's login of the Databricks CLI is on the machine, and is never used while a principal is configured."""
     for name in ("DATABRICKS_HOST", "DATABRICKS_TOKEN"):
         del pulumi.env[name]
     pulumi.token({"comment": "c", "lifetimeSeconds": 3600})
@@ -205,7 +205,7 @@ def test_nobody_takes_the_place_of_a_principal_whose_sign_in_fails(pulumi, works
     assert not workspace.requests("/api/")
     workspace.control("/faults", method="DELETE")
 
-    # What may pass is waited for.
+    # A failure that may pass is waited out.
     workspace.fault("/oidc/v1/token", {"status": 500})
     pulumi.up()
     (created,) = workspace.requests("/token/create")
@@ -257,7 +257,7 @@ def test_nobody_takes_the_place_of_who_is_stated_for_another_cloud(pulumi, works
     ids=["401", "403", "expired"],
 )
 def test_an_access_token_that_is_refused_is_replaced(pulumi, workspace, refusal):
-    """One that was revoked before its time is fetched anew, also for a create: the refusal says that nothing was done."""
+    """One that was revoked early is fetched anew, also for a create: the refusal says that nothing was done."""
     for name in ("DATABRICKS_HOST", "DATABRICKS_TOKEN"):
         del pulumi.env[name]
     pulumi.token({"comment": "c", "lifetimeSeconds": 3600})
@@ -272,7 +272,7 @@ def test_an_access_token_that_is_refused_is_replaced(pulumi, workspace, refusal)
     assert token["live"]
     pulumi.destroy()
 
-    # Another one does not help where everybody is refused.
+    # A new access token does not help where everybody is refused.
     workspace.forget_requests()
     workspace.fault("/token/create", refusal, times=0)
     assert f"({refusal['status']} " in pulumi.up(ok=False).text
@@ -282,7 +282,7 @@ def test_an_access_token_that_is_refused_is_replaced(pulumi, workspace, refusal)
 
 @pytest.mark.parametrize("fault", [{"status": 500}, {"drop": "before"}], ids=["500", "lost"])
 def test_a_host_that_does_not_describe_itself_at_once_is_no_other(pulumi, workspace, fault):
-    """One of several workspaces stays one: each request says which is meant."""
+    """A host of several workspaces is taken for no other: each request says which workspace is meant."""
     for name in ("DATABRICKS_HOST", "DATABRICKS_TOKEN"):
         del pulumi.env[name]
     pulumi.token({"comment": "c", "providerConfig": {"workspaceId": workspace.workspace_id}})

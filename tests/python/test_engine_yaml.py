@@ -29,7 +29,7 @@ def said(result, text):
 
 
 def started(pulumi, properties, options=None):
-    """A stack with one token; its outputs."""
+    """Starts a stack with one token, and returns its outputs."""
     pulumi.token(properties, options)
     pulumi.init()
     assert pulumi.up().changes == {"create": 1}
@@ -79,7 +79,7 @@ def test_the_whole_life(pulumi, workspace):
 
 def test_the_state_holds_the_value_only_encrypted(pulumi):
     value = started(pulumi, {"comment": "c"})["value"]
-    # That it looks so is what the search for leaks after every test relies on.
+    # The search for leaks after every test relies on values that look like this.
     assert TOKEN_VALUE.fullmatch(value)
     encrypted = pulumi.resource()["outputs"]["tokenValue"]
     assert encrypted[SIGNATURE] == SECRET_SIGNATURE
@@ -102,7 +102,7 @@ def test_the_most_verbose_logs_hold_no_value(pulumi, workspace):
     pulumi.init()
     verbose = ("--debug", "-v=9", "--logtostderr", "--logflow")
     result = pulumi.up(*verbose, "--diff")
-    # The plugin's own log is among them.
+    # The plugin's own log is part of the output.
     assert "token/create" in result.text
     pulumi.token({"comment": "d"})
     pulumi.up(*verbose)
@@ -136,7 +136,7 @@ def test_configuration_of_the_stack_and_of_an_explicit_provider(pulumi, workspac
     assert pulumi.up().changes == {"create": 2}
     assert sorted(token["comment"] for token in workspace.tokens()) == ["default", "explicit"]
     pulumi.unchanged()
-    # These get the state's configuration.
+    # A refresh and a destroy get the configuration that the state has.
     pulumi.refresh("--expect-no-changes")
     pulumi.destroy()
     assert workspace.live() == []
@@ -351,7 +351,7 @@ def test_a_refresh_rotates_nothing_and_says_so(pulumi, workspace):
     refresh = pulumi.refresh("--expect-no-changes")
     assert not said(refresh, "rotateBeforeSeconds")
     assert pulumi.outputs() == old
-    # What follows in the same process is another matter.
+    # An update that follows in the same process does rotate, and says so.
     up = pulumi.up("--refresh")
     assert said(up, "in less than rotateBeforeSeconds (15 minutes)")
     assert workspace.operations() == ["create", "create", "delete"]
@@ -585,7 +585,7 @@ def test_an_attached_plugin_serves_one_command_after_another(pulumi, workspace, 
 
 
 def test_the_time_of_a_resource_is_not_that_of_the_search_for_what_is_lost(pulumi, workspace):
-    """Its time is up when the answer is lost. What the request may have created is named all the same."""
+    """The resource's time is up when the answer is lost. What the request may have created is named all the same."""
     workspace.fault("/token/create", {"drop": "after", "delay_ms": 4000})
     pulumi.token({"comment": "lost"}, {"customTimeouts": {"create": "3s"}})
     pulumi.init()

@@ -12,12 +12,12 @@ import pytest
 from conftest import TOKEN_TYPE, secret
 from pulumi import automation
 
-# The SDK leaves coroutines of a program that failed behind, and Python complains when it collects them.
+# The SDK leaves behind coroutines of a program that failed, and Python complains when it collects them.
 quiet = pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
 
 
 def failed_up(pulumi, properties=None, env=None, without=(), config=None):
-    """What a first `up` of a token prints that must fail."""
+    """What the first `up` of a token, which must fail, prints."""
     pulumi.token({"comment": "c"} if properties is None else properties, config=config)
     pulumi.init()
     for name in without:
@@ -34,7 +34,7 @@ def assert_says(text, *phrases):
 
 @contextlib.contextmanager
 def black_hole():
-    """The URL of a host that takes connections and never answers, and a function that gives the requests it was sent."""
+    """The URL of a host that accepts connections and never answers, and a function that returns the requests to it."""
     # The system completes connections that nobody accepts yet.
     with socket.create_server(("127.0.0.1", 0), backlog=64) as listener:
 
@@ -140,12 +140,12 @@ def test_nobody_listens(pulumi):
 def test_a_host_that_does_not_answer(pulumi):
     with black_hole() as (host, requests):
         text = failed_up(pulumi, config={"databricks:host": host, "databricks:httpTimeoutSeconds": 2})
-        # Who waits for a dead host waits for one create, which is never sent again.
+        # The create is sent once and never again, so a dead host is waited for once.
         assert list(requests()).count("POST /api/2.0/token/create") == 1
     assert_says(
         text,
         f"POST /api/2.0/token/create to {host} got no complete answer: timed out",
-        # Nobody knows whether a token was made, so what to look for is said.
+        # Nobody knows whether a token was made, so the error says what to look for.
         'with the comment "c"',
         "revoke it",
     )
@@ -248,12 +248,13 @@ def test_a_window_that_is_no_shorter_than_the_lifetime(pulumi):
     ],
 )
 def test_wrong_values(provider, property_name, value, reason):
-    """What YAML and typed SDKs may catch on their own; others send anything."""
+    """YAML and typed SDKs may catch these on their own; other programs send anything."""
     _, failures = provider.check({property_name: value})
     ((named, said),) = failures
     assert named == property_name
     assert reason in said
-    # The same value as a secret: the property is told by the reason, since the engine prints what it is told to.
+    # The same value as a secret: only the reason names the property, since the engine prints the value of a property
+    # that the failure names.
     _, failures = provider.check({property_name: secret(value)})
     ((named, said),) = failures
     assert named == ""

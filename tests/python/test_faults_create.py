@@ -54,7 +54,7 @@ ANSWERS = {
     "404": ({"status": 404}, "none", "(404 "),
     "a redirect": ({"status": 302, "headers": {"location": "https://elsewhere.invalid/x"}}, "none", "not followed"),
 }
-# No complete answer, or one that leaves open whether the token was created: each both without and with the work done.
+# No complete answer, or one that leaves open whether the token was created. Each comes without and with the work done.
 OPEN = {
     "reset connection": {"drop": "before"},
     "no answer": {"hang": True},
@@ -90,7 +90,7 @@ def one_answer(name, home):
         assert case.fate(end) == {fate}
         assert (text is None) == (end.code == grpc.StatusCode.OK), end
         assert text is None or text in end.text, end
-        # Where it is not certain, the tokens are listed, and the error says what to look for.
+        # Where the outcome is not certain, the tokens are listed, and the error says what to look for.
         open_end = "not done" in name or fate == "named"
         assert len(case.workspace.requests(LIST)) == open_end
         assert "lists no new token" not in end.text or COMMENT in end.text, end
@@ -185,7 +185,7 @@ def quota(case):
     return case.fate(end)
 
 
-# An answer that takes longer than a test does to do something meanwhile, on a busy machine too; in milliseconds.
+# How long a slow answer takes, in milliseconds: longer than a test needs to act meanwhile, on a busy machine too.
 SLOW_MS = 2_500
 
 
@@ -208,13 +208,13 @@ def cancel_while_waiting(case):
     time.sleep(0.1)
     case.provider.cancel()
     end = finish(call)
-    # Not the end of the wait, when the next request would have come.
+    # The wait was broken off: at its end there would have been another request.
     assert end.code != grpc.StatusCode.OK and len(case.workspace.requests(CREATE)) == 1, end
     return case.fate(end)
 
 
 def cancel_in_flight(case):
-    """The engine still waits for what it has asked for."""
+    """The engine still waits for the create that it has asked for."""
     case.workspace.fault(CREATE, {"delay_ms": SLOW_MS, "work": True})
     call = case.start_create()
     case.asked(CREATE)
@@ -245,7 +245,7 @@ def call_is_cancelled(case):
 
 
 def call_is_cancelled_before_the_work(case):
-    """The request is under way, and the workspace has not begun with it."""
+    """The request is under way, and the workspace has not begun the work."""
     case.workspace.fault(CREATE, {"delay_ms": SLOW_MS})
     call = case.start_create()
     case.asked(CREATE)
@@ -254,7 +254,7 @@ def call_is_cancelled_before_the_work(case):
 
 
 def resource_times_out_meanwhile(case):
-    """The limit is over when nobody waits any more; the token is revoked all the same, also at the second try."""
+    """The resource's limit passes while nobody waits any more; the token is revoked all the same, at the second try."""
     case.workspace.fault(DELETE, BUSY)
     case.workspace.fault(CREATE, {"delay_ms": 2 * SLOW_MS, "work": True})
     call = case.start_create(timeout=2)
@@ -266,7 +266,7 @@ def resource_times_out_meanwhile(case):
 def deadline_of_the_call(case):
     case.workspace.fault(CREATE, {"delay_ms": 2 * SLOW_MS, "work": True})
     end = finish(case.start_create(deadline=2))
-    # Caller and plugin both watch the clock; the plugin's word for it is the other one.
+    # Caller and plugin both watch the clock; where the plugin is first, the call counts as cancelled.
     assert end.code in (grpc.StatusCode.DEADLINE_EXCEEDED, grpc.StatusCode.CANCELLED)
     return revoked(case, end)
 
@@ -364,7 +364,7 @@ def asked_to_end(number):
 
 
 def stdin_ends(case):
-    """The engine is gone as far as stdin tells; its connection is still there, so it gets the answer."""
+    """As far as stdin shows, the engine is gone; its connection is still there, so it gets the answer."""
     case.workspace.fault(CREATE, {"delay_ms": SLOW_MS, "work": True})
     call = case.start_create()
     case.asked(CREATE)
@@ -446,7 +446,7 @@ EVENTS = {
 
 def one_event(name, home):
     run, fate = EVENTS[name]
-    # The end of stdin says something only of the engine that started the plugin.
+    # The end of stdin says something only about the engine that started the plugin.
     engine = "127.0.0.1:1" if "stdin" in name else None
     with Case(home, engine=engine) as case:
         found = run(case)

@@ -102,7 +102,7 @@ def ctrl_c_during_a_wait(project):
     project.asked(CREATE)
     time.sleep(0.3)
     engine.send_signal(signal.SIGINT)
-    # Within minutes, so it gave up a wait of ten; it did not try once more either.
+    # It ends long before the wait of ten minutes is over, so that was given up; there was no other try either.
     project.end_of(engine)
     assert len(project.workspace.requests(CREATE)) == 1
     assert project.workspace.tokens() == [] and project.in_state() is None
@@ -118,7 +118,7 @@ def revoked_and_recovered(project):
 
 
 def ctrl_c_twice(project):
-    """The second one ends the engine without a state; the plugin outlives it."""
+    """The second Ctrl-C ends the engine without a state; the plugin outlives it."""
     project.workspace.fault(CREATE, {"delay_ms": 2500, "work": True})
     engine = project.start("up")
     project.asked(CREATE)
@@ -130,7 +130,7 @@ def ctrl_c_twice(project):
 
 
 def killed_while_the_token_is_incomplete(project):
-    """The answer lacks the expiry, and the list would come too late: the error that tells of the token is never taken."""
+    """The answer lacks the expiry, and the list would come too late: nobody receives the error that names the token."""
     token_id, value = project.workspace.mint(comment=COMMENT)
     reply = {"token_value": value, "token_info": {"token_id": token_id, "comment": COMMENT}}
     project.workspace.fault(CREATE, {"status": 200, "body": reply})
@@ -152,7 +152,7 @@ def killed(project):
 
 
 def killed_and_the_plugin_told_to_end(project):
-    """As a container's end: everybody is told to end at once."""
+    """As at the end of a container: every process is told to end at once."""
     project.workspace.fault(CREATE, {"delay_ms": 3000, "work": True})
     engine = project.start("up")
     project.asked(CREATE)
@@ -179,7 +179,7 @@ POINTS = {
 
 
 def deleting_is_killed(project):
-    """A state that still has a token which is gone destroys it again."""
+    """The state still has the token, which is gone; another destroy succeeds."""
     project.pulumi.up()
     project.workspace.fault(DELETE, {"delay_ms": 3000, "work": True})
     engine = project.start("destroy")
@@ -193,7 +193,7 @@ def deleting_is_killed(project):
 
 
 def replacing_fails_half_way(project):
-    """The new token is there and the old one could not be revoked: the state has both, and the next `up` ends it."""
+    """The new token is there and the old one could not be revoked: the state has both, and the next `up` revokes it."""
     project.pulumi.up()
     project.workspace.fault(DELETE, {"status": 403}, times=1)
     project.pulumi.token({"comment": "another", "lifetimeSeconds": 3600})

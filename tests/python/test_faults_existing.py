@@ -44,7 +44,7 @@ FAULTS = {
     "504, done": ({"status": 504, "work": True, **HTML}, False),
     "HTML with status 200": (HTML, False),
 }
-# Only an answer that carries something can be another one; what deletes or changes answers nothing.
+# Only reads can get another answer: the answers to deletes and updates carry nothing.
 FAULTS_OF_READS = {
     "another answer with status 200": ({"status": 200, "body": {"something": "else"}}, False),
     "an empty answer with status 200": ({"status": 200, "body": ""}, False),
@@ -52,13 +52,13 @@ FAULTS_OF_READS = {
 
 
 def read(case, token_id, outputs, gets_over):
-    """An answer is the live token; anything else is an error, and never "gone"."""
+    """The result is the live token; anything else is an error, and never "gone"."""
     response = attempt(case.provider.read, token_id, STATED, outputs)
     if gets_over:
         assert plain(response.properties)["tokenValue"] == outputs["tokenValue"]
     else:
         assert isinstance(response, End) and response.text, response
-    # The next one is right, whatever happened.
+    # The next read is right, whatever happened.
     assert case.provider.read(token_id, STATED, outputs).id == token_id
     assert case.workspace.live() == [token_id]
 
@@ -121,7 +121,7 @@ def test_no_live_token_is_forgotten(ends, name):
 
 
 def test_a_fault_that_stays_is_an_error(provider, workspace):
-    """As long as the workspace fails, a read is an error, and what it says names the reason."""
+    """As long as the workspace fails, a read is an error."""
     token_id, outputs = provider.create(INPUTS)
     provider.configure(host=workspace.host, token=workspace.token, retryTimeoutSeconds=1)
     for action in ({"drop": "before"}, BUSY, {"status": 429, "retry_after": "30"}):

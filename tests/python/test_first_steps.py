@@ -1,5 +1,5 @@
-"""What people meet who are new to the provider, on the real engine: mistakes that are easy to make, and advice that must
-work as it stands."""
+"""What people who are new to the provider meet, on the real engine: mistakes that are easy to make, and advice that
+must work as it stands."""
 
 import re
 import shlex
@@ -49,7 +49,7 @@ def test_a_value_in_place_of_an_id_is_not_repeated(pulumi, workspace):
     pulumi.write()
     pulumi.init()
     result = pulumi.run("import", "--stack", "test", "--yes", TOKEN_TYPE, "t", value, ok=False)
-    # The command line is the user's own.
+    # The search for leaks must not find the value in the command line, which is the user's own.
     pulumi.results.remove(result)
     assert value not in result.text
     assert_says(result.text, "looks like the value of a token", "`pulumi do databricks:Token list`")
@@ -114,5 +114,5 @@ def test_replacing_the_token_that_the_provider_signs_in_with(pulumi, workspace):
     pulumi.token({"comment": "another"})
     (warning,) = set(warnings(pulumi.preview(env={"DATABRICKS_TOKEN": own})))
     assert_says(warning, "the provider signs in with this very token", "databricks:token")
-    # With another one there is nothing to warn of.
+    # With another token there is nothing to warn about.
     assert warnings(pulumi.preview()) == []

@@ -1,4 +1,4 @@
-"""What is not ours goes to the official plugin. A scripted one stands in for it; a raw client stands for the engine."""
+"""Calls about what is not ours go to the official plugin. A script stands in for that; a raw client is the engine."""
 
 import json
 import signal
@@ -101,7 +101,7 @@ def test_everything_else_goes_to_it(connect, fake_engine):
         "rootDirectory": str(it.path.parent),
         "programDirectory": str(it.path.parent),
     }
-    # A token in between takes nothing away from it.
+    # After a token in between, the same process goes on.
     client.create({"comment": "c"})
     client.check({"name": "n"}, urn=urn("d"))
     assert len(it.pids()) == 1
@@ -179,7 +179,7 @@ def test_a_new_command_is_for_a_new_one(official, plugin, workspace, fake_engine
 
 
 def test_a_lost_connection_is_made_anew_after_many_commands(official, plugin, workspace, fake_engine):
-    """What was configured before and has ended does not count, nor does a schema that somebody asks for."""
+    """The configuration of a command that has ended does not count, nor does a connection that asks for the schema."""
     it = official()
     process = plugin(engine=fake_engine.address, env=it.env)
     for number in range(2):
@@ -196,7 +196,7 @@ def test_a_lost_connection_is_made_anew_after_many_commands(official, plugin, wo
     assert client.create({"a": "b"}, urn=urn("c"))[0] == "id of c"
     (configure,) = it.calls("Configure")
     assert configure["request"]["args"]["profile"] == "1"
-    # The command ends on the new connection, and so does what it was configured with.
+    # The command ends on the new connection, and its configuration with it.
     client.cancel()
     code, text = status_of(lambda: process.connect().create({}, urn=urn("c")))
     assert code == grpc.StatusCode.FAILED_PRECONDITION and "Configure was not called" in text
@@ -316,7 +316,7 @@ def test_its_words_are_shown_without_credentials(connect, workspace):
 
 def test_what_it_says_to_the_user_is_shown_without_credentials(connect, fake_engine):
     client, _, _ = connect()
-    # What the engine does not know it says itself.
+    # A method that the engine does not know is refused by the engine itself.
     code, _ = status_of(lambda: client.create({}, urn=urn("talking")))
     assert code == grpc.StatusCode.UNKNOWN
     assert fake_engine.messages == [("WARNING", urn("talking"), "it is ***", False)]
@@ -326,7 +326,7 @@ def test_what_it_says_to_the_user_is_shown_without_credentials(connect, fake_eng
 
 
 def install(home, *versions):
-    """Installs scripted plugins where Pulumi does; ours looks there without a variable."""
+    """Installs scripted plugins where Pulumi installs plugins; ours looks there when the variable is not set."""
     made = {}
     for version in versions:
         made[version] = Scripted(home / ".pulumi" / "plugins" / f"resource-databricks-v{version}")
@@ -420,7 +420,7 @@ def test_one_that_does_not_start(connect, mode, says):
         assert says in text and str(it.path) in text and CLUSTER in text, text
         assert LIKE_A_TOKEN not in text
     it.gone()
-    # Whoever has credentials only does not care.
+    # Programs with credentials alone are not affected.
     client.create({"comment": "c"})
 
 
@@ -466,7 +466,7 @@ def test_it_ends_in_mid_call(connect):
     # A preview creates nothing.
     _, text = status_of(lambda: client.create({"a": "b"}, preview=True, urn=urn("crash")))
     assert "may have been" not in text
-    # The next call has a new one, configured like the first.
+    # The next call has a new process, configured like the first.
     assert client.create({"a": "b"}, urn=urn("c"))[0] == "id of c"
     first, second, third = it.pids()
     assert [call["pid"] for call in it.calls("Configure")] == [first, second, third]

@@ -1,5 +1,5 @@
-"""Types of both plugins in one stack, on the real engine: the official SDK as published, or YAML; and in place of the
-official plugin one that Pulumi's own bridge makes of a small Terraform provider (tests/forward/go)."""
+"""Types of both plugins in one stack, on the real engine, with the official SDK as published, or with YAML. In place of
+the official plugin stands one that Pulumi's own bridge makes of a small Terraform provider (tests/forward/go)."""
 
 import json
 import os
@@ -93,7 +93,7 @@ def test_the_state_is_that_of_the_official_plugin_alone(stack, local, service):
     assert previews[0].steps == previews[1].steps
     ups = ours.up(), alone.up()
     assert ups[0].steps == ups[1].steps
-    # That function is answered here, by the local workspace; the stand-in has an answer of its own.
+    # Our plugin answers that function itself, from the local workspace; the stand-in has an answer of its own.
     assert (ups[0].outputs.pop("user"), ups[1].outputs.pop("user")) == ("admin@example.com", "me")
     assert ups[0].outputs == ups[1].outputs and ups[0].secret == ups[1].secret == {"hidden"}
     state = comparable(ours)
@@ -164,7 +164,7 @@ def test_a_resource_left_incomplete(stack, service, alone):
     left = it.resources(secrets=True)["scope"]
     assert left["id"] == "half-done" and left["initErrors"]
     assert is_secret(left["inputs"]["name"]) and is_secret(left["outputs"]["name"])
-    # The next one completes it.
+    # The next `up` completes it.
     assert it.up().step("scope")["failed"] is False
     assert "initErrors" not in it.resources()["scope"]
     it.unchanged()
@@ -248,7 +248,7 @@ def test_yaml_knows_the_types_of_both(yaml, service, local):
     yaml.init()
     yaml.preview()
     yaml.up()
-    # The function is ours, too.
+    # The function is ours in YAML, too.
     assert yaml.outputs()["user"] == "admin@example.com"
     yaml.unchanged()
     yaml.refresh()
@@ -318,7 +318,7 @@ def waiting(yaml, service):
 
 
 def ours(process):
-    """The plugins of ours below an engine."""
+    """Processes of our plugin that an engine has started."""
     children = subprocess.run(["pgrep", "-P", str(process.pid)], capture_output=True, text=True).stdout.split()
     return [int(pid) for pid in children if os.path.realpath(f"/proc/{pid}/exe") == str(plugin_bin().resolve())]
 

@@ -29,7 +29,7 @@ def recorder(authority):
 
 
 def run(recorder, stated, env=None, trusted=True):
-    """What goes wrong where the plugin lists the tokens, and what was asked meanwhile."""
+    """Has the plugin list the tokens; returns what went wrong, and the requests, each with its URL and headers."""
     proxy = f"http://{recorder.address}"
     environment = {"HOME": str(recorder.authority.folder), "PATH": "/none", "HTTPS_PROXY": proxy, "HTTP_PROXY": proxy}
     if trusted:
@@ -125,7 +125,7 @@ def test_requests_share_a_connection_of_http2(authority):
     with http2_server(authority) as server:
         stated = {"host": f"https://localhost:{server.port}", "token": "pat"}
         assert list_tokens(conftest.plugin_bin(), env, stated, PATIENCE) is None
-        # The description of the host and the list at least; streams of clients are odd.
+        # There are at least the requests for the host's description and the list; streams of clients are odd.
         protocol, *streams = server.seen
         assert protocol == "h2" and len(streams) >= 2 and streams == list(range(1, 2 * len(streams), 2))
 

@@ -26,7 +26,7 @@ from support_languages import (
 # With nothing cached, an example first waits for packages and compilers.
 pytestmark = [pytest.mark.timeout(900), pytest.mark.waits]
 
-# The slowest first, so that two processes end at about the same time.
+# The slowest come first, so that two processes end at about the same time.
 LANGUAGES = ["java", "typescript", "go", "python", "yaml"]
 
 SECRET_IN_STATE = "1b47061264138c4ac30d75fd1eb44270"
@@ -57,7 +57,7 @@ def test_life(language, example, workspace):
         version = json.loads((ROOT / "schema.json").read_text(encoding="utf-8"))["version"]
         assert sdk_requested(it) == version
 
-    # Secret where a program of another stack, a person or a file would read it.
+    # The value is secret where a program of another stack, a person or a file would read it.
     masked = json.loads(it.run("stack", "output", "--json", "--stack", "test").stdout)
     assert masked == outputs | {"tokenValue": "[secret]"}
     (stack,) = [one for one in it.export()["deployment"]["resources"] if one["type"] == "pulumi:pulumi:Stack"]
@@ -90,7 +90,7 @@ def test_python_ci_token(example, workspace):
         assert file.stat().st_mode & 0o777 == 0o600
         return dict(line.split("=", 1) for line in file.read_text(encoding="utf-8").splitlines())
 
-    # Created 83 days ago by the workspace's clock. A week before its end an ordinary `up` rotates it.
+    # The token is created 83 days ago by the workspace's clock. A week before its end, an ordinary `up` rotates it.
     workspace.advance(-83 * 86400)
     it.up()
     first = of_the_job()
@@ -99,7 +99,7 @@ def test_python_ci_token(example, workspace):
     workspace.advance(83 * 86400)
     workspace.forget_requests()
     it.up()
-    # The plugin asks who it is, and tries the new token. So does the file's resource, which then writes it.
+    # The plugin asks as whom it signs in, and tries the new token. The file's resource tries that, too, and writes it.
     calls = [
         entry["path"].rsplit("/", 1)[1]
         for entry in workspace.requests()
@@ -146,7 +146,7 @@ def with_function(text):
 
 @pytest.mark.parametrize("language", LANGUAGES)
 def test_convert(language, example, tmp_path):
-    """`pulumi convert` makes a program in this language of the YAML one."""
+    """`pulumi convert` turns the YAML program into one in this language."""
     it = example(language)
     source, out = tmp_path / "source", tmp_path / "converted"
     source.mkdir()
@@ -238,7 +238,7 @@ def test_java_programs_compile(tmp_path):
 def test_yaml_program_of_the_page_runs(resource, example, workspace):
     it = example("yaml")
     principal = next(it for it in workspace.control("/state")["principals"] if it["service_principal"])
-    # The ids of the page are nobody's.
+    # The ids on the page belong to nobody.
     text = page(resource)["yaml"].replace("00000000-0000-0000-0000-000000000000", principal["user_name"])
     it.replace_program(text.replace("1234567890", str(principal["id"])))
     result = it.preview()
@@ -249,7 +249,7 @@ def test_yaml_program_of_the_page_runs(resource, example, workspace):
 
 
 def test_csharp_programs_parse(tmp_path):
-    """Everywhere, and they state only what the SDK has. Compiling needs more: see below."""
+    """The programs parse on every machine, and state only what the SDK has. Compiling needs more: see below."""
     for name, code in programs("csharp").items():
         file = f"{name}.cs" if name != "example" else "Token.cs"
         sdk = (ROOT / "sdk/dotnet" / file).read_text(encoding="utf-8")
@@ -262,7 +262,7 @@ def test_csharp_programs_parse(tmp_path):
 
 
 def test_csharp_programs_compile(tmp_path):
-    """Where the .NET SDK and NuGet are to be had. Elsewhere it says so in the summary of the tests."""
+    """They compile where the .NET SDK and NuGet are available. Elsewhere the tests' summary says that they did not."""
     dotnet = shutil.which("dotnet")
     if not dotnet:
         pytest.skip("C# IS NOT COMPILED HERE, only parsed: the .NET SDK (dotnet) is not on PATH")
@@ -307,7 +307,7 @@ def prose(text):
 
 @pytest.mark.parametrize("language", sorted(SDK_FILES))
 def test_sdk_documents_every_property(language):
-    """The doc comments carry the description of every property, and each page's program in their language only."""
+    """The doc comments carry the description of every property, and of each page only the program in their language."""
     schema = json.loads((ROOT / "schema.json").read_text(encoding="utf-8"))
     sides = [it[side] for it in RESOURCES.values() for side in ("properties", "inputProperties")]
     types = [it["properties"] for it in schema["types"].values()]

@@ -213,7 +213,7 @@ def test_client_credentials(local):
     assert me.user_name == local.variables["DATABRICKS_CLIENT_ID"]
     created = client.tokens.create(comment="machine")
     assert [info.comment for info in client.tokens.list()] == ["machine"]
-    # Tokens belong to who makes them.
+    # Tokens belong to whoever makes them.
     assert list(local.client().tokens.list()) == []
     assert local.client(token=created.token_value).current_user.me() == me
     assert len(local.requests("/oidc/v1/token")) == 1
@@ -392,7 +392,7 @@ def check_secrets(local, api):
         api.delete(principal, made.id)
     with pytest.raises(errors.ResourceDoesNotExist, match="principal 1 does not exist"):
         api.create("1")
-    # The secret that it was started with is none of those.
+    # The secret that the program was started with is not one of those.
     assert local.machine_client().current_user.me().user_name == robot
 
 
@@ -548,7 +548,7 @@ def test_the_configuration_of_the_workspace(local):
 
 @pytest.mark.parametrize("path", ["/oidc", "/oidc/accounts/{account}"])
 def test_signatures(local, path):
-    """Checked by a library that knows nothing but the issuer's URL, as verifiers are set up."""
+    """Signatures are checked by a library that knows only the issuer's URL, which is how verifiers are set up."""
     account = local.control("/state")["account_id"]
     issuer = local.host + path.format(account=account)
     with urllib.request.urlopen(issuer + "/.well-known/openid-configuration", timeout=10) as answer:
@@ -578,7 +578,7 @@ def test_signatures(local, path):
 
 
 def test_federation(local, monkeypatch):
-    """A policy made by the SDK, and id tokens of an issuer that is none of ours."""
+    """A policy made by the SDK, and id tokens of an issuer that is not the workspace."""
     local.control("/principals/" + robot_id(local), {"account_admin": True})
     account = account_client(local)
     robot = int(account.service_principals_v2.create(display_name="job").id)
@@ -620,7 +620,7 @@ def test_federation(local, monkeypatch):
     policies.delete(robot, "ci")
     with pytest.raises(errors.NotFound):
         policies.get(robot, "ci")
-    # The account's: the subject is somebody's name.
+    # A policy of the account belongs to no principal: the subject is somebody's name.
     whole = oauth2.OidcFederationPolicy(issuer=oidc.issuer, audiences=["databricks"], jwks_json=oidc.jwks_json)
     account.federation_policy.create(oauth2.FederationPolicy(oidc_policy=whole))
     assert local.control("/state")["federation_policies"][0]["principal"] is None
@@ -632,7 +632,7 @@ def test_tls(monkeypatch):
         assert workspace.host.startswith("https://127.0.0.1:")
         certificate = workspace.variables["SSL_CERT_FILE"]
         context = ssl.create_default_context(cafile=certificate)
-        # What newer versions of Python switch on by themselves.
+        # Newer versions of Python switch these on by themselves.
         context.verify_flags |= ssl.VERIFY_X509_STRICT | ssl.VERIFY_X509_PARTIAL_CHAIN
         for name in ("127.0.0.1", "localhost"):
             url = workspace.host.replace("127.0.0.1", name) + "/.well-known/databricks-config"

@@ -16,13 +16,13 @@ STACKS = 300
 WARM_UP = 100
 AT_ONCE = 8
 
-# Growth that is allowed, in MiB. A client that stays behind would be some 20 kB each time with all that it knows, and
-# 200 of them more than this. Connections and threads are counted one by one.
+# Growth that is allowed, in MiB. A client that stays behind takes some 20 kB with all that it knows, and 200 of them
+# take more than this. Connections and threads are counted one by one.
 GROWTH = 3
 
 
 class Process:
-    """What the system knows of a process."""
+    """What the system knows about a process."""
 
     def __init__(self, pid):
         self.folder = pathlib.Path(f"/proc/{pid}")
@@ -113,7 +113,7 @@ def test_cancelled_commands_leave_nothing_behind(plugin, workspace):
         threading.Timer(0.2, provider.cancel if number % 2 else channel.close).start()
         with pytest.raises((grpc.RpcError, ValueError, grpc.FutureCancelledError)):
             provider.create({"comment": str(number)})
-            # A create under way that was only asked to give up ends well; its token is the engine's.
+            # After a Cancel, a create that is under way ends well; its token is the engine's.
             raise ValueError
         channel.close()
 
@@ -125,7 +125,7 @@ def test_cancelled_commands_leave_nothing_behind(plugin, workspace):
 @pytest.mark.slow
 @pytest.mark.waits
 def test_the_end_waits_for_a_request_however_long_it_may_take(tmp_path):
-    """A create that is sent takes a minute and a half and more, as `httpTimeoutSeconds` allows."""
+    """A create that has been sent takes more than a minute and a half, as `httpTimeoutSeconds` allows."""
     with Case(tmp_path, httpTimeoutSeconds=200) as case:
         case.workspace.fault(CREATE, {"delay_ms": 95_000, "work": True})
         call = case.start_create(deadline=300)

@@ -33,7 +33,7 @@ from pulumi.runtime.proto import provider_pb2
 
 VERSION = json.loads((ROOT / "schema.json").read_text(encoding="utf-8"))["version"]
 
-# More than workspaces allow: Check says so by a warning.
+# More than most workspaces allow: Check says so in a warning.
 TOO_LONG = 731 * 24 * 60 * 60
 
 
@@ -237,7 +237,7 @@ def test_cancel_lets_a_create_in_flight_finish(plugin, workspace):
 
 @pytest.mark.parametrize("operation", ["update", "delete"])
 def test_cancel_lets_a_change_in_flight_finish(plugin, workspace, operation):
-    """Else the state would say something else than the workspace."""
+    """Otherwise the state would differ from the workspace."""
     client = configured(plugin(), workspace)
     old, new = {"scopes": ["sql"]}, {"scopes": ["sql", "jobs"]}
     id, outputs = client.create(old)
@@ -257,7 +257,7 @@ def test_cancel_lets_a_change_in_flight_finish(plugin, workspace, operation):
         changing.result(timeout=10)
         assert workspace.live() == []
     else:
-        # What was changed is not reported as not sent.
+        # A change that was made is not reported as not sent.
         error = changing.exception(timeout=10)
         assert error is None or f"PATCH /api/2.0/token/{id}" not in error.details(), error
         (token,) = [token for token in workspace.tokens() if token["id"] == id]
@@ -286,7 +286,7 @@ def test_the_next_of_several_providers_has_to_be_configured(plugin, workspace):
 
 
 def test_an_engine_that_sends_no_old_inputs(provider, workspace):
-    """Older ones send only outputs, which repeat what was stated."""
+    """Older engines send only outputs, which repeat what was stated."""
     stated = {"comment": "c", "lifetimeSeconds": 86400, "scopes": ["sql"]}
     token_id, outputs = provider.create(stated)
 
@@ -315,9 +315,9 @@ def test_cancel_ends_the_wait_for_another_try(plugin, workspace):
     with pytest.raises(grpc.FutureTimeoutError):
         creating.result(timeout=0.5)
     client.cancel()
-    # What it waited for says more than that the wait was given up.
+    # The error says what was waited for, which is more than that the wait was given up.
     assert "429" in creating.exception(timeout=60).details()
-    # That was not the end of the wait: the next request would have come then.
+    # The wait was broken off: at its end there would have been another request.
     assert workspace.operations() == ["create"]
     assert workspace.live() == []
 
@@ -361,7 +361,7 @@ def test_signals_end_it_promptly(plugin, workspace, number, connections):
     if connections == "silent":
         silent = socket.create_connection(("127.0.0.1", process.port))
     process.process.send_signal(number)
-    # Whoever waited for the connection would wait for as long as the last work may take: 90 s.
+    # A plugin that waited for the connection would wait for as long as the last work may take: 90 s.
     assert process.process.wait(timeout=60) == 0
     if silent:
         silent.close()
@@ -471,7 +471,7 @@ def test_a_preview_of_create_says_what_is_unknown_and_does_nothing(provider, wor
     assert token_id == ""
     assert outputs["comment"] == "c"
     assert is_secret(outputs["tokenValue"])
-    # Whether anybody can sign in is asked; nothing else.
+    # The preview asks whether the provider can sign in, and nothing else.
     (asked,) = workspace.requests("/api/")
     assert (asked["method"], asked["path"]) == ("GET", "/api/2.0/preview/scim/v2/Me")
 
@@ -585,7 +585,7 @@ def test_no_log_level_shows_a_value(plugin, workspace, fake_engine):
     value = outputs["tokenValue"]["value"]
     assert TOKEN_VALUE.fullmatch(value)
     everything = process.stdout + process.stderr + repr(fake_engine.messages)
-    # There is a log, or this would say nothing.
+    # There is a log, or the next assertion would prove nothing.
     assert "token/create" in process.stderr
     assert not TOKEN_VALUE.search(everything)
 
@@ -602,7 +602,7 @@ def test_pulumi_do_works_without_a_program(pulumi, workspace):
     assert len(json.loads(do("list", "--count", "1"))) == 1
     read = json.loads(do("read", ids[0]))
     assert (read["comment"], read["tokenId"], read["tokenValue"]) == ("a", ids[0], "[secret]")
-    # What it takes from the command line is text.
+    # Values of the command line arrive as text.
     do("create", "--comment", "c", "--lifetime-seconds", "600", "--yes")
     created = workspace.tokens()[2]
     assert created["comment"] == "c"

@@ -63,7 +63,7 @@ def test_the_time_at_which_a_program_for_windows_was_linked_is_not_in_an_archive
 
 
 def test_the_list_of_components(tmp_path):
-    """Valid for others who read it, and true: what is linked, and no more."""
+    """The list is valid for others who read it, and true: it has what is linked, and no more."""
     from cyclonedx.schema import SchemaVersion
     from cyclonedx.validation.json import JsonStrictValidator
 
@@ -74,12 +74,12 @@ def test_the_list_of_components(tmp_path):
     assert JsonStrictValidator(SchemaVersion.V1_6).validate_str(text) is None
     document = json.loads(text)
     listed = {it["name"]: it for it in document["components"]}
-    # What is linked, also below a dependency; and neither what only a build or a test takes, nor macros.
+    # It has what is linked, also below a dependency; and neither what only a build or a test needs, nor macros.
     assert {"databricks-auth", "reqwest", "rustls", "hyper", "libc"} <= set(listed)
     assert not {"protox", "tonic-prost-build", "bolero", "databricks-local-workspace", "serde_derive"} & set(listed)
     assert all("hashes" in it or name == "databricks-auth" for name, it in listed.items())
     assert all("licenses" in it for it in listed.values())
-    # Nothing of this machine, and the same twice.
+    # It has nothing of this machine, and is the same twice.
     assert str(ROOT) not in text
     run(sys.executable, ROOT / "scripts/sbom.py", target, file)
     assert file.read_text() == text
@@ -98,7 +98,7 @@ def packed_release(tmp_path_factory):
 
 @pytest.fixture
 def release(packed_release, tmp_path):
-    """A copy of it, to be changed."""
+    """A copy of `packed_release`, to be changed."""
     return shutil.copytree(packed_release, tmp_path / "release")
 
 

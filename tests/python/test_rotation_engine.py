@@ -31,7 +31,7 @@ from support_rotation import (
     two_years,
 )
 
-# Weeks in which something happens, or all of them.
+# Whether every week has an `up`, or mostly those in which something is due.
 FULL = bool(os.environ.get("FULL_YEARS"))
 
 
@@ -41,7 +41,7 @@ def detailed(step):
 
 
 class Two:
-    """A stack with a token that rotates, and one whose comment is the id of the first: it depends on it."""
+    """A stack with a token that rotates, and one whose comment has the id of the first, and so depends on it."""
 
     def __init__(self, pulumi, workspace, **more):
         self.pulumi, self.workspace = pulumi, workspace
@@ -63,7 +63,7 @@ class Two:
         )
 
     def steps(self, result, kind="resourcePreEvent"):
-        """What happens to which of the two."""
+        """What happens to each of the two."""
         steps = [event[kind]["metadata"] for event in result.events if kind in event]
         return {step["urn"].split("::")[-1]: step for step in steps if step["type"] == TOKEN_TYPE}
 
@@ -77,7 +77,7 @@ class Two:
         return found
 
     def live(self):
-        """Ids of the tokens of the first that work."""
+        """Ids of the tokens that the first resource made and that work."""
         return [it["id"] for it in self.workspace.tokens() if it["live"] and not it["comment"].startswith("uses ")]
 
     def comment_of_user(self):
@@ -140,7 +140,7 @@ def test_a_plain_up_notices(pulumi, workspace):
     (first,) = two.live()
     workspace.revoke_later(first)
     off = {"PULUMI_DATABRICKS_REFRESH_BEFORE_UPDATE": "off"}
-    # What the state says holds for one more run.
+    # Whether a run refreshes is what the state says, so a change of that holds from the next run on.
     two.write(rotateWhenChanged={"asked": "1"})
     assert two.ops(pulumi.preview())["t"] == "create"
     pulumi.up()
@@ -176,7 +176,7 @@ def test_back_to_the_official_plugin(pulumi, workspace):
 
 
 def test_import_of_a_token_with_a_previous_one(pulumi, workspace):
-    """The current token is what is imported, by its own id; its mark is no comment of the program's."""
+    """What is imported is the current token, by its own id; its mark is not part of the program's comment."""
     two = Two(pulumi, workspace)
     workspace.advance(LIFETIME - WINDOW + HOUR)
     pulumi.up()

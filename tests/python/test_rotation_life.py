@@ -1,8 +1,8 @@
 """Two years of rotations with overlap, in which the engine and the plugin die again and again, and random changes of
 programs: whoever holds a value can use it, no credential is forgotten, and Diff says nothing without a cause.
 
-This is the part without the real engine, whose is in test_rotation_engine.py; `make simulate` runs many more years. A seed
-that fails is in the test's name: `SEEDS=17-17 make simulate` runs it again.
+This part runs without the real engine, and test_rotation_engine.py has the part with it; `make simulate` runs many more
+years. A seed that fails is in the test's name: `SEEDS=17-17 make simulate` runs it again.
 """
 
 import os
@@ -30,7 +30,7 @@ from support_rotation import (
 
 
 def seeds(default):
-    """The seeds to run: those of the environment, such as 0-99, or so many."""
+    """The seeds to run: those of the environment, such as 0-99, or as many as `default` says."""
     first, last = (int(number) for number in os.environ.get("SEEDS", f"0-{default - 1}").split("-"))
     return range(first, last + 1)
 
@@ -118,7 +118,7 @@ class Walk:
         if kind is SECRET:
             changes.append(("timeRotating", chance.choice(("a", "b", None))))
         else:
-            # The name is how the test finds it.
+            # The comment does not change, since the test finds the token by it.
             changes.append(("autoscopeEnabled", chance.choice((True, False, None))))
         name, value = chance.choice(changes)
         self.done[-1] = f"{name} = {value}"
@@ -152,7 +152,7 @@ class Walk:
                     assert after.outputs.get(name) == value, name
 
     def revoke(self):
-        """Somebody revokes one by hand. One that is new would be looked for a while, since lists lag behind."""
+        """Somebody revokes one by hand. For a newer one the plugin would go on looking, since lists lag behind."""
         self.workspace.advance(60)
         all_of_them = every(self.workspace.control("/state"), self.resource)
         known = [it["id"] for it in all_of_them if it["live"] and it["id"] in self.resource.known()]
@@ -162,7 +162,7 @@ class Walk:
             self.workspace.control(f"/{where}/{gone}/{'delete' if self.resource.kind is SECRET else 'revoke'}", {})
 
     def known(self):
-        """After an `up` that ended well: what is alive is in the state, two at most."""
+        """After an `up` that ended well, at most two of the credentials in the state are alive."""
         live = {it["id"] for it in every(self.workspace.control("/state"), self.resource) if it["live"]}
         assert len(live & self.resource.known()) <= 2
 

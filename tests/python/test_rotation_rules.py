@@ -39,7 +39,7 @@ def test_every_credential_has_its_turn():
 
 
 class Stack:
-    """A stack with one credential, which exists."""
+    """A stack with one credential, which exists already."""
 
     def __init__(self, home, workspace, kind, **more):
         self.workspace, self.kind = workspace, kind
@@ -55,7 +55,7 @@ class Stack:
         self.workspace.advance(seconds)
 
     def rotate(self):
-        """Lets the time of a rotation come, and rotates. The ids of both."""
+        """Lets the time of a rotation come, and rotates. Returns the ids of both."""
         old = self.resource.current
         self.wait(LIFETIME - WINDOW + HOUR)
         assert self.up() == "update"
@@ -86,13 +86,13 @@ class Stack:
         return self.workspace.accepts(value)
 
     def kill_by_hand(self, it):
-        # One that is new would be looked for a while, since lists lag behind.
+        # For a newer one, the plugin would go on looking, since lists lag behind.
         self.wait(60)
         where = "secrets" if self.kind is SECRET else "tokens"
         self.workspace.control(f"/{where}/{it}/{'delete' if self.kind is SECRET else 'revoke'}", {})
 
     def said(self, severity=None):
-        """What the plugin has told since the last time, without what passes by."""
+        """What the plugin has told the user since the last time, without the ephemeral messages."""
         messages = self.engine.log.messages
         told = [text for level, _, text, ephemeral in messages if severity in (None, level) and not ephemeral]
         self.engine.log.messages.clear()
@@ -136,7 +136,7 @@ def test_both_work_until_the_time_has_come(stack, kind):
     now = it.workspace.control("/state")["now_ms"]
     assert abs(it.resource.revoke_time - now - OVERLAP * 1000) < 60_000
 
-    # The refresh before the update is all that it takes to set the id right.
+    # The refresh before the update sets the id right, and nothing else is needed for that.
     assert it.resource.state.id == old
     assert it.up() == "same" and it.resource.state.id == new
     it.wait(OVERLAP - HOUR)
@@ -157,7 +157,7 @@ def test_the_old_one_expires_before_its_overlap_ends(stack, kind):
 
 @every_kind
 def test_what_asks_for_a_rotation(stack, kind):
-    """Changes that would replace it for the same owner."""
+    """Changes that would replace the credential without an overlap, and keep its owner."""
     it = stack(kind, rotateWhenChanged={"asked": "1"})
     longer = {"lifetime": f"{100 * DAY}s"} if kind is SECRET else {"lifetimeSeconds": 100 * DAY}
     changes = [{"rotateWhenChanged": {"asked": "2"}}, longer]
@@ -258,7 +258,7 @@ def test_somebody_has_revoked_it(stack, kind):
     it.kill_by_hand(it.resource.current)
     assert it.up() == "create" and it.live() == [it.resource.current]
     old, new = it.rotate()
-    # While the one before lives on, it is not forgotten.
+    # While the previous one lives on, it is not forgotten.
     it.kill_by_hand(new)
     assert it.up() == "update" and it.resource.previous == old
     assert it.live() == [old, it.resource.current]
@@ -282,7 +282,7 @@ def test_somebody_has_revoked_the_one_before(stack, kind):
 
 @every_kind
 def test_who_wants_the_refresh(stack, kind):
-    """Whoever states a rotation, from an engine that can."""
+    """A resource that states a rotation does, on an engine that can refresh before an update."""
     it = stack(kind)
     assert it.resource.state.refresh
     it.rotate()
@@ -328,7 +328,7 @@ def test_a_new_one_that_is_refused(stack, workspace, kind, refusal):
     new = it.resource.current
     assert new in str(caught.value) and "refuses it" in str(caught.value)
     assert it.resource.previous == old and it.resource.state.incomplete and it.live() == [old, new]
-    # As long as it is refused, nothing that works is revoked. Once is enough: each refusal is waited for.
+    # As long as the new one is refused, nothing that works is revoked. One more run is enough: each waits for a while.
     it.wait(OVERLAP + DAY)
     if kind is TOKEN:
         with pytest.raises(Failed):
@@ -348,7 +348,7 @@ def refuse(it, refusal=None):
     if it.kind is SECRET:
         it.workspace.fault("/oidc/v1/token", {"status": 401, "body": {"error": "invalid_client"}}, times=0)
     else:
-        # The first is the plugin's own question who it is, where it asks.
+        # The first such request is the plugin's own, for who it signs in as, where it makes one.
         it.workspace.fault("/scim/v2/Me", refusal or {"status": 401}, times=0, nth=2 if it.kind is TOKEN else 1)
 
 
@@ -516,7 +516,7 @@ def test_scopes_that_were_found(stack, kind, keeps):
     assert "scopes" not in it.outputs
     it.engine.refresh()
     assert it.up() == "same"
-    # One that was given them passes them on.
+    # A token that was given the found scopes passes them on.
     it.rotate()
     (newer,) = [one for one in it.all() if one["id"] == it.resource.current]
     assert not keeps or set(newer["scopes"]) == found
@@ -537,7 +537,7 @@ def test_dates_for_people(stack, kind):
 
 @every_kind
 def test_a_warning_before_the_end(stack, kind):
-    """Once in each run, and only where nothing rotates."""
+    """It comes once in each run, and only where nothing rotates."""
     it = stack(kind, rotateBeforeSeconds=None, overlapSeconds=None)
     it.program(rotateBeforeSeconds=None, overlapSeconds=None)
     assert "rotatesAt" not in it.outputs
@@ -614,7 +614,7 @@ def test_terms_that_cannot_be_kept(provider, more, refused):
 
 
 def test_what_it_costs(stack):
-    """The table of docs/rotation.md counts requests but the one that asks the host what it is."""
+    """The table of docs/rotation.md counts all requests except the one that asks the host what it is."""
     text = (ROOT / "docs/rotation.md").read_text(encoding="utf-8")
     rows = re.findall(r"^\| ([a-z ]+) \| (\d+) \| (\d+) \| (\d+) \|$", text, re.MULTILINE)
     written = {name: [int(number) for number in numbers] for name, *numbers in rows}

@@ -1,8 +1,8 @@
 """The plugin signs in where the Databricks SDKs do, in the same way, and refuses what they refuse.
 
 Each case of tests/agreement/cases.json is an environment and a configuration. It runs through the plugin, through the
-unmodified SDK for Go, whose rules the plugin follows, and through the unmodified SDK for Python. Compared are the way
-to sign in, the host, the headers, the requests for tokens, the commands that were run, and what errors are about.
+unmodified SDK for Go, whose rules the plugin follows, and through the unmodified SDK for Python. The test compares the
+way to sign in, the host, the headers, the requests for tokens, the commands that were run, and what errors are about.
 
 Where an SDK differs, the case names one of the exceptions at the top of that file, which says in which fields and why;
 the test fails too if the SDK does not differ there.
@@ -19,14 +19,14 @@ import pytest
 from support_agreement import AGREEMENT, ROOT, Laboratory
 from support_agreement_plugin import list_tokens
 
-# They build a program in Go.
+# These tests build a program in Go.
 pytestmark = pytest.mark.slow
 
 DATA = json.loads((AGREEMENT / "cases.json").read_text())
 CASES, EXCEPTIONS = DATA["cases"], DATA["exceptions"]
 FIELDS = {
     "go": ("error", "config", "env", "auth", "host", "headers", "asked", "commands"),
-    # What is configured stands in another order, and partly by other names, in the errors of the SDK for Python.
+    # Errors of the SDK for Python list the configuration in another order, and partly under other names.
     "python": ("error", "auth", "host", "headers", "asked", "commands"),
 }
 
@@ -59,7 +59,7 @@ def differing(sdk, outcome):
     return [field for field in FIELDS[sdk] if outcome["plugin"].get(field) != outcome[sdk].get(field)]
 
 
-# The first one also builds the program in Go.
+# The first case also builds the program in Go.
 @pytest.mark.timeout(600)
 @pytest.mark.parametrize("case", CASES, ids=lambda case: case["name"].replace(" ", "-"))
 def test_agreement(case, outcomes, agreements):

@@ -33,7 +33,7 @@ def test_java_sdk_is_a_jar(tmp_path):
     jar = CACHE / f"maven-repository/com/pulumi/databricks/{version}/databricks-{version}.jar"
     listed = zipfile.ZipFile(jar).namelist()
     assert {"META-INF/LICENSE", "META-INF/maven/com.pulumi/databricks/pom.xml"} <= set(listed)
-    # By the pom.xml in it Maven installs the file alone, with what it depends on, as the README says.
+    # Thanks to the pom.xml in it, Maven can install the file alone and knows what it depends on, as the README says.
     readme = (ROOT / "sdk/java/README.md").read_text(encoding="utf-8")
     (line,) = re.findall(rf"^mvn .*-Dfile={re.escape(jar.name)}$", readme, re.M)
     shutil.copy(jar, tmp_path)
@@ -50,7 +50,7 @@ def test_python_sdk_is_a_wheel(tmp_path):
     listed = command(VENV_PYTHON, "-m", "zipfile", "--list", wheel)
     assert "pulumi_databricks/py.typed" in listed and "pulumi_databricks/pulumi-plugin.json" in listed
     assert ".dist-info/licenses/LICENSE" in listed
-    # What whoever has only the wheel reads of it.
+    # What somebody who has only the wheel can read about it.
     described = command(VENV_PYTHON, "-c", "import importlib.metadata as it; print(it.metadata('pulumi_databricks'))")
     assert f"pip install {wheel.name}\n" in described and "License-Expression: Apache-2.0" in described
 
@@ -140,7 +140,7 @@ def installed(it):
         folder = it.scratch / "installed"
         command(VENV_PYTHON, "-m", "pip", "--disable-pip-version-check", "--no-input", "install", "--no-deps",
                 "--no-build-isolation", "--target", folder, "./sdks/databricks", cwd=it.project_dir)
-        # Before the SDK of this repository, which the example's environment has.
+        # This comes before the SDK of this repository, which the example's environment has.
         it.env["PYTHONPATH"] = str(folder)
         where = command(VENV_PYTHON, "-c", "import pulumi_databricks as it; print(it.__file__)", env={"PYTHONPATH": folder})
         assert where.startswith(str(folder))
@@ -203,7 +203,7 @@ func main() {
 
 
 def beside_the_official_one(folder):
-    """The environment in which the official plugin is there too; what stands in for it keeps its objects in a folder."""
+    """An environment with the official plugin as well; what stands in for it keeps its objects in a folder."""
     folder.mkdir()
     return {VARIABLE: str(stand_in()), "STAND_IN_STATE": str(folder)}
 
@@ -219,7 +219,7 @@ def test_package_add_beside_the_official_plugin(language, example, workspace, tm
     it.up()
     (token,) = [token for token in workspace.tokens() if token["live"]]
     assert token["comment"] == "scope" and it.outputs() == {"user": "admin@example.com"}
-    # Not below the example's folder: there no value may stand in the clear.
+    # The stand-in's folder is not below the example's, where no value may stand in the clear.
     kept = pathlib.Path(official["STAND_IN_STATE"])
     secret = json.loads((kept / "secret-scope___k.json").read_text(encoding="utf-8"))["string_value"]
     assert workspace.accepts(secret)
@@ -251,7 +251,7 @@ def test_package_add_go(pulumi, official, tmp_path):
 
 
 def test_get_schema_is_that_of_the_repository(pulumi):
-    """Where the official plugin is not installed; tests/python/test_forward_engine.py has the schema of both."""
+    """It is where the official plugin is not installed; tests/python/test_forward_engine.py has the schema of both."""
     printed = json.loads(pulumi.run("package", "get-schema", plugin_bin()).stdout)
     for name in ("name", "version", "resources", "functions"):
         assert printed[name] == SCHEMA[name], name

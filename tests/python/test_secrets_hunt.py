@@ -67,7 +67,7 @@ class Kind:
     marks: list
     config: dict = dataclasses.field(default_factory=dict)
     env: dict = dataclasses.field(default_factory=dict)
-    # What the server answers well, by path.
+    # Good answers of the server, by path.
     good: dict = dataclasses.field(default_factory=dict)
     files: dict = dataclasses.field(default_factory=dict)
     # Shell scripts in place of command-line tools.
@@ -243,7 +243,7 @@ def echoing(form, paths, **options):
         if path == "/.well-known/databricks-config":
             return "HTTP/1.1 404 Not Found", ""
         values = [line.split(": ", 1)[-1] for line in head.splitlines()]
-        # Long enough that it is cut somewhere.
+        # Long enough to be cut somewhere.
         echo = " ".join([*values, body] * 3)
         line = echo.replace('"', "'")
         return f"HTTP/1.1 {status}\r\n{headers}".replace("{echo}", line).rstrip(), content(echo)
@@ -254,7 +254,8 @@ def echoing(form, paths, **options):
 
 
 KINDS = kinds()
-# Forms that are asked again. A sign-in that is refused so is asked for a minute, and says nothing meanwhile.
+# Forms after which a request is repeated. A sign-in that is refused like this is repeated for a minute, without a
+# message meanwhile.
 REPEATED = ("throttling", "a 503")
 
 
@@ -281,7 +282,7 @@ def echoes(name, home, own_network=False):
     for file, text in kind.files.items():
         (home / file).write_text(text, encoding="utf-8")
     for tool, script in kind.tools.items():
-        # What is smaller than the real tool is taken for its predecessor of the same name.
+        # A file smaller than the real tool is taken for its predecessor of the same name.
         (home / tool).write_text(f"#!/bin/sh\n{script}\nexit\n" + "#" * 2**20, encoding="utf-8")
         (home / tool).chmod(0o755)
     authority = Authority(home) if kind.is_elsewhere else None
@@ -340,7 +341,7 @@ def echoes(name, home, own_network=False):
             shown[f"the messages with {form}"] = json.dumps(engine.messages)
             if form in REPEATED:
                 assert any(ephemeral for *_, ephemeral in engine.messages), "nobody was told why it takes so long"
-            # The hunt has something to find, and finds it by this way to sign in.
+            # The hunt has something to find, and this is the way that the plugin signed in.
             sent = "".join(head + body for head, body in server.seen)
             fields = [field for _, body in server.seen for field in urllib.parse.parse_qsl(body)]
             known += [value for field, value in fields if field in SENT]
@@ -394,7 +395,7 @@ def test_refusals_of_inputs(provider, fake_engine):
         assert failures, inputs
         assert all(not name for name, _ in failures), failures
         texts[str(list(inputs))] = json.dumps(failures)
-        # The engine creates nothing then. If it did, the error would be as silent.
+        # The engine creates nothing then. If it did, the error would have to be as silent.
         try:
             provider.create(inputs)
         except grpc.RpcError as error:
@@ -455,7 +456,7 @@ def test_a_lost_create_does_not_show_a_secret_comment(provider, workspace, fake_
 MANAGED = "/token-management/"
 SECRETS = "/credentials/secrets"
 
-# What a workspace answers that refuses a request and repeats what it knows.
+# The answers of a workspace that refuses a request and repeats what it knows.
 REFUSALS = {
     "a Databricks error": lambda echo: {"status": 400, "message": echo},
     "a code": lambda echo: {"status": 403, "error_code": echo},
@@ -476,7 +477,7 @@ def talkative_provider(plugin, workspace, fake_engine):
 
 
 def hunt_echoes(workspace, path, calls, echo):
-    """Errors of calls, by the method of the request that is refused in every way."""
+    """Errors of calls, by the method of the request, which is refused in every form."""
     shown = {}
     for method, call in calls.items():
         for form, refusal in REFUSALS.items():
@@ -554,7 +555,7 @@ def test_echoes_of_a_service_principal_secret(plugin, workspace, fake_engine):
     assert any("waits" in text for _, _, text, _ in fake_engine.messages), "nobody was told what it waits for"
     value = outputs["secret"]["value"]
 
-    # A create that is refused lists the secrets, and the next read would be content with that list.
+    # GET comes first: a create that is refused lists the secrets, and a read after it would be content with that list.
     calls = {
         "GET": lambda: client.read(secret_id, inputs, outputs, urn=urn),
         "POST": lambda: client.create(inputs, urn=urn),
@@ -656,7 +657,7 @@ def test_every_failure_with_the_most_verbose_logs(pulumi, workspace):
     pulumi.export()
     workspace.fault(DELETE, {"status": 403, "html": True, "message": f"Bearer {workspace.token}"})
     pulumi.destroy(*VERBOSE, ok=False)
-    # The program holds the comment.
+    # The program itself holds the comment, so it is not searched.
     (pulumi.project_dir / "Pulumi.yaml").unlink()
     hunt(pulumi, [comment, workspace.token])
 

@@ -49,7 +49,7 @@ def collector():
 
 @pytest.fixture
 def traced(plugin, workspace, fake_engine):
-    """Starts a plugin that sends traces there, and gives it and a configured client."""
+    """Starts a plugin that sends traces to an endpoint, and returns it and a configured client."""
 
     def start(endpoint):
         process = plugin(engine=fake_engine.address, env={ENDPOINT: endpoint})

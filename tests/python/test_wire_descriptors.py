@@ -1,4 +1,4 @@
-"""proto/ is written for this project; what it says of the wire must be what Pulumi's own SDK says.
+"""proto/ is written for this project; what it says about the wire must be what Pulumi's own SDK says.
 
 Compiles proto/ and compares every message, enum and service in it with the descriptors in the published Python SDK.
 """

@@ -1,6 +1,6 @@
 """The examples of the local workspace in other languages.
 
-That of Go is also the check by the SDK of Databricks for Go as it is published.
+The one in Go also checks the workspace with the Databricks SDK for Go as it is published.
 """
 
 import os
@@ -12,7 +12,7 @@ from conftest import ROOT, local_workspace_bin
 
 EXAMPLES = ROOT / "local-workspace/examples"
 
-# They take compilers.
+# These tests need compilers.
 pytestmark = pytest.mark.slow
 
 

@@ -31,7 +31,7 @@ pytestmark = [
 
 
 class Browser:
-    """A headless Chromium, by the protocol of WebDriver."""
+    """A headless Chromium, controlled by the WebDriver protocol."""
 
     _opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
 
@@ -79,7 +79,7 @@ class Browser:
         return self.call("POST", "/execute/async", {"script": script, "args": list(arguments)})
 
     def emulate(self, scheme, width):
-        """A colour scheme of the system, and the width of the window."""
+        """Emulates a colour scheme of the system, and a width of the window."""
         for command, params in (
             ("setEmulatedMedia", {"features": [{"name": "prefers-color-scheme", "value": scheme}]}),
             ("setDeviceMetricsOverride", {"width": width, "height": 800, "deviceScaleFactor": 1, "mobile": False}),
@@ -87,7 +87,7 @@ class Browser:
             self.call("POST", "/goog/cdp/execute", {"cmd": "Emulation." + command, "params": params})
 
     def press(self, *keys):
-        """Presses them one after the other; the control key is held until the end."""
+        """Presses keys one after the other; the control key is held until the end."""
         actions = []
         for key in keys:
             actions.append({"type": "keyDown", "value": KEYS.get(key, key)})
@@ -101,7 +101,7 @@ class Browser:
         return self.run("return document.querySelector(arguments[0]).innerText", selector)
 
     def tab_to(self, name):
-        """Presses Tab until what has the focus is called so."""
+        """Presses Tab until the focus is on what has this name."""
         seen = []
         for _ in range(60):
             self.press("tab")
@@ -123,7 +123,7 @@ def local():
 
 @pytest.fixture(scope="module")
 def browser(tmp_path_factory, local):
-    # A name that somebody made to resolve to this machine.
+    # The name stands for one that somebody has made resolve to this machine.
     it = Browser(tmp_path_factory.mktemp("profile"), "--host-resolver-rules=MAP rebound.example.com 127.0.0.1")
     yield it
     it.stop()
@@ -168,7 +168,7 @@ def test_the_keyboard_is_enough(page, local):
     page.press("space")
     wait_for(lambda: "revoked" in page.text("#tokens"), what="the revocation")
     assert not local.accepts(value)
-    # What has changed under it leaves the focus where it is.
+    # Changes of the page leave the focus where it is.
     time.sleep(1.5)
     assert page.run("return document.activeElement.getAttribute('aria-label')") == "Revoke dashboards"
 
@@ -189,7 +189,7 @@ def test_forms_are_sent_from_their_fields(page, local):
     page.tab_to("fault")
     page.press("control", "enter")
     wait_for(lambda: local.control("/faults"), what="the fault")
-    # What is no fault is refused beside the others, and what was typed stays.
+    # Text that is no fault is refused: the faults that are there stay, and so does what was typed.
     page.run("document.getElementById('fault').value = '{'")
     page.press("control", "enter")
     wait_for(lambda: "is no JSON" in page.text("#message"), what="the refusal")
@@ -208,11 +208,11 @@ def test_a_reset_elsewhere_is_seen(page, local):
 
 
 def test_the_focus_is_seen(page):
-    """On everything that the keyboard reaches, in both colour schemes, and also in a narrow window."""
+    """It is seen on everything that the keyboard reaches, in both colour schemes, and also in a narrow window."""
     for scheme in ("light", "dark"):
         page.emulate(scheme, width=420)
         assert page.run("return document.documentElement.scrollWidth <= innerWidth"), scheme
-        # From the beginning of the page.
+        # The focus starts at the beginning of the page.
         page.call("POST", "/refresh")
         for _ in range(12):
             page.press("tab")
@@ -241,7 +241,7 @@ FETCH = """
 
 
 def test_another_page_gets_nowhere(page, local):
-    """One of another origin, as any that is open in the same browser."""
+    """A page of another origin, such as any that is open in the same browser."""
 
     class Elsewhere(BaseHTTPRequestHandler):
         def do_GET(self):

@@ -20,14 +20,14 @@ def blocks(page, language):
     return re.findall(rf"^ *```{language}\n(.*?)^ *```", page.read_text(encoding="utf-8"), re.M | re.S)
 
 
-# That the tests below are about all of them.
+# The tests below are about these blocks; another one in the README would fail here.
 START, WALK, FAULTS = blocks(README, "bash")
 
 
 @pytest.fixture
 def started():
     """What the first command prints: lines to be pasted into another shell, and what is told around them."""
-    # Where `make` runs the tests, a make of theirs would say where it is.
+    # Where `make` runs the tests, the README's own make would otherwise print the folder that it enters.
     foreign = ("DATABRICKS_", "MAKE", "MFLAGS")
     environment = {name: value for name, value in os.environ.items() if not name.startswith(foreign)}
     pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE}
@@ -38,7 +38,7 @@ def started():
             line = process.stderr.readline()
             assert line, told
             told += line
-        # The lines were written before.
+        # The lines to be pasted were written before that.
         yield os.read(process.stdout.fileno(), 65536).decode(), told.decode()
     finally:
         os.killpg(process.pid, signal.SIGTERM)
@@ -62,7 +62,7 @@ def test_commands_have_no_comments():
 @pytest.mark.slow
 @pytest.mark.timeout(900)
 def test_first_contact(started, tmp_path):
-    """It may have to be compiled first, as for its users."""
+    """The program may have to be compiled first, as for its users."""
     pasted, told = started
 
     def shell(script):
@@ -89,7 +89,7 @@ def walked(started, tmp_path):
     environment = {name: value for name, value in pulumi.env.items() if name not in own}
 
     def walk(commands):
-        """What came of each command, by the command."""
+        """Returns the commands in their order, each with what came of it."""
         script = f"{started[0]}\nPS4='$ '\nset -euxo pipefail\n{commands}"
         done = subprocess.run(
             ["bash", "-c", script],
@@ -119,7 +119,7 @@ def test_walk(walked):
 
 @pytest.mark.timeout(900)
 def test_walk_that_is_printed(started, walked):
-    """All of it pasted at once, prose excepted."""
+    """All commands that the program prints are pasted at once, without the prose."""
     commands = started[1][started[1].index("\ncd ") :]
     _, first, _, second = walked(commands)
     assert "+ 2 created" in first, first

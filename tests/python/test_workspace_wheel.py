@@ -14,7 +14,7 @@ import pytest
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
 
-# Its wheel takes a stage of its own.
+# The wheel is built in a stage of its own.
 pytestmark = pytest.mark.slow
 
 # What somebody's job does with tokens.
@@ -191,7 +191,7 @@ def test_the_command_prints_what_to_paste(venv):
 
 
 def test_what_is_in_the_wheel():
-    """What an index shows of it, and nothing that happens to lie around."""
+    """The wheel has what a package index shows of it, and nothing that happens to lie around."""
     (path,) = (ROOT / "target" / "wheels").glob("*.whl")
     with zipfile.ZipFile(path) as wheel:
         names = wheel.namelist()

@@ -2,7 +2,7 @@ use pulumi_resource_databricks::property::{Map, Value};
 
 use super::support::token;
 
-/// Most workspaces allow 730 days; the plugin leaves it to them.
+/// Most workspaces allow 730 days at most; the plugin leaves the limit to them.
 #[test]
 fn a_lifetime_that_most_workspaces_refuse_brings_a_warning() {
     const LONGEST: f64 = 730.0 * 24.0 * 3600.0;
@@ -13,7 +13,7 @@ fn a_lifetime_that_most_workspaces_refuse_brings_a_warning() {
     }
 }
 
-/// What is wrong inside a property is said with the name that it has there.
+/// What is wrong inside a property is reported under the name that it has there.
 #[test]
 fn a_failure_inside_an_object_names_the_inner_property() {
     let config = Map::from([("workspaceId".into(), Value::Array(Vec::new()))]);

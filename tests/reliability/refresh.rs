@@ -18,7 +18,7 @@ fn now_ms() -> i64 {
     i64::try_from(since.as_millis()).unwrap()
 }
 
-/// Reads a token as a refresh does: (whether it is there, when it was asked for, when the answer was there).
+/// Reads a token as a refresh does: (whether it is there, when it was asked for, when the answer arrived).
 async fn read(client: &Client, id: &str) -> (bool, i64, i64) {
     let ctx = context("urn", Arc::new(SystemClock), Arc::new(Told::default()));
     let outputs = Map::from([
@@ -49,7 +49,7 @@ async fn a_refresh_of_six_hundred_tokens_takes_a_few_lists() {
     }
     let lists = workspace.requests("/token/list").await;
     assert!((1..=4).contains(&lists.len()), "{} lists", lists.len());
-    // The state does not say whose they are, which one question tells for all.
+    // The state does not say whose tokens these are; one request answers that for all.
     assert_eq!(workspace.requests("/Me").await.len(), 1);
 }
 
@@ -58,7 +58,7 @@ async fn a_refresh_of_six_hundred_tokens_takes_a_few_lists() {
 async fn it_takes_a_few_lists_also_sixteen_tokens_at_a_time() {
     let workspace = Local::start().await;
     let ids = join_all((0..600).map(|_| workspace.mint("token"))).await;
-    // However slow the machine is, the refresh is over within moments.
+    // By this clock the refresh takes no time, however slow the machine is.
     let clock = Arc::new(Steered::still());
     let client = workspace.client(clock.clone());
     let ctx = context("urn", clock, Arc::new(Told::default()));
@@ -82,7 +82,7 @@ async fn only_what_a_list_has_is_known_without_another_one() {
     // Whoever asks again wants to know whether it is still there.
     assert!(read(&client, &ids[0]).await.0);
     assert_eq!(lists().await, 2);
-    // The list is older than this one.
+    // The list is older than this token.
     let second = workspace.mint("second").await;
     assert!(read(&client, &second).await.0);
     assert_eq!(lists().await, 3);
@@ -92,7 +92,7 @@ async fn only_what_a_list_has_is_known_without_another_one() {
     }
 }
 
-/// Several who find that a list lacks what they look for share the next one.
+/// Several readers who find that a list lacks what they look for share the next list.
 #[tokio::test]
 async fn those_who_miss_something_ask_together() {
     let workspace = Local::start().await;
@@ -127,7 +127,7 @@ async fn what_others_change_is_seen_soon() {
     assert_eq!(lists, [1, 1, 2, 2, 3]);
 }
 
-/// A change, and one that is under way while the list is made, outdate the list.
+/// A change outdates the list, also one that is under way while the list is made.
 #[tokio::test]
 async fn after_a_change_of_ours_another_list_is_asked_for() {
     let workspace = Local::start().await;
@@ -140,7 +140,7 @@ async fn after_a_change_of_ours_another_list_is_asked_for() {
     let created = token().create(&client, &ctx, inputs("token", "sql"), false).await.unwrap();
     assert!(read(&client, &created.id).await.0);
 
-    // Another one is created meanwhile, and its answer is late.
+    // Another token is created meanwhile, and the answer to that is late.
     workspace.faults(json!({ "match": { "path": "/token/create" }, "action": { "delay_ms": 300 } })).await;
     let look = async {
         tokio::time::sleep(Duration::from_millis(150)).await;
@@ -180,7 +180,7 @@ async fn only_a_list_that_started_after_a_reader_asked_says_that_something_is_go
         let (workspace, client) = (Arc::clone(&workspace), client.clone());
         tokio::spawn(async move {
             tokio::time::sleep(Duration::from_millis(number * 7)).await;
-            // A list is under way that cannot know this one.
+            // A list is under way that cannot have this token.
             let id = workspace.mint(&format!("token {number}")).await;
             (read(&client, &id).await.0, read(&client, "none").await)
         })
@@ -194,13 +194,13 @@ async fn only_a_list_that_started_after_a_reader_asked_says_that_something_is_go
             |list: &&serde_json::Value| (asked..=answered).contains(&list["time_ms"].as_i64().unwrap());
         assert!(lists.iter().any(|list| started_between(&list)), "no list between {asked} and {answered}");
     }
-    // One after the other, and each shared: the next one begins when the last one is there, after its delay.
+    // Lists are made one after the other, and shared: the next begins when the last has arrived, after its delay.
     let began: Vec<_> = lists.iter().map(|list| list["time_ms"].as_i64().unwrap()).collect();
     assert!(began.windows(2).all(|pair| pair[1] - pair[0] >= 39), "{began:?}");
     assert!(lists.len() < 60, "{} lists for 60 readers", lists.len());
 }
 
-/// A listing is shared; the time that each reader has is its own, also that of the one who began it.
+/// Readers share a listing, but each has a time limit of its own, also the one who began it.
 #[tokio::test]
 async fn the_limit_of_one_reader_is_not_that_of_others() {
     let workspace = Local::start().await;
@@ -237,7 +237,7 @@ async fn a_list_that_was_given_up_is_asked_for_again() {
     assert!(read(&client, &id).await.0);
 }
 
-/// Scopes are a set. A refresh takes over others, and leaves the same in another order as the program states them.
+/// Scopes are a set. A refresh takes over different ones, and leaves the same ones in the order of the program.
 #[tokio::test]
 async fn a_refresh_compares_scopes_as_sets() {
     let workspace = Local::start().await;
@@ -278,7 +278,7 @@ async fn an_import_states_only_scopes_that_somebody_chose() {
         });
         let list = json!({ "status": 200, "body": { "token_infos": [info] } });
         workspace.faults(json!({ "match": { "path": "/token/list" }, "action": list })).await;
-        // Another engine: this one would know the first list for a while.
+        // As for another engine: the same client would know the first list for a while.
         let client = workspace.client(Arc::new(SystemClock));
         let imported = token().read(&client, &ctx, "t", Known::Nothing).await.unwrap().unwrap().state;
         assert_eq!(imported.inputs.contains_key("scopes"), stated, "{state} {scopes}");
@@ -306,7 +306,7 @@ async fn a_secret_workspace_stays_secret() {
     assert!(read.outputs["providerConfig"].has_secret());
 }
 
-/// They are looked up by id; many of them are in one list, and whoever is not is looked up.
+/// OBO tokens are looked up by id. For many of them there is one list, and what it lacks is looked up.
 #[tokio::test]
 async fn many_obo_tokens_are_found_in_one_list() {
     let workspace = Local::start().await;
@@ -330,7 +330,8 @@ async fn many_obo_tokens_are_found_in_one_list() {
     let found: Vec<_> = stream::iter(ids[3..].iter().map(|id| find(id))).buffer_unordered(16).collect().await;
     assert!(found.into_iter().all(|found| found));
     assert_eq!(asked().await, (1, 3));
-    // The list is older than this one, and tells nothing of what does not exist; whoever asks again wants to know anew.
+    // The list is older than this token, and says nothing of what does not exist; whoever asks again wants to know
+    // anew.
     let second = workspace.mint("second").await;
     assert!(find(&second).await);
     assert!(!find("none").await);

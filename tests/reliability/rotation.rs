@@ -19,7 +19,7 @@ fn number(number: i64) -> Value {
     Value::Number(number as f64)
 }
 
-/// An ordinary `up` replaces a token in the last seconds of its life, and not before.
+/// An ordinary `up` replaces a token in the last `rotateBeforeSeconds` of its life, and not before.
 #[tokio::test]
 async fn a_token_is_replaced_in_its_window_alone() {
     let workspace = Local::start().await;
@@ -35,7 +35,7 @@ async fn a_token_is_replaced_in_its_window_alone() {
         (Some(60), 30, true),
         (Some(3000), 2900, true),
         (Some(3000), 3100, false),
-        // A window as long as the life, or longer, would rotate in every run: half of the life is what is meant.
+        // A window as long as the life, or longer, would rotate in every run: it counts as half of the life.
         (Some(HOUR), 1900, false),
         (Some(HOUR), 1700, true),
         (Some(90 * HOUR), 1900, false),
@@ -65,8 +65,8 @@ async fn a_token_is_replaced_in_its_window_alone() {
     }
 }
 
-/// Nobody knows what lifetime an imported token was created with, so the one that it has counts. Any other token was
-/// created with what its program stated: without a lifetime, to state one is a change, whatever the workspace gave.
+/// A lifetime that is stated for the first time is no change where it is the one that the token has, whether the token
+/// was imported (its value is unknown) or created without a lifetime.
 #[tokio::test]
 async fn a_lifetime_that_is_stated_as_it_is_replaces_nothing() {
     let workspace = Local::start().await;

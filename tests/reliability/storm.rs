@@ -9,7 +9,7 @@ use serde_json::json;
 
 use super::support::{Jumping, Local, Told, context, token};
 
-/// As many as a user may have in a workspace.
+/// As many tokens as a user may have in a workspace.
 const TOKENS: usize = 600;
 
 /// A workspace that turns 600 creates away for a quarter of an hour, in four bursts and every form of "later".
@@ -98,7 +98,7 @@ async fn a_wait_beyond_the_limit_is_not_begun() {
     }
 }
 
-/// Whoever gives up says how often and how long it was tried, and what the last answer was.
+/// The error says how often and how long it was tried, and what the last answer was.
 #[tokio::test]
 async fn giving_up_says_what_was_tried() {
     let workspace = Local::start().await;

@@ -1,4 +1,4 @@
-//! A workspace, a client of it, and time and messages that a test can steer and see.
+//! A workspace, a client of it, a clock that a test can steer, and messages that it can see.
 
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, SystemTime};
@@ -41,8 +41,8 @@ impl Local {
         Local { running, http: reqwest::Client::builder().no_proxy().build().unwrap() }
     }
 
-    /// A client that signs in with the workspace's first token. No limit of requests per second: that one goes by the
-    /// machine's clock.
+    /// A client that signs in with the workspace's first token. It has no limit of requests per second, since that
+    /// goes by the machine's clock.
     pub(crate) fn client(&self, clock: Arc<dyn Clock>) -> Client {
         let stated = Map::from([
             ("host".into(), Value::String(self.running.url())),
@@ -74,7 +74,7 @@ impl Local {
         self.call(self.http.get(url)).await["tokens"].as_array().unwrap().clone()
     }
 
-    /// The requests so far whose path ends so.
+    /// The requests so far whose path ends in `path`.
     pub(crate) async fn requests(&self, path: &str) -> Vec<Json> {
         let url = format!("{}/local/control/requests", self.running.url());
         let log = self.call(self.http.get(url)).await;
@@ -82,7 +82,7 @@ impl Local {
         log["requests"].as_array().unwrap().iter().filter(ends_so).cloned().collect()
     }
 
-    /// Creates a token past the plugin and gives its id.
+    /// Creates a token without the plugin and returns its id.
     pub(crate) async fn mint(&self, comment: &str) -> String {
         let url = format!("{}/api/2.0/token/create", self.running.url());
         let request = self.http.post(url).bearer_auth(&self.running.options().token);
@@ -127,11 +127,11 @@ pub(crate) struct Jumping(Mutex<Sleepers>);
 struct Sleepers {
     now: SystemTime,
     asleep: Vec<(SystemTime, oneshot::Sender<()>)>,
-    /// How many are at work or asleep.
+    /// How many operations are at work or asleep.
     busy: usize,
 }
 
-/// Those who wake soon after the next one wake with it; one by one would take long.
+/// Those who are to wake so soon after the next one wake with it; one by one would take long.
 const TOGETHER: Duration = Duration::from_millis(500);
 
 impl Jumping {

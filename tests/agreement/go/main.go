@@ -1,7 +1,6 @@
 // Signs in with the unmodified Databricks SDK for Go, in the environment that it is started with, and lists the
 // tokens of the workspace. Standard input states the configuration as an object of attribute names (those of
-// .databrickscfg) and values; standard output says what went wrong, if anything did. What was sent is seen by the
-// server.
+// .databrickscfg) and values; standard output says what went wrong, if anything did. The server sees what was sent.
 package main
 
 import (

@@ -1,4 +1,4 @@
-"""Tokens by our plugin, and something else by the plugin that the SDK asks for."""
+"""A token of our plugin and, when the test says so, one of the plugin that the SDK asks for."""
 
 from builtins import arguments
 

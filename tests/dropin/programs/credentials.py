@@ -1,4 +1,4 @@
-"""A token on behalf of a service principal and an OAuth secret of it, with the inputs that programs state for them."""
+"""A token on behalf of a service principal and an OAuth secret of one, with the inputs that programs state for them."""
 
 from builtins import arguments
 

@@ -20,7 +20,7 @@ one = databricks.Provider(
     debug_truncate_bytes=96,
     scopes=["sql", pulumi.Output.secret("all-apis")],
     workspace_id=first["workspace_id"],
-    # A credential of another method counts only where its method is the one asked for.
+    # A credential of another method counts only when auth_type names that method.
     client_id="not used",
     client_secret="not used either",
 )

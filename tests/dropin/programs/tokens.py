@@ -1,5 +1,5 @@
-"""The tokens that the test lists: arguments and the name of an explicit provider, if there is one. A token with `get` is
-only read, by that id."""
+"""The tokens that the test lists, each with its arguments and the name of its explicit provider, if it has one. A token
+with `get` is only read, by that id."""
 
 from builtins import arguments
 

@@ -54,7 +54,7 @@ func startWorkspace(t *testing.T) workspace {
 	return workspace{values["DATABRICKS_HOST"], values["DATABRICKS_TOKEN"]}
 }
 
-// comments of the live tokens, by id.
+// comments returns the comments of the live tokens, by id.
 func (w workspace) comments(t *testing.T) map[string]string {
 	t.Helper()
 	answer, err := http.Get(w.host + "/local/control/state")
@@ -78,7 +78,7 @@ func (w workspace) comments(t *testing.T) map[string]string {
 	return found
 }
 
-// accepts tells whether a token value opens the workspace.
+// accepts reports whether a token value opens the workspace.
 func (w workspace) accepts(t *testing.T, value string) bool {
 	t.Helper()
 	request, err := http.NewRequest(http.MethodGet, w.host+"/api/2.0/token/list", nil)
@@ -97,7 +97,7 @@ func must(t *testing.T, err error) {
 	}
 }
 
-// start prepares a program, its plugin attached or started by the engine. Only the engine's folder is on PATH.
+// start prepares a program whose plugin is attached, or started by the engine. Only the engine's folder is on PATH.
 func start(t *testing.T, program string, w workspace, plugin opttest.Option) *pulumitest.PulumiTest {
 	t.Helper()
 	t.Setenv("PATH", os.Getenv("ENGINE_BIN_DIR"))
@@ -114,7 +114,7 @@ func start(t *testing.T, program string, w workspace, plugin opttest.Option) *pu
 func plugins(t *testing.T) map[string]opttest.Option {
 	t.Helper()
 	plugin := os.Getenv("PLUGIN_BIN")
-	// The engine measures the folder that it finds a plugin in; that of a build is large.
+	// The engine measures the size of the folder where it finds a plugin, and the folder of a build is large.
 	folder := t.TempDir()
 	must(t, os.Symlink(plugin, filepath.Join(folder, filepath.Base(plugin))))
 	return map[string]opttest.Option{
@@ -165,7 +165,7 @@ func TestLifeOfAToken(t *testing.T) {
 	}
 }
 
-// stateOf is the state of the resource of that name.
+// stateOf returns the state of the resource of that name.
 func stateOf(t *testing.T, test *pulumitest.PulumiTest, name string) apitype.ResourceV3 {
 	t.Helper()
 	var deployment apitype.DeploymentV3
@@ -179,7 +179,7 @@ func stateOf(t *testing.T, test *pulumitest.PulumiTest, name string) apitype.Res
 	panic("not reached")
 }
 
-// isSecret tells whether a value of an exported state is marked as secret. The export shows secrets.
+// isSecret reports whether a value of an exported state is marked as secret. The export shows secrets.
 func isSecret(value any) bool {
 	object, ok := value.(map[string]any)
 	return ok && object["4dabf18193072939515e22adb298388d"] == "1b47061264138c4ac30d75fd1eb44270"

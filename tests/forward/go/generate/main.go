@@ -1,4 +1,4 @@
-// Writes the schema of the stand-in to stdout, as the bridge makes it.
+// Writes the stand-in's schema, as the bridge makes it, to stdout.
 package main
 
 import (

@@ -2,7 +2,8 @@
 // in the folder STAND_IN_STATE; each of its calls adds a line to calls.jsonl there.
 //
 // The beginning of a scope's name asks for a fault: "half-" creates the scope and fails all the same, "slow-" waits
-// until there is a file "go" in the folder, "crash-" ends the process in mid-create, "echo-" fails with everything secret in the message.
+// until there is a file "go" in the folder, "crash-" ends the process in mid-create, and "echo-" fails with everything
+// secret in the message.
 package standin
 
 import (
@@ -22,7 +23,7 @@ import (
 	shim "github.com/pulumi/pulumi-terraform-bridge/v3/pkg/tfshim/sdk-v2"
 )
 
-// Version is one of the official plugin; the published SDK of this version knows the types.
+// Version is a version of the official plugin; the SDK that was published for it knows the types.
 const Version = "1.118.0"
 
 // Info describes the provider to the bridge.
@@ -33,7 +34,7 @@ func Info() tfbridge.ProviderInfo {
 		DisplayName:  "Databricks",
 		Version:      Version,
 		MetadataInfo: tfbridge.NewProviderMetadata([]byte("{}")),
-		// As the official package has them: they decide what an SDK of both looks like.
+		// The same as in the official package: they decide what an SDK of both plugins looks like.
 		JavaScript: &tfbridge.JavaScriptInfo{
 			Dependencies:         map[string]string{"@pulumi/pulumi": "^3.0.0"},
 			DevDependencies:      map[string]string{"@types/node": "^10.0.0", "@types/mime": "^2.0.0"},
@@ -58,10 +59,10 @@ func Info() tfbridge.ProviderInfo {
 	return info
 }
 
-// A workspace: where it is, and the credential.
+// workspace says where a workspace is, and with which credential to sign in.
 type workspace struct{ Host, Token string }
 
-// One call, as it is written down.
+// call is a line of calls.jsonl.
 type call struct {
 	Op, Type, ID string
 	Pid          int
@@ -96,7 +97,7 @@ func path(kind, id string) string {
 	return filepath.Join(folder(), kind+"-"+strings.NewReplacer("/", "_", "|", "_").Replace(id)+".json")
 }
 
-// What an object consists of, how its id follows from that, and what the service adds.
+// kind is a type of object: its fields, how its id follows from them, and what the service adds.
 type kind struct {
 	name    string
 	id      func(d *schema.ResourceData) string
