@@ -12,18 +12,18 @@ import * as utilities from "./utilities";
  * Databricks gives the value of a token only once, when it is created. It is kept as the secret output `tokenValue`, which
  * Pulumi encrypts in the state and masks in what it shows. Destroying the resource revokes the token.
  *
- * A token that has expired is replaced by the next `pulumi up`; for one that is about to expire, set
- * `rotateBeforeSeconds`. The new token is created before the old one is revoked. One that was revoked by somebody else is
- * replaced by `pulumi up --refresh`, and by any `pulumi up` if a rotation is stated.
+ * A token that has expired is replaced by the next `pulumi up`; for one that is about to expire, set `rotateBeforeSeconds`.
+ * The new token is created before the old one is revoked. `pulumi up --refresh` replaces a token that somebody else revoked;
+ * if the program states a rotation, any `pulumi up` does.
  *
- * Whoever holds the value outside of the stack gets time with `overlapSeconds`: the old token then lives on after a rotation,
- * and the first `pulumi up` after that time revokes it.
+ * With `overlapSeconds`, whoever holds the value outside of the stack gets time: the old token lives on for that long after a
+ * rotation, and the first `pulumi up` after that time revokes it.
  *
  * ## Example Usage
  * ### A token that is replaced before it expires
  *
  * An ordinary `pulumi up` in the last 14 days of the token's life creates its successor, updates everything that depends on
- * it, and revokes it.
+ * it, and then revokes the old token.
  *
  * ```typescript
  * import * as databricks from "@pulumi/databricks";

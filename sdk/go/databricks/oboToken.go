@@ -17,18 +17,18 @@ import (
 // when the token is created: it is kept as the secret output `tokenValue`, which Pulumi encrypts in the state and masks in
 // what it shows. Destroying the resource revokes the token.
 //
-// A token that has expired is replaced by the next `pulumi up`; for one that is about to expire, set
-// `rotateBeforeSeconds`. The new token is created before the old one is revoked. One that was revoked by somebody else is
-// replaced by `pulumi up --refresh`, and by any `pulumi up` if a rotation is stated.
+// A token that has expired is replaced by the next `pulumi up`; for one that is about to expire, set `rotateBeforeSeconds`.
+// The new token is created before the old one is revoked. `pulumi up --refresh` replaces a token that somebody else revoked;
+// if the program states a rotation, any `pulumi up` does.
 //
-// Whoever holds the value outside of the stack gets time with `overlapSeconds`: the old token then lives on after a rotation,
-// and the first `pulumi up` after that time revokes it.
+// With `overlapSeconds`, whoever holds the value outside of the stack gets time: the old token lives on for that long after a
+// rotation, and the first `pulumi up` after that time revokes it.
 //
 // ## Example Usage
 // ### A token of a service principal that is replaced before it expires
 //
 // An ordinary `pulumi up` in the last 14 days of the token's life creates its successor, updates everything that depends on
-// it, and revokes it. `applicationId` is the service principal's application id, not its numeric id.
+// it, and then revokes the old token. `applicationId` is the service principal's application id, not its numeric id.
 // ```go
 // package main
 //
@@ -59,8 +59,8 @@ import (
 //
 // ## Import
 //
-// A token is imported by its id, without its value, which Databricks does not give again. Nor does it tell whose token it is.
-// Pulumi therefore warns that `applicationId` is missing; fill it in in the program that the import writes:
+// A token is imported by its id, without its value, which Databricks does not give again. Nor does Databricks say whose token
+// it is. Pulumi therefore warns that `applicationId` is missing; add it to the program that the import prints:
 //
 // ```sh
 // pulumi import databricks:index/oboToken:OboToken ci <id of the token>

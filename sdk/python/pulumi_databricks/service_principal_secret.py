@@ -651,24 +651,25 @@ class ServicePrincipalSecret(pulumi.CustomResource):
                  update_time: pulumi.Input[Optional[_builtins.str]] = None,
                  __props__=None):
         """
-        An OAuth secret of a service principal: the client secret with which it signs in, its application id being the client id.
+        An OAuth secret of a service principal: the client secret with which it signs in. Its application id is the client id.
         Databricks gives the value only once, when the secret is created. It is kept as the secret output `secret`, which Pulumi
         encrypts in the state and masks in what it shows. Destroying the resource deletes the secret. Workspace administrators and
         managers of the service principal may create secrets through a workspace, account administrators through the account.
 
-        A secret that has expired is replaced by the next `pulumi up`; for one that is about to expire, set
-        `rotateBeforeSeconds`. The new secret is created before the old one is deleted, unless the service principal already has
-        five secrets, the most that Databricks allows: then the old one is deleted first, and a warning says so. One that was
-        deleted by somebody else is replaced by `pulumi up --refresh`, and by any `pulumi up` if a rotation is stated.
+        A secret that has expired is replaced by the next `pulumi up`; for one that is about to expire, set `rotateBeforeSeconds`.
+        The new secret is created before the old one is deleted, unless the service principal already has five secrets, the most
+        that Databricks allows: then the old one is deleted first, and a warning says so. `pulumi up --refresh` replaces a secret
+        that somebody else deleted; if the program states a rotation, any `pulumi up` does.
 
-        Whoever holds the value outside of the stack gets time with `overlapSeconds`: the old secret then lives on after a rotation,
-        and the first `pulumi up` after that time deletes it.
+        With `overlapSeconds`, whoever holds the value outside of the stack gets time: the old secret lives on for that long after a
+        rotation, and the first `pulumi up` after that time deletes it.
 
         ## Example Usage
         ### A secret that is replaced before it expires
 
         An ordinary `pulumi up` in the last 14 days of the secret's life creates its successor, updates everything that depends on
-        it, and deletes it. `servicePrincipalId` is the numeric id of the service principal, not its application id.
+        it, and then deletes the old secret. `servicePrincipalId` is the numeric id of the service principal, not its application
+        id.
         ```python
         import pulumi
         import pulumi_databricks as databricks
@@ -718,24 +719,25 @@ class ServicePrincipalSecret(pulumi.CustomResource):
                  args: ServicePrincipalSecretArgs,
                  opts: Optional[pulumi.ResourceOptions] = None):
         """
-        An OAuth secret of a service principal: the client secret with which it signs in, its application id being the client id.
+        An OAuth secret of a service principal: the client secret with which it signs in. Its application id is the client id.
         Databricks gives the value only once, when the secret is created. It is kept as the secret output `secret`, which Pulumi
         encrypts in the state and masks in what it shows. Destroying the resource deletes the secret. Workspace administrators and
         managers of the service principal may create secrets through a workspace, account administrators through the account.
 
-        A secret that has expired is replaced by the next `pulumi up`; for one that is about to expire, set
-        `rotateBeforeSeconds`. The new secret is created before the old one is deleted, unless the service principal already has
-        five secrets, the most that Databricks allows: then the old one is deleted first, and a warning says so. One that was
-        deleted by somebody else is replaced by `pulumi up --refresh`, and by any `pulumi up` if a rotation is stated.
+        A secret that has expired is replaced by the next `pulumi up`; for one that is about to expire, set `rotateBeforeSeconds`.
+        The new secret is created before the old one is deleted, unless the service principal already has five secrets, the most
+        that Databricks allows: then the old one is deleted first, and a warning says so. `pulumi up --refresh` replaces a secret
+        that somebody else deleted; if the program states a rotation, any `pulumi up` does.
 
-        Whoever holds the value outside of the stack gets time with `overlapSeconds`: the old secret then lives on after a rotation,
-        and the first `pulumi up` after that time deletes it.
+        With `overlapSeconds`, whoever holds the value outside of the stack gets time: the old secret lives on for that long after a
+        rotation, and the first `pulumi up` after that time deletes it.
 
         ## Example Usage
         ### A secret that is replaced before it expires
 
         An ordinary `pulumi up` in the last 14 days of the secret's life creates its successor, updates everything that depends on
-        it, and deletes it. `servicePrincipalId` is the numeric id of the service principal, not its application id.
+        it, and then deletes the old secret. `servicePrincipalId` is the numeric id of the service principal, not its application
+        id.
         ```python
         import pulumi
         import pulumi_databricks as databricks
