@@ -31,10 +31,10 @@ impl<E> Default for SingleFlight<E> {
 impl<E: Clone> SingleFlight<E> {
     /// Returns what is `ready`. If nothing is, does the `work`, or waits for another task that is doing it and fails if
     /// that task fails.
-    pub async fn get<T>(
+    pub async fn get<T, W: Future<Output = Result<T, E>>>(
         &self,
         ready: impl Fn() -> Option<T>,
-        work: impl Future<Output = Result<T, E>>,
+        work: impl FnOnce() -> W,
     ) -> Result<T, E> {
         if let Some(ready) = ready() {
             return Ok(ready);
@@ -47,7 +47,8 @@ impl<E: Clone> SingleFlight<E> {
         if let Some(failure) = self.failure_since(before) {
             return Err(failure);
         }
-        let outcome = work.await;
+        // On the heap: it is seldom needed, and every future that awaits this one would be larger by its size.
+        let outcome = Box::pin(work()).await;
         let mut last = self.last();
         last.count += 1;
         last.failure = outcome.as_ref().err().cloned();
@@ -78,11 +79,12 @@ mod tests {
         let (flight, value, done) = (SingleFlight::default(), OnceLock::new(), AtomicUsize::new(0));
         let succeed_at = |attempt: usize| {
             let (value, done) = (&value, &done);
-            flight.get(move || value.get().copied(), async move {
+            let work = move || async move {
                 let now = done.fetch_add(1, Ordering::SeqCst) + 1;
                 tokio::task::yield_now().await;
                 if now < attempt { Err(now) } else { Ok(*value.get_or_init(|| now)) }
-            })
+            };
+            flight.get(move || value.get().copied(), work)
         };
         assert_eq!(join_all((0..20).map(|_| succeed_at(2))).await, [Err(1); 20]);
         // Whoever asks later tries again.
@@ -93,8 +95,8 @@ mod tests {
     #[tokio::test]
     async fn work_that_is_given_up_is_done_by_the_next() {
         let flight = SingleFlight::<()>::default();
-        let given_up = flight.get(|| None::<u8>, std::future::pending());
+        let given_up = flight.get(|| None::<u8>, std::future::pending);
         assert!(futures_util::poll!(Box::pin(given_up)).is_pending());
-        assert_eq!(flight.get(|| None, async { Ok(1) }).await, Ok(1));
+        assert_eq!(flight.get(|| None, || async { Ok(1) }).await, Ok(1));
     }
 }

@@ -81,7 +81,7 @@ impl<S: Source> Cache<S> {
 
     /// A token that works now.
     pub(crate) async fn token(&self) -> Result<Arc<Token>, AuthError> {
-        let fetch = async { Ok(self.0.store(self.0.source.fetch().await?)) };
+        let fetch = || async { Ok(self.0.store(self.0.source.fetch().await?)) };
         self.0.flight.get(|| self.live(), fetch).await
     }
 

@@ -46,6 +46,11 @@ impl Client {
     /// Asks the workspace who signs in, without waiting for long, and keeps the answer. Whoever may not ask this can do
     /// without.
     pub(super) async fn introduction(&self, ctx: &Context) -> &Introduction {
+        // On the heap: it is needed once, and every future that awaits this one would be larger by three times its size.
+        self.0.introduction.get_or_init(|| Box::pin(self.introduce(ctx))).await
+    }
+
+    async fn introduce(&self, ctx: &Context) -> Introduction {
         let ask = async {
             // Others rely on the answer too, whatever becomes of the operation that asks first.
             let ctx = &Context { deadline: None, cancel: Default::default(), ..ctx.clone() };
@@ -67,8 +72,7 @@ impl Client {
                 }
             }
         };
-        let ask = async { tokio::time::timeout(INTRODUCTION_TIMEOUT, ask).await.unwrap_or_default() };
-        self.0.introduction.get_or_init(|| ask).await
+        tokio::time::timeout(INTRODUCTION_TIMEOUT, ask).await.unwrap_or_default()
     }
 
     /// Who signs in, if the workspace says so. It is asked on first use, once in the life of this client.

@@ -65,6 +65,7 @@ struct Inner {
     introduction: OnceCell<Introduction>,
     workspace_clock: WorkspaceClock,
     redactor: Redactor,
+    own_token_id: OnceLock<Option<String>>,
     workspaces: Mutex<HashMap<String, Client>>,
     shared_reads: SharedReads,
     memory: Mutex<HashMap<TypeId, Arc<dyn Any + Send + Sync>>>,
@@ -113,6 +114,7 @@ impl Client {
             finding: SingleFlight::default(),
             introduction: OnceCell::new(),
             workspace_clock: WorkspaceClock::default(),
+            own_token_id: OnceLock::new(),
             workspaces: Mutex::default(),
             shared_reads: SharedReads::default(),
             memory: Mutex::default(),
@@ -130,11 +132,14 @@ impl Client {
     }
 
     /// Id of the personal access token that requests are signed with; `None` where they are signed with something else.
-    pub fn own_token_id(&self) -> Option<String> {
-        let attributes = &self.config().attributes;
-        let is_used =
-            attributes.auth_type.as_deref().is_none_or(|name| name == "pat") && attributes.group_id.is_none();
-        self.config().token_id().filter(|_| is_used)
+    pub fn own_token_id(&self) -> Option<&str> {
+        let find = || {
+            let attributes = &self.config().attributes;
+            let is_used = attributes.auth_type.as_deref().is_none_or(|name| name == "pat")
+                && attributes.group_id.is_none();
+            self.config().token_id().filter(|_| is_used)
+        };
+        self.0.own_token_id.get_or_init(find).as_deref()
     }
 
     /// Whether a text is, or looks like, the value of a credential.
@@ -168,8 +173,7 @@ impl Client {
             let found = self.found();
             found.as_ref().filter(|found| !found.is_stale(now)).map(|found| Arc::clone(&found.endpoint))
         };
-        // On the heap: otherwise each future that awaits this one would be larger by its size.
-        self.0.finding.get(known, Box::pin(self.find())).await
+        self.0.finding.get(known, || self.find()).await
     }
 
     async fn find(&self) -> Result<Arc<Endpoint>, Error> {
@@ -206,11 +210,11 @@ impl Client {
 
     /// Finds out, once, how to sign in.
     async fn credentials<'a>(&self, endpoint: &'a Endpoint) -> Result<&'a SignIn, Error> {
-        let sign_in = async {
+        let sign_in = || async {
             let chosen = self.0.auth.sign_in(&endpoint.found).await?;
             tracing::debug!(host = %endpoint.found.host, auth = chosen.auth_type(), "signed in");
             Ok(endpoint.credentials.get_or_init(|| chosen))
         };
-        Ok(endpoint.signing_in.get(|| endpoint.credentials.get(), Box::pin(sign_in)).await?)
+        Ok(endpoint.signing_in.get(|| endpoint.credentials.get(), sign_in).await?)
     }
 }

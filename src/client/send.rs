@@ -249,31 +249,19 @@ pub(super) async fn unless_too_late<T>(
 ) -> Result<T, Error> {
     tokio::select! {
         biased;
-        outcome = unless_cancelled(ctx, request, work) => outcome,
-        () = ctx.time_is_up() => Err(Error::TooLate { request: request.to_string() }),
-    }
-}
-
-/// Does work that is not worth doing, or must not be done, once the engine asks to give up.
-async fn unless_cancelled<T>(
-    ctx: &Context,
-    request: &impl fmt::Display,
-    work: impl Future<Output = Result<T, Error>>,
-) -> Result<T, Error> {
-    tokio::select! {
-        biased;
         () = ctx.cancel.cancelled() => Err(Error::Cancelled { request: request.to_string() }),
         outcome = work => outcome,
+        () = ctx.time_is_up() => Err(Error::TooLate { request: request.to_string() }),
     }
 }
 
 /// An id of W3C Trace Context, new for every attempt, by which Databricks can find the attempt in its logs.
 fn traceparent() -> String {
-    let mut id = [0; 24];
+    let (mut trace, mut span) = ([0; 16], [0; 8]);
     // A machine without random numbers could not have set up TLS before.
-    let _ = SystemRandom::new().fill(&mut id);
-    let digits: String = id.iter().map(|byte| format!("{byte:02x}")).collect();
-    format!("00-{}-{}-01", &digits[..32], &digits[32..])
+    let random = SystemRandom::new();
+    let _ = random.fill(&mut trace).and_then(|()| random.fill(&mut span));
+    format!("00-{:032x}-{:016x}-01", u128::from_ne_bytes(trace), u64::from_ne_bytes(span))
 }
 
 /// Reads a good answer. No error quotes the body, which may hold a token.

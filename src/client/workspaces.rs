@@ -79,9 +79,7 @@ impl Client {
     /// A workspace's own host serves only itself. An account's host knows its workspaces by id: each gets a client of
     /// its own, with the same credentials.
     pub async fn for_workspace(&self, ctx: &Context, id: Option<&str>) -> Result<Client, Error> {
-        // On the heap, since each future that holds this one would be as large again.
-        let found = Box::pin(self.find_workspace(ctx, id));
-        unless_too_late(ctx, &ANY_REQUEST, found).await
+        unless_too_late(ctx, &ANY_REQUEST, self.find_workspace(ctx, id)).await
     }
 
     async fn find_workspace(&self, ctx: &Context, id: Option<&str>) -> Result<Client, Error> {
@@ -151,7 +149,8 @@ impl Client {
             url.strip_prefix("https://accounts-dod.").or_else(|| url.strip_prefix("https://accounts."))?;
         let path = format!("/api/2.0/accounts/{account}/workspaces/{number}");
         let request = Request::new(Method::GET, path, None, Repeat::Always).at_account();
-        match self.send::<WorkspaceReply>(ctx, &request).await {
+        // On the heap: it is seldom needed, and every future that awaits this one would be larger by its size.
+        match Box::pin(self.send::<WorkspaceReply>(ctx, &request)).await {
             Ok(Reply { body: workspace, .. }) => {
                 let host = Host::parse(&format!("https://{}.{zone}", workspace.deployment_name)).ok()?;
                 Some((host, workspace.resource_id()))

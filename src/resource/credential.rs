@@ -419,7 +419,7 @@ impl<C: Credential> Resource for C {
         }
         let id = overlap.id(request.id);
         let replaces = course != Course::Update;
-        if replaces && client.own_token_id().as_deref() == Some(id) {
+        if replaces && client.own_token_id() == Some(id) {
             ctx.report(Severity::Warning, OWN_TOKEN).await;
         }
         if !request.refresh && !replaces && !terms.state_rotation() {
