@@ -132,10 +132,12 @@ where
 }
 
 /// A reply that claims the resource once the engine has the reply. An error is one frame of headers, which nobody can
-/// watch leave; it goes out as headers and trailers instead, which means the same.
+/// watch leave; it goes out as headers and trailers instead, which means the same. Its code is then an extension of the
+/// reply.
 fn watched(reply: http::Response<Body>, unclaimed: Unclaimed) -> http::Response<Body> {
     let (mut head, mut body) = reply.into_parts();
-    if head.headers.contains_key(tonic::Status::GRPC_STATUS) {
+    if let Some(code) = head.headers.get(tonic::Status::GRPC_STATUS) {
+        head.extensions.insert(tonic::Code::from_bytes(code.as_bytes()));
         let content_type = head.headers.remove(http::header::CONTENT_TYPE);
         let trailers = std::mem::take(&mut head.headers);
         head.headers.extend(content_type.map(|value| (http::header::CONTENT_TYPE, value)));

@@ -304,16 +304,15 @@ where
         let reply = async move {
             let reply = reply.await;
             if let Ok(reply) = &reply {
-                // The code of an error is in the headers, unless the reply is watched. The text may say more than a
-                // trace should.
-                let code = reply.headers().get(tonic::Status::GRPC_STATUS);
-                let code = code.and_then(|code| code.to_str().ok()?.parse::<i64>().ok()).unwrap_or_default();
-                ending.record("rpc.grpc.status_code", code);
-                if code != 0 {
-                    ending.record(
-                        "error.type",
-                        tonic::Code::from(i32::try_from(code).unwrap_or(2)).description(),
-                    );
+                // The code of an error is in the headers, or an extension if the reply is watched. The text may say more
+                // than a trace should.
+                let code = match reply.headers().get(tonic::Status::GRPC_STATUS) {
+                    Some(code) => tonic::Code::from_bytes(code.as_bytes()),
+                    None => reply.extensions().get().copied().unwrap_or(tonic::Code::Ok),
+                };
+                ending.record("rpc.grpc.status_code", i64::from(i32::from(code)));
+                if code != tonic::Code::Ok {
+                    ending.record("error.type", code.description());
                 }
             }
             reply

@@ -110,6 +110,20 @@ def test_failures_are_marked(traced, collector, workspace):
     assert collector.spans("GET /api/2.0/token/list")[0][1]["http.response.status_code"] == 403
 
 
+def test_a_create_that_is_left_incomplete_is_marked(traced, collector, workspace):
+    process, client = traced(collector.address)
+    # The answer does not say when the token expires, and the list, which does, is refused.
+    token_id, value = workspace.mint(comment="c")
+    answer = {"token_value": value, "token_info": {"token_id": token_id, "comment": "c", "creation_time": 1}}
+    workspace.fault("/token/create", {"status": 200, "body": answer})
+    workspace.fault("/token/list", {"status": 403, "message": "not for you"}, times=0)
+    with pytest.raises(grpc.RpcError):
+        create(client)
+    ended(process)
+    ((rpc, said),) = collector.spans("ResourceProvider/Create")
+    assert rpc.status.code == 2 and said["rpc.grpc.status_code"] == grpc.StatusCode.UNKNOWN.value[0]
+
+
 def test_what_the_engine_does_not_sample_is_not_sent(traced, collector):
     process, client = traced(collector.address)
     create(client, flags="00")
