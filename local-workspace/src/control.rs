@@ -348,7 +348,7 @@ async fn revoke(State(app): State<Arc<App>>, Path(token_id): Path<String>) -> Re
 
 fn status_code(status: u16) -> Result<StatusCode, ApiError> {
     StatusCode::from_u16(status)
-        .map_err(|_| ApiError::invalid_parameter(format!("status: {status} is no HTTP status")))
+        .map_err(|_| ApiError::invalid_parameter(format!("status: {status} is not an HTTP status")))
 }
 
 #[derive(Debug, Deserialize)]

@@ -102,7 +102,8 @@ impl Action {
     /// The answer of a fault that answers in place of the API.
     pub(crate) fn response(&self) -> Result<Response<Body>, String> {
         let code = self.status.unwrap_or(200);
-        let status = StatusCode::from_u16(code).map_err(|_| format!("status {code} is no HTTP status"))?;
+        let status =
+            StatusCode::from_u16(code).map_err(|_| format!("status {code} is not an HTTP status"))?;
         let message = self.message.as_deref().unwrap_or("Scripted fault.");
         let (content_type, body) = match &self.body {
             Some(Value::String(text)) => ("text/plain", text.clone()),
@@ -123,7 +124,7 @@ impl Action {
             response.headers_mut().insert(RETRY_AFTER, header_value(retry_after)?);
         }
         for (name, value) in &self.headers {
-            let header = HeaderName::try_from(name).map_err(|_| format!("{name:?} is no header name"))?;
+            let header = HeaderName::try_from(name).map_err(|_| format!("{name:?} is not a header name"))?;
             response.headers_mut().insert(header, header_value(value)?);
         }
         Ok(response)
@@ -131,7 +132,7 @@ impl Action {
 }
 
 fn header_value(text: &str) -> Result<HeaderValue, String> {
-    HeaderValue::try_from(text).map_err(|_| format!("{text:?} is no header value"))
+    HeaderValue::try_from(text).map_err(|_| format!("{text:?} is not a header value"))
 }
 
 fn default_code(status: StatusCode) -> &'static str {

@@ -21,15 +21,15 @@ It listens on 127.0.0.1 and writes to stdout, in this form, what a client needs:
 
 and, with --service-principal, also DATABRICKS_CLIENT_ID= and DATABRICKS_CLIENT_SECRET= lines; with --tls, SSL_CERT_FILE=
 and REQUESTS_CA_BUNDLE= lines. On a terminal, and with --export, the lines are commands to paste into another shell, for
-one way to sign in, and stderr tells what to try with them. It runs until SIGINT (Ctrl-C) or SIGTERM. The URL opened in a
+one way to sign in, and stderr says what to try with them. It runs until SIGINT (Ctrl-C) or SIGTERM. The URL opened in a
 browser shows what happens.
 
 Options:
-      --export                      write export lines even if stdout is no terminal
+      --export                      write export lines even if stdout is not a terminal
       --port N                      port to listen on (default 0: a free one)
       --address IP                  address to listen on (default 127.0.0.1); 0.0.0.0 lets other machines in
-      --host-name NAME              also a name of this workspace, for its page, its control API and its certificate
-                                    (more than once for more)
+      --host-name NAME              another host name of this workspace, for its page, its control API and its
+                                    certificate (more than once for more)
       --tls                         speak TLS, with a certificate made at the start
       --tls-certificate FILE        write that certificate there; implies --tls (default: a file in a new folder of
                                     the system's folder for temporary files, removed at the end)
@@ -46,7 +46,7 @@ Options:
                                     (default 730); 0: no limit, and no lifetime means that it never expires
       --workspace-id ID             (default 1234567890123456)
       --account-id ID               (default 7a1b2c3d-0000-4000-8000-000000000001)
-      --clock-offset-ms N           start with the workspace's clock so far ahead (or behind, if negative)
+      --clock-offset-ms N           start with the workspace's clock this far ahead (or behind, if negative)
       --exit-on-stdin-eof           stop when stdin ends, so that it never outlives the program that started it
       --verbose                     write a line to stderr for every request
   -h, --help
@@ -102,7 +102,12 @@ fn arguments() -> Result<Option<(Options, Run)>, lexopt::Error> {
                 options.tls = true;
             }
             Long("seed") => options.seed = Some(seed(Path::new(&parser.value()?))?),
-            Long("port") => options.port = parser.value()?.parse()?,
+            Long("port") => {
+                let port = parser.value()?;
+                options.port = port
+                    .parse()
+                    .map_err(|_| format!("--port {port:?}: expected a number from 0 to 65535"))?;
+            }
             Long("token") => options.token = parser.value()?.string()?,
             Long("user") => options.user_name = parser.value()?.string()?,
             Long("password") => options.password = Some(parser.value()?.string()?),
@@ -142,7 +147,7 @@ fn arguments() -> Result<Option<(Options, Run)>, lexopt::Error> {
 
 fn seed(path: &Path) -> Result<serde_json::Value, lexopt::Error> {
     let text = fs::read(path).map_err(|error| format!("cannot read {}: {error}", path.display()))?;
-    serde_json::from_slice(&text).map_err(|error| format!("{} is no JSON: {error}", path.display()).into())
+    serde_json::from_slice(&text).map_err(|error| format!("{} is not JSON: {error}", path.display()).into())
 }
 
 fn print(text: &str) -> Result<(), lexopt::Error> {
@@ -241,7 +246,10 @@ fn after_exports(workspace: &Running) -> String {
     let started = workspace.options();
     let admin = match started.service_principal {
         Some(_) => {
-            format!("The admin's, in place of its id and secret: DATABRICKS_TOKEN={}\n", started.token)
+            format!(
+                "To sign in as the admin instead of with the id and secret: DATABRICKS_TOKEN={}\n",
+                started.token
+            )
         }
         None => String::new(),
     };

@@ -98,7 +98,7 @@ fn check_host(app: &App, uri: &Uri, headers: &HeaderMap) -> Result<(), ApiError>
         StatusCode::FORBIDDEN,
         "PERMISSION_DENIED",
         format!(
-            "{name:?} is no name of this workspace. Use its address, or start it with --host-name {name}."
+            "{name:?} is not a name of this workspace. Use its address, or start it with --host-name {name}."
         ),
     ))
 }

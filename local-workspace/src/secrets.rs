@@ -149,7 +149,9 @@ fn parse_lifetime(text: &str) -> Result<i64, ApiError> {
                 ))),
             }
         }
-        _ => Err(ApiError::invalid_parameter(format!("lifetime: {text:?} is no duration such as \"3600s\""))),
+        _ => Err(ApiError::invalid_parameter(format!(
+            "lifetime: {text:?} is not a duration such as \"3600s\""
+        ))),
     }
 }
 

@@ -59,7 +59,8 @@ impl Snapshot {
     /// Replaces the state, except faults and requests. The credentials that this program was started with go on
     /// working.
     pub(crate) fn restore(self, state: &mut State, options: &Options) -> Result<(), ApiError> {
-        let wrong = |problem: String| ApiError::invalid_parameter(format!("This is no snapshot: {problem}"));
+        let wrong =
+            |problem: String| ApiError::invalid_parameter(format!("This is not a snapshot: {problem}"));
         if self.format != FORMAT {
             return Err(wrong(format!("its format is {}, and {FORMAT} is the one known here", self.format)));
         }

@@ -192,7 +192,7 @@ def test_forms_are_sent_from_their_fields(page, local):
     # Text that is no fault is refused: the faults that are there stay, and so does what was typed.
     page.run("document.getElementById('fault').value = '{'")
     page.press("control", "enter")
-    wait_for(lambda: "is no JSON" in page.text("#message"), what="the refusal")
+    wait_for(lambda: "is not JSON" in page.text("#message"), what="the refusal")
     assert page.run("return document.activeElement.id + document.activeElement.value") == "fault{"
     assert len(local.control("/faults")) == 1
 
@@ -277,8 +277,8 @@ def test_another_page_gets_nowhere(page, local):
 def test_a_rebound_name_gets_nowhere(page, local):
     port = local.host.rsplit(":", 1)[1]
     page.go(f"http://rebound.example.com:{port}/")
-    assert "no name of this workspace" in page.text("body") and "x-local-workspace-page" not in page.text("body")
+    assert "not a name of this workspace" in page.text("body") and "x-local-workspace-page" not in page.text("body")
     status, text = page.run_async(FETCH, "/local/control/state", {})
-    assert status == 403 and "no name of this workspace" in text
+    assert status == 403 and "not a name of this workspace" in text
     status, _ = page.run_async(FETCH, "/local/control/reset", {"method": "POST", "body": "{}"})
     assert status == 403

@@ -27,7 +27,7 @@ async fn databricks_config(State(app): State<Arc<App>>, BaseUrl(base): BaseUrl, 
         StatusCode::OK => ok(&host_document(&state, &base)),
         StatusCode::NOT_FOUND => ApiError::no_such_endpoint("GET", uri.path()).into_response(),
         status => {
-            ApiError::new(status, "INTERNAL_ERROR", "The host metadata is not to be had.").into_response()
+            ApiError::new(status, "INTERNAL_ERROR", "The host metadata is not available.").into_response()
         }
     }
 }

@@ -113,7 +113,7 @@ fn ids(list: &Value) -> Vec<String> {
 }
 
 fn text(value: &Value) -> String {
-    value.as_str().unwrap_or_else(|| panic!("{value} is no text")).to_owned()
+    value.as_str().unwrap_or_else(|| panic!("{value} is not text")).to_owned()
 }
 
 /// Sends a request and reads a JSON answer.

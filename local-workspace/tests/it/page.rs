@@ -17,7 +17,7 @@ async fn page(local: &Local) -> (String, String) {
 
 async fn refused(request: RequestBuilder) {
     let message = assert_error(answer(request).await, 403, "PERMISSION_DENIED");
-    assert!(message.contains("web pages") || message.contains("no name of this workspace"), "{message}");
+    assert!(message.contains("web pages") || message.contains("not a name of this workspace"), "{message}");
 }
 
 #[tokio::test]

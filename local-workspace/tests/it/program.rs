@@ -112,6 +112,11 @@ fn wrong_arguments_and_a_taken_port_are_explained() {
     assert_eq!(output.status.code(), Some(2));
     assert!(message.contains("many") && message.contains("--help"), "{message}");
 
+    let output = run(&["--port", "99999"]);
+    let message = String::from_utf8(output.stderr).unwrap();
+    assert_eq!(output.status.code(), Some(2));
+    assert!(message.contains(r#"--port "99999": expected a number from 0 to 65535"#), "{message}");
+
     let taken = std::net::TcpListener::bind(("127.0.0.1", 0)).unwrap();
     let port = taken.local_addr().unwrap().port().to_string();
     let output = run(&["--port", &port]);
@@ -245,7 +250,7 @@ async fn options_that_change_who_and_when() {
 #[test]
 fn a_seed_that_cannot_be_used_is_explained() {
     let path = std::env::temp_dir().join(format!("seed-{}.json", std::process::id()));
-    for (text, why) in [(r#"{"userz": []}"#, "unknown field `userz`"), ("{", "is no JSON")] {
+    for (text, why) in [(r#"{"userz": []}"#, "unknown field `userz`"), ("{", "is not JSON")] {
         std::fs::write(&path, text).unwrap();
         let output = run(&["--seed", path.to_str().unwrap()]);
         let message = String::from_utf8(output.stderr).unwrap();

@@ -117,7 +117,7 @@ async fn a_seed_is_there_from_the_start_and_after_a_reset() {
 async fn a_wrong_seed_stops_the_start_and_says_why() {
     for (seed, why) in [
         (json!({"user": []}), "unknown field `user`"),
-        (json!({"quota": {"quota": 1, "status": 7}}), "7 is no HTTP status"),
+        (json!({"quota": {"quota": 1, "status": 7}}), "7 is not an HTTP status"),
         (json!({"faults": [{"action": {}}]}), "a fault needs"),
         (json!({"format": 1}), "missing field"),
     ] {
