@@ -18,7 +18,7 @@ build: ## Build the plugin and the local workspace (target/release)
 demo: ## Run `pulumi up` against a local workspace; LANGUAGE=yaml, python, typescript, go or java
 	@scripts/demo.sh --language $(LANGUAGE)
 
-workspace: ## Start a local workspace and print what to paste into another shell; ARGS="--port 8765" for options of it
+workspace: ## Start a local workspace and print what to paste into another shell; ARGS="--port 8765" for its options
 	@cargo run --locked --quiet --package databricks-local-workspace -- --export $(ARGS)
 
 picture: ## Draw the picture of the README from a run of the demo (docs/images)
@@ -55,7 +55,7 @@ lint: ## Check formatting, lints and documentation of the Rust code
 fuzz: ## Fuzz every target for a minute; ARGS="--seconds N TARGET" for longer, or for some of them
 	@scripts/fuzz.sh $(ARGS)
 
-install: have-pulumi $(if $(FROM),,build) ## Build the plugin and install it for the `pulumi` on PATH; FROM=folder of a release to build nothing
+install: have-pulumi $(if $(FROM),,build) ## Build the plugin and install it for the `pulumi` on PATH; FROM=folder of a release: install from there, build nothing
 	$(if $(FROM),@scripts/install.sh $(FROM),pulumi plugin install resource databricks $(VERSION) --reinstall --file $(TARGET)/release/$(PLUGIN))
 
 release: ## Build the archives of a release for Linux and Windows (on a Mac: for macOS); ARGS="--check" builds them twice

@@ -3,8 +3,9 @@
     scripts/instructions.sh             # fails where a figure has grown by more than 5 %
     scripts/instructions.sh --update    # writes benches/instructions.toml
 
-A call costs what a process that serves more of them needs beyond one that serves a few of everything, divided by the
-calls. What the compiler and the C library contribute is not ours, so figures are compared with those of the same ones.
+The cost of a call is what a process that serves more of these calls needs beyond a process that serves a few of each
+kind, divided by the number of additional calls. The compiler and the C library contribute to the figures, so a figure is
+compared only with one of the same compiler and C library.
 """
 
 import argparse

@@ -37,12 +37,12 @@ def table(head, rows):
 
 
 def per_call(results, who):
-    head = ["Figure", *(NAMES[name] for name in who), "What it tells"]
+    head = ["Figure", *(NAMES[name] for name in who), "Meaning"]
     rows = []
-    for key, name, unit, digits, tells in ROWS:
+    for key, name, unit, digits, meaning in ROWS:
         found = [results["figures"][name].get(key) for name in who]
         if any(found):
-            rows.append([f"{name}, {unit}", *(spread(values, digits) if values else "" for values in found), tells])
+            rows.append([f"{name}, {unit}", *(spread(values, digits) if values else "" for values in found), meaning])
     text = table(head, rows)
     # The last column is text.
     return text.replace("---: |\n", "--- |\n", 1)
@@ -232,7 +232,7 @@ def write(results):
             "### The real engine\n",
             "A program in YAML, state in a folder, limiter off. Processor time is that of the engine and of all that it "
             "starts. The engine is the one of the tests, which starts a tenth of a second faster than Pulumi's own "
-            "([why](../tools/zxcvbn/nbutton23/zxcvbn.go)): what is compared differs the more.\n",
+            "([why](../tools/zxcvbn/nbutton23/zxcvbn.go)): with that one, the differences would be smaller in proportion.\n",
             engine,
         ]
     page = PAGE.read_text(encoding="utf-8")

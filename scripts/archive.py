@@ -17,7 +17,7 @@ def content_of(path, seconds):
     if path.suffix == ".exe":
         (header,) = struct.unpack_from("<I", content, 0x3C)
         if content[header : header + 4] != b"PE\0\0":
-            sys.exit(f"{path} is no program for Windows")
+            sys.exit(f"{path} is not a Windows program")
         struct.pack_into("<I", content, header + 8, seconds)
     return bytes(content)
 

@@ -23,7 +23,7 @@ def main():
     try:
         port = process.stdout.readline().strip()
         if not port.isdigit():
-            sys.exit(f"the program does not say its port, but {port!r}")
+            sys.exit(f"the program prints {port!r} instead of its port")
         with grpc.insecure_channel(f"127.0.0.1:{port}", options=[("grpc.enable_http_proxy", 0)]) as channel:
             plugin = provider_pb2_grpc.ResourceProviderStub(channel)
             version = plugin.GetPluginInfo(empty_pb2.Empty(), timeout=SECONDS).version

@@ -68,12 +68,12 @@ if ! command -v pulumi >/dev/null; then
 elif ! command -v "$needed" >/dev/null; then
     unfit="$(command -v pulumi) is there, but not $needed, the host of programs in this language"
 elif ! at_least "$(pulumi version | grep -oE '[0-9]+(\.[0-9]+)+' | head -n 1)" 3.200; then
-    unfit="$(command -v pulumi) is version $(pulumi version), and the demo takes 3.200 or newer"
+    unfit="$(command -v pulumi) is version $(pulumi version), and the demo needs 3.200 or newer"
 fi
 if [ -z "$unfit" ]; then
     note "the one on PATH: $(command -v pulumi) $(pulumi version)"
 else
-    note "$unfit: taking this repository's own"
+    note "$unfit: using this repository's own"
     host=()
     if [ "$language" = java ]; then host=(--java); fi
     "$root/scripts/engine.sh" ${host[@]+"${host[@]}"}
@@ -102,7 +102,7 @@ tries=0
 until grep -q '^DATABRICKS_TOKEN=' "$scratch/workspace.out"; do
     kill -0 "$workspace" 2>/dev/null || die "the local workspace ended at once: $(cat "$scratch/workspace.log")"
     tries=$((tries + 1))
-    [ "$tries" -le 100 ] || die "the local workspace did not say its address within 10 s: $(cat "$scratch/workspace.log")"
+    [ "$tries" -le 100 ] || die "the local workspace did not print its address within 10 s: $(cat "$scratch/workspace.log")"
     sleep 0.1
 done
 DATABRICKS_HOST=$(sed -n 's/^DATABRICKS_HOST=//p' "$scratch/workspace.out")

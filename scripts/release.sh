@@ -146,7 +146,7 @@ try_it() {
     *) runner=('') ;;
     esac
     if [ ${#runner[@]} -gt 0 ] && [ -z "${runner[0]}" ]; then
-        unchecked "the program for $1 was built and never started: this machine has nothing to run it with (Debian: qemu-user, wine64)"
+        unchecked "the program for $1 was built but not started: this machine has nothing to run it with (Debian: qemu-user, wine64)"
         return
     fi
     by=${runner[0]:-}
@@ -158,7 +158,7 @@ try_it() {
     said=$("${runner[@]}" --version 2>/dev/null | tr -d '\r') || die "the program for $1 does not start"
     [ "$said" = "$version" ] || die "the program for $1 says it is version '$said', not $version"
     said=$("${runner[@]}" --help 2>/dev/null) || die "the program for $1 prints no help"
-    grep -q 'Usage: pulumi-resource-databricks' <<<"$said" || die "the help of the program for $1 is not that: $said"
+    grep -q 'Usage: pulumi-resource-databricks' <<<"$said" || die "the help of the program for $1 is not the plugin's: $said"
     # When the doctor reports a host that accepts no connection, the network and the clock work, too.
     said=$(DATABRICKS_HOST=http://127.0.0.1:9 DATABRICKS_TOKEN=none "${runner[@]}" doctor 2>/dev/null) || true
     grep -q 'cannot connect to http://127.0.0.1:9' <<<"$said" || die "the doctor of the program for $1 does not work: $said"

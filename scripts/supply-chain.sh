@@ -10,7 +10,7 @@ full=
 case ${1:-} in
 '') ;;
 --full) full=1 ;;
-*) die "scripts/supply-chain.sh takes no argument but --full" ;;
+*) die "scripts/supply-chain.sh takes no argument except --full" ;;
 esac
 need_rust
 need_python
@@ -36,7 +36,7 @@ for p in newer:
     print("error: {name} {version} needs Rust {rust_version}, and Cargo.toml promises " .format(**p) + oldest, file=sys.stderr)
 sys.exit(bool(newer))
 ' "$oldest"
-good "no dependency asks for a newer Rust than $oldest"
+good "no dependency requires a newer Rust than $oldest"
 if [ -n "$full" ] && command -v rustup >/dev/null && ! rustup toolchain list | grep -q "^$oldest"; then
     rustup toolchain install "$oldest" --profile minimal || true
 fi
@@ -74,5 +74,5 @@ else
 fi
 
 if [ "${#left[@]}" -gt 0 ]; then
-    printf '%s%d of the checks above did not run; each line that says NOT CHECKED tells how to run it%s\n' "$red$bold" "${#left[@]}" "$plain" >&2
+    printf '%s%d of the checks above did not run; each NOT CHECKED line above says why, or how to run it%s\n' "$red$bold" "${#left[@]}" "$plain" >&2
 fi

@@ -41,7 +41,7 @@ for argument in "$@"; do
     # shellcheck disable=SC2206
     check) wanted+=($check) ;;
     *)
-        [ -n "$(title "$argument")" ] || die "there is no stage $argument; there are: $(names | tr '\n' ' ')check"
+        [ -n "$(title "$argument")" ] || die "there is no stage $argument; there are: $({ names; cut -d '|' -f 1 <<<"$parts"; } | tr '\n' ' ')check"
         wanted+=("$argument")
         ;;
     esac

@@ -10,7 +10,7 @@ profile=release
 case ${1:-} in
 '') ;;
 --debug) profile=dev ;;
-*) die "scripts/wheel.sh takes no argument but --debug" ;;
+*) die "scripts/wheel.sh takes no argument except --debug" ;;
 esac
 need_rust
 need_python

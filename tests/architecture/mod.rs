@@ -18,7 +18,7 @@ const RULES: &[(&[&str], &[&str], &str)] = &[
             // Reads the PEM of a key with the parser that TLS brings along.
             "databricks-auth/src/strategies/google.rs",
         ],
-        "the HTTP library stays in one module, which tells what was sent from what was not",
+        "the HTTP library stays in one module, which distinguishes what was sent from what was not",
     ),
     (
         &["expose", "expose_secret"],

@@ -1,8 +1,9 @@
 """The inputs of a fuzz target: one file for people and reviews, a folder of files for libFuzzer.
 
     corpus.py unpack FILE FOLDER          writes each input of FILE into FOLDER, under a number
-    corpus.py merge FILE CONTROL MOST     writes FILE anew: what found something once, and of the other inputs, old
-                                          and new, those that reach most; CONTROL is libFuzzer's record of a merge
+    corpus.py merge FILE CONTROL MOST     rewrites FILE: it keeps what found something once, and of the other
+                                          inputs, old and new, at most MOST that reach edges which no input before
+                                          them reached; CONTROL is libFuzzer's record of a merge
 
 A line is an input: printable ASCII is itself, everything else and the backslash is \\xHH. `#` begins a comment.
 """

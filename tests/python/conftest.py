@@ -150,7 +150,7 @@ class LocalWorkspace:
         lines = [self.process.stdout.readline().strip() for _ in range(4)]
         if not all("=" in line for line in lines):
             self.stop()
-            raise AssertionError(f"the local workspace did not say its address, but {lines}")
+            raise AssertionError(f"the local workspace did not print its address, but {lines}")
         self.variables = dict(line.split("=", 1) for line in lines)
         self.host = self.variables["DATABRICKS_HOST"]
         self.token = self.variables["DATABRICKS_TOKEN"]
@@ -343,7 +343,7 @@ class Plugin:
             self.port = int(first)
         except (queue.Empty, ValueError) as error:
             self.stop()
-            pytest.fail(f"the plugin did not say its port ({error!r}); stderr: {self.stderr}")
+            pytest.fail(f"the plugin did not print its port ({error!r}); stderr: {self.stderr}")
 
     def _read(self, name, lines):
         for line in getattr(self.process, name):

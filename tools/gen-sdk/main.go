@@ -99,24 +99,24 @@ const readmeTemplate = `# Databricks for Pulumi, in %s
 **Two packages have the name %s.**
 The one in the public registry is the SDK of the official provider, which manages all of Databricks. This one has the same
 classes for the three credentials, and adds the properties that rotate them. Whoever installs the name from the public
-registry gets the other one, and a program that states when to rotate does not compile or run with it.
+registry gets the other one, with which a program that states a rotation does not compile or run.
 
 To install this one in a project of your own, from a copy of its repository:
 
 %s
 In the repository, ` + "`examples/%s`" + ` has a program, the lines that run it, and what it prints. This folder is generated from
-` + "`schema.json`" + ` there: do not edit.
+` + "`schema.json`" + ` there: do not edit its files.
 `
 
 // What the READMEs say about installing. VERSION stands for the version of the package.
 var installs = map[string]string{
 	"python": "```console\npip install /path/to/pulumi-databricks/sdk/python\n```\n\n" +
-		"Or from the file that `make sdk-packages` makes there:\n\n" +
+		"Or from the file that `make sdk-packages` writes in that repository:\n\n" +
 		"```console\npip install pulumi_databricks-VERSION-py3-none-any.whl\n```\n",
 	"nodejs": "```console\n" +
 		"npm --prefix /path/to/pulumi-databricks/sdk/nodejs install --no-package-lock  # builds it, once\n" +
 		"npm install --install-links /path/to/pulumi-databricks/sdk/nodejs\n```\n\n" +
-		"Or from the file that `make sdk-packages` makes there:\n\n" +
+		"Or from the file that `make sdk-packages` writes in that repository:\n\n" +
 		"```console\nnpm install ./pulumi-databricks-VERSION.tgz\n```\n",
 	"go": "```console\n" +
 		"go mod edit -replace github.com/pulumi/pulumi-databricks/sdk=/path/to/pulumi-databricks/sdk\n" +
@@ -124,7 +124,7 @@ var installs = map[string]string{
 		"The import path, `github.com/pulumi/pulumi-databricks/sdk/go/databricks`, is that of the official SDK, so that programs\n" +
 		"stay as they are. Without the first line Go takes the official SDK, which lacks the properties that are new here.\n",
 	"java": "```console\nmvn --file /path/to/pulumi-databricks/sdk/java/pom.xml install\n```\n\n" +
-		"Or from the file that `make sdk-packages` makes there:\n\n" +
+		"Or from the file that `make sdk-packages` writes in that repository:\n\n" +
 		"```console\nmvn org.apache.maven.plugins:maven-install-plugin:3.1.3:install-file -Dfile=databricks-VERSION.jar\n```\n\n" +
 		"Then the dependency `com.pulumi:databricks` in your `pom.xml` finds it, with the version VERSION.\n",
 	"dotnet": "```console\ndotnet add reference /path/to/pulumi-databricks/sdk/dotnet/Pulumi.Databricks.csproj\n```\n",
