@@ -29,9 +29,9 @@ Usage: pulumi-resource-databricks [OPTIONS] [ENGINE]
        pulumi-resource-databricks import-file [OPTIONS] [FILTERS]
 
 `doctor` says how the provider is configured, how it signs in, and what is wrong. `import-file`
-writes a file for `pulumi import --file`, with values. `--help` after either tells more.
+writes a file for `pulumi import --file`, with values. `--help` after either says more.
 
-Without ENGINE (host:port) it waits to be attached to: set
+Without ENGINE (host:port), it waits for an engine to attach: set
 PULUMI_DEBUG_PROVIDERS=databricks:PORT for the `pulumi` command.
 
 Options:
@@ -40,8 +40,8 @@ Options:
   --help           print this text
   --logtostderr, --tracing ADDRESS, and any other flag of the engine are accepted
 
-What rotates is refreshed before each update:
-  PULUMI_DATABRICKS_REFRESH_BEFORE_UPDATE   `off` leaves that out
+Resources that rotate are refreshed before each update:
+  PULUMI_DATABRICKS_REFRESH_BEFORE_UPDATE   `off` turns this off
 
 Everything but credentials is passed on to the official plugin (1.x):
   PULUMI_DATABRICKS_OFFICIAL_PLUGIN   its path, or `off`; without it, the installed one
@@ -173,7 +173,7 @@ fn parse_import_file(args: impl Iterator<Item = OsString>) -> Task {
                 }
                 // The message does not repeat it: it may be the value of a credential.
                 Arg::Value(_) => {
-                    return Err("values are read from a file, and nothing else stands alone here".into());
+                    return Err("this command takes options only, and values are read from a file".into());
                 }
                 arg => return Err(arg.unexpected()),
             }

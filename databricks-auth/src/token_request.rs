@@ -128,7 +128,7 @@ pub(crate) async fn try_send<T: DeserializeOwned>(
                 return serde_json::from_slice(&body).map_err(|error| Refusal {
                     status: Some(200),
                     reason: format!(
-                        "{what}: the answer is not what was expected (line {}, column {})",
+                        "{what}: the answer has an unexpected form (line {}, column {})",
                         error.line(),
                         error.column()
                     ),
@@ -396,7 +396,7 @@ mod tests {
         let (answer, _, _) = ask(vec![Answer::json("s3cret!")]).await;
         assert_eq!(
             answer.unwrap_err().reason,
-            "POST /token: the answer is not what was expected (line 1, column 1)"
+            "POST /token: the answer has an unexpected form (line 1, column 1)"
         );
     }
 

@@ -12,19 +12,19 @@ namespace Pulumi.Databricks
     public static class GetAccessToken
     {
         /// <summary>
-        /// The OAuth access token that the provider signs in with, as a secret. It lives for an hour or less, and nobody has to revoke it. Each `pulumi up` gets another one, so whatever depends on it is updated each time. A personal access token is no such token, so a provider that signs in with one gets an error.
+        /// The OAuth access token that the provider signs in with, as a secret. It lives for an hour or less, and nobody has to revoke it. Each `pulumi up` gets another one, so whatever depends on it is updated each time. A personal access token is not an OAuth token, so a provider that signs in with one gets an error.
         /// </summary>
         public static Task<GetAccessTokenResult> InvokeAsync(InvokeOptions? options = null)
             => global::Pulumi.Deployment.Instance.InvokeAsync<GetAccessTokenResult>("databricks:index/getAccessToken:getAccessToken", InvokeArgs.Empty, options.WithDefaults());
 
         /// <summary>
-        /// The OAuth access token that the provider signs in with, as a secret. It lives for an hour or less, and nobody has to revoke it. Each `pulumi up` gets another one, so whatever depends on it is updated each time. A personal access token is no such token, so a provider that signs in with one gets an error.
+        /// The OAuth access token that the provider signs in with, as a secret. It lives for an hour or less, and nobody has to revoke it. Each `pulumi up` gets another one, so whatever depends on it is updated each time. A personal access token is not an OAuth token, so a provider that signs in with one gets an error.
         /// </summary>
         public static Output<GetAccessTokenResult> Invoke(InvokeOptions? options = null)
             => global::Pulumi.Deployment.Instance.Invoke<GetAccessTokenResult>("databricks:index/getAccessToken:getAccessToken", InvokeArgs.Empty, options.WithDefaults());
 
         /// <summary>
-        /// The OAuth access token that the provider signs in with, as a secret. It lives for an hour or less, and nobody has to revoke it. Each `pulumi up` gets another one, so whatever depends on it is updated each time. A personal access token is no such token, so a provider that signs in with one gets an error.
+        /// The OAuth access token that the provider signs in with, as a secret. It lives for an hour or less, and nobody has to revoke it. Each `pulumi up` gets another one, so whatever depends on it is updated each time. A personal access token is not an OAuth token, so a provider that signs in with one gets an error.
         /// </summary>
         public static Output<GetAccessTokenResult> Invoke(InvokeOutputOptions options)
             => global::Pulumi.Deployment.Instance.Invoke<GetAccessTokenResult>("databricks:index/getAccessToken:getAccessToken", InvokeArgs.Empty, options.WithDefaults());
@@ -39,11 +39,11 @@ namespace Pulumi.Databricks
         /// </summary>
         public readonly string AccessToken;
         /// <summary>
-        /// When the token expires, as an RFC 3339 timestamp. Empty in a preview, or if nobody said so.
+        /// When the token expires, as an RFC 3339 timestamp. Empty in a preview, or if the answer does not say.
         /// </summary>
         public readonly string ExpiresAt;
         /// <summary>
-        /// When the token expires, in milliseconds since 1970-01-01 UTC. 0 in a preview, or if nobody said so.
+        /// When the token expires, in milliseconds since 1970-01-01 UTC. 0 in a preview, or if the answer does not say.
         /// </summary>
         public readonly int ExpiryTime;
         /// <summary>

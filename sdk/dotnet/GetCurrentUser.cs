@@ -64,15 +64,15 @@ namespace Pulumi.Databricks
     public sealed class GetCurrentUserResult
     {
         /// <summary>
-        /// Id of the user or service principal in rules of access, such as `users/ada@example.com`.
+        /// Id of the user or service principal in access control rules, such as `users/ada@example.com`.
         /// </summary>
         public readonly string AclPrincipalId;
         /// <summary>
-        /// The name up to its `@`, in lower case, with an underscore in place of each character that is no letter, digit or underscore.
+        /// The name up to its `@`, in lower case, with an underscore in place of each character that is not a letter, digit or underscore.
         /// </summary>
         public readonly string Alphanumeric;
         /// <summary>
-        /// Id that an identity provider knows it by; empty where there is none.
+        /// Id by which the identity provider knows it; empty where there is none.
         /// </summary>
         public readonly string ExternalId;
         /// <summary>

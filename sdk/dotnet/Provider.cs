@@ -22,19 +22,19 @@ namespace Pulumi.Databricks
         public Output<string?> AccountId { get; private set; } = null!;
 
         /// <summary>
-        /// What a GitHub workflow asks for its identity token with.
+        /// Token with which a GitHub workflow requests its identity token.
         /// </summary>
         [Output("actionsIdTokenRequestToken")]
         public Output<string?> ActionsIdTokenRequestToken { get; private set; } = null!;
 
         /// <summary>
-        /// Where a GitHub workflow asks for its identity token.
+        /// URL at which a GitHub workflow requests its identity token.
         /// </summary>
         [Output("actionsIdTokenRequestUrl")]
         public Output<string?> ActionsIdTokenRequestUrl { get; private set; } = null!;
 
         /// <summary>
-        /// Audience to ask for in an identity token.
+        /// Audience to request in an identity token.
         /// </summary>
         [Output("audience")]
         public Output<string?> Audience { get; private set; } = null!;
@@ -94,7 +94,7 @@ namespace Pulumi.Databricks
         public Output<string?> ClientSecret { get; private set; } = null!;
 
         /// <summary>
-        /// Cloud of the workspace (`AWS`, `Azure` or `GCP`) where the host does not tell.
+        /// Cloud of the workspace (`AWS`, `Azure` or `GCP`) if the host does not say.
         /// </summary>
         [Output("cloud")]
         public Output<string?> Cloud { get; private set; } = null!;
@@ -251,19 +251,19 @@ namespace Pulumi.Databricks
         public Input<string>? AccountId { get; set; }
 
         /// <summary>
-        /// What a GitHub workflow asks for its identity token with.
+        /// Token with which a GitHub workflow requests its identity token.
         /// </summary>
         [Input("actionsIdTokenRequestToken")]
         public Input<string>? ActionsIdTokenRequestToken { get; set; }
 
         /// <summary>
-        /// Where a GitHub workflow asks for its identity token.
+        /// URL at which a GitHub workflow requests its identity token.
         /// </summary>
         [Input("actionsIdTokenRequestUrl")]
         public Input<string>? ActionsIdTokenRequestUrl { get; set; }
 
         /// <summary>
-        /// Audience to ask for in an identity token.
+        /// Audience to request in an identity token.
         /// </summary>
         [Input("audience")]
         public Input<string>? Audience { get; set; }
@@ -349,7 +349,7 @@ namespace Pulumi.Databricks
         }
 
         /// <summary>
-        /// Cloud of the workspace (`AWS`, `Azure` or `GCP`) where the host does not tell.
+        /// Cloud of the workspace (`AWS`, `Azure` or `GCP`) if the host does not say.
         /// </summary>
         [Input("cloud")]
         public Input<string>? Cloud { get; set; }
@@ -379,7 +379,7 @@ namespace Pulumi.Databricks
         public Input<string>? DatabricksIdTokenFilepath { get; set; }
 
         /// <summary>
-        /// Whether debug logs show headers; credentials never.
+        /// Whether debug logs show headers. Credentials are never shown.
         /// </summary>
         [Input("debugHeaders", json: true)]
         public Input<bool>? DebugHeaders { get; set; }
@@ -391,7 +391,7 @@ namespace Pulumi.Databricks
         public Input<int>? DebugTruncateBytes { get; set; }
 
         /// <summary>
-        /// Whether signing in with a browser should ask for no refresh token. A provider never does.
+        /// Whether to request no refresh token when signing in with a browser, which a provider never does.
         /// </summary>
         [Input("disableOauthRefreshToken", json: true)]
         public Input<bool>? DisableOauthRefreshToken { get; set; }
@@ -508,7 +508,7 @@ namespace Pulumi.Databricks
         private InputList<string>? _scopes;
 
         /// <summary>
-        /// OAuth scopes to ask for. Default: `all-apis`.
+        /// OAuth scopes to request. Default: `all-apis`.
         /// </summary>
         public InputList<string> Scopes
         {

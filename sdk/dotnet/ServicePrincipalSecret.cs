@@ -99,19 +99,19 @@ namespace Pulumi.Databricks
         public Output<int?> OverlapSeconds { get; private set; } = null!;
 
         /// <summary>
-        /// When the secret before this one is due to be revoked, as an RFC 3339 timestamp: by the first `pulumi up` from then on.
+        /// When the previous secret is due to be revoked, as an RFC 3339 timestamp: by the first `pulumi up` from then on.
         /// </summary>
         [Output("previousRevokeTime")]
         public Output<string?> PreviousRevokeTime { get; private set; } = null!;
 
         /// <summary>
-        /// The secret before this one, while it lives on.
+        /// The previous secret, while it still works.
         /// </summary>
         [Output("previousSecret")]
         public Output<string?> PreviousSecret { get; private set; } = null!;
 
         /// <summary>
-        /// Id of the secret before this one, while it lives on.
+        /// Id of the previous secret, while it still works.
         /// </summary>
         [Output("previousSecretId")]
         public Output<string?> PreviousSecretId { get; private set; } = null!;
@@ -135,7 +135,7 @@ namespace Pulumi.Databricks
         public Output<ImmutableDictionary<string, string>?> RotateWhenChanged { get; private set; } = null!;
 
         /// <summary>
-        /// From when on `pulumi up` rotates the secret, as an RFC 3339 timestamp, if `rotateBeforeSeconds` is set.
+        /// The time from which `pulumi up` rotates the secret, as an RFC 3339 timestamp, if `rotateBeforeSeconds` is set.
         /// </summary>
         [Output("rotatesAt")]
         public Output<string?> RotatesAt { get; private set; } = null!;
@@ -402,7 +402,7 @@ namespace Pulumi.Databricks
         public Input<int>? OverlapSeconds { get; set; }
 
         /// <summary>
-        /// When the secret before this one is due to be revoked, as an RFC 3339 timestamp: by the first `pulumi up` from then on.
+        /// When the previous secret is due to be revoked, as an RFC 3339 timestamp: by the first `pulumi up` from then on.
         /// </summary>
         [Input("previousRevokeTime")]
         public Input<string>? PreviousRevokeTime { get; set; }
@@ -411,7 +411,7 @@ namespace Pulumi.Databricks
         private Input<string>? _previousSecret;
 
         /// <summary>
-        /// The secret before this one, while it lives on.
+        /// The previous secret, while it still works.
         /// </summary>
         public Input<string>? PreviousSecret
         {
@@ -424,7 +424,7 @@ namespace Pulumi.Databricks
         }
 
         /// <summary>
-        /// Id of the secret before this one, while it lives on.
+        /// Id of the previous secret, while it still works.
         /// </summary>
         [Input("previousSecretId")]
         public Input<string>? PreviousSecretId { get; set; }
@@ -454,7 +454,7 @@ namespace Pulumi.Databricks
         }
 
         /// <summary>
-        /// From when on `pulumi up` rotates the secret, as an RFC 3339 timestamp, if `rotateBeforeSeconds` is set.
+        /// The time from which `pulumi up` rotates the secret, as an RFC 3339 timestamp, if `rotateBeforeSeconds` is set.
         /// </summary>
         [Input("rotatesAt")]
         public Input<string>? RotatesAt { get; set; }

@@ -109,7 +109,7 @@ namespace Pulumi.Databricks
         public Output<ImmutableArray<string>> InferredScopes { get; private set; } = null!;
 
         /// <summary>
-        /// Whether the token that follows in a rotation starts with the scopes that Databricks has found in use (`inferredScopes` and `backfillScopes`), and not with all of them once more. Takes `autoscopeEnabled` and `overlapSeconds`.
+        /// Whether the token that a rotation creates starts with the scopes that Databricks has found in use (`inferredScopes` and `backfillScopes`), rather than with all of them again. Requires `autoscopeEnabled` and `overlapSeconds`.
         /// </summary>
         [Output("keepInferredScopes")]
         public Output<bool?> KeepInferredScopes { get; private set; } = null!;
@@ -127,19 +127,19 @@ namespace Pulumi.Databricks
         public Output<int?> OverlapSeconds { get; private set; } = null!;
 
         /// <summary>
-        /// When the token before this one is due to be revoked, as an RFC 3339 timestamp: by the first `pulumi up` from then on.
+        /// When the previous token is due to be revoked, as an RFC 3339 timestamp: by the first `pulumi up` from then on.
         /// </summary>
         [Output("previousRevokeTime")]
         public Output<string?> PreviousRevokeTime { get; private set; } = null!;
 
         /// <summary>
-        /// Id of the token before this one, while it lives on.
+        /// Id of the previous token, while it still works.
         /// </summary>
         [Output("previousTokenId")]
         public Output<string?> PreviousTokenId { get; private set; } = null!;
 
         /// <summary>
-        /// The token before this one, while it lives on.
+        /// The previous token, while it still works.
         /// </summary>
         [Output("previousTokenValue")]
         public Output<string?> PreviousTokenValue { get; private set; } = null!;
@@ -163,7 +163,7 @@ namespace Pulumi.Databricks
         public Output<ImmutableDictionary<string, string>?> RotateWhenChanged { get; private set; } = null!;
 
         /// <summary>
-        /// From when on `pulumi up` rotates the token, as an RFC 3339 timestamp, if `rotateBeforeSeconds` is set.
+        /// The time from which `pulumi up` rotates the token, as an RFC 3339 timestamp, if `rotateBeforeSeconds` is set.
         /// </summary>
         [Output("rotatesAt")]
         public Output<string?> RotatesAt { get; private set; } = null!;
@@ -262,7 +262,7 @@ namespace Pulumi.Databricks
         public Input<double>? ExpiryTime { get; set; }
 
         /// <summary>
-        /// Whether the token that follows in a rotation starts with the scopes that Databricks has found in use (`inferredScopes` and `backfillScopes`), and not with all of them once more. Takes `autoscopeEnabled` and `overlapSeconds`.
+        /// Whether the token that a rotation creates starts with the scopes that Databricks has found in use (`inferredScopes` and `backfillScopes`), rather than with all of them again. Requires `autoscopeEnabled` and `overlapSeconds`.
         /// </summary>
         [Input("keepInferredScopes")]
         public Input<bool>? KeepInferredScopes { get; set; }
@@ -390,7 +390,7 @@ namespace Pulumi.Databricks
         }
 
         /// <summary>
-        /// Whether the token that follows in a rotation starts with the scopes that Databricks has found in use (`inferredScopes` and `backfillScopes`), and not with all of them once more. Takes `autoscopeEnabled` and `overlapSeconds`.
+        /// Whether the token that a rotation creates starts with the scopes that Databricks has found in use (`inferredScopes` and `backfillScopes`), rather than with all of them again. Requires `autoscopeEnabled` and `overlapSeconds`.
         /// </summary>
         [Input("keepInferredScopes")]
         public Input<bool>? KeepInferredScopes { get; set; }
@@ -408,13 +408,13 @@ namespace Pulumi.Databricks
         public Input<int>? OverlapSeconds { get; set; }
 
         /// <summary>
-        /// When the token before this one is due to be revoked, as an RFC 3339 timestamp: by the first `pulumi up` from then on.
+        /// When the previous token is due to be revoked, as an RFC 3339 timestamp: by the first `pulumi up` from then on.
         /// </summary>
         [Input("previousRevokeTime")]
         public Input<string>? PreviousRevokeTime { get; set; }
 
         /// <summary>
-        /// Id of the token before this one, while it lives on.
+        /// Id of the previous token, while it still works.
         /// </summary>
         [Input("previousTokenId")]
         public Input<string>? PreviousTokenId { get; set; }
@@ -423,7 +423,7 @@ namespace Pulumi.Databricks
         private Input<string>? _previousTokenValue;
 
         /// <summary>
-        /// The token before this one, while it lives on.
+        /// The previous token, while it still works.
         /// </summary>
         public Input<string>? PreviousTokenValue
         {
@@ -460,7 +460,7 @@ namespace Pulumi.Databricks
         }
 
         /// <summary>
-        /// From when on `pulumi up` rotates the token, as an RFC 3339 timestamp, if `rotateBeforeSeconds` is set.
+        /// The time from which `pulumi up` rotates the token, as an RFC 3339 timestamp, if `rotateBeforeSeconds` is set.
         /// </summary>
         [Input("rotatesAt")]
         public Input<string>? RotatesAt { get; set; }

@@ -5,7 +5,7 @@ import * as pulumi from "@pulumi/pulumi";
 import * as utilities from "./utilities";
 
 /**
- * The OAuth access token that the provider signs in with, as a secret. It lives for an hour or less, and nobody has to revoke it. Each `pulumi up` gets another one, so whatever depends on it is updated each time. A personal access token is no such token, so a provider that signs in with one gets an error.
+ * The OAuth access token that the provider signs in with, as a secret. It lives for an hour or less, and nobody has to revoke it. Each `pulumi up` gets another one, so whatever depends on it is updated each time. A personal access token is not an OAuth token, so a provider that signs in with one gets an error.
  */
 export function getAccessToken(opts?: pulumi.InvokeOptions): Promise<GetAccessTokenResult> {
     opts = pulumi.mergeOptions(utilities.resourceOptsDefaults(), opts || {});
@@ -19,11 +19,11 @@ export interface GetAccessTokenResult {
      */
     readonly accessToken: string;
     /**
-     * When the token expires, as an RFC 3339 timestamp. Empty in a preview, or if nobody said so.
+     * When the token expires, as an RFC 3339 timestamp. Empty in a preview, or if the answer does not say.
      */
     readonly expiresAt: string;
     /**
-     * When the token expires, in milliseconds since 1970-01-01 UTC. 0 in a preview, or if nobody said so.
+     * When the token expires, in milliseconds since 1970-01-01 UTC. 0 in a preview, or if the answer does not say.
      */
     readonly expiryTime: number;
     /**
@@ -32,7 +32,7 @@ export interface GetAccessTokenResult {
     readonly tokenType: string;
 }
 /**
- * The OAuth access token that the provider signs in with, as a secret. It lives for an hour or less, and nobody has to revoke it. Each `pulumi up` gets another one, so whatever depends on it is updated each time. A personal access token is no such token, so a provider that signs in with one gets an error.
+ * The OAuth access token that the provider signs in with, as a secret. It lives for an hour or less, and nobody has to revoke it. Each `pulumi up` gets another one, so whatever depends on it is updated each time. A personal access token is not an OAuth token, so a provider that signs in with one gets an error.
  */
 export function getAccessTokenOutput(opts?: pulumi.InvokeOutputOptions): pulumi.Output<GetAccessTokenResult> {
     opts = pulumi.mergeOptions(utilities.resourceOptsDefaults(), opts || {});

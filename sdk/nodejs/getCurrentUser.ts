@@ -26,15 +26,15 @@ export interface GetCurrentUserArgs {
 
 export interface GetCurrentUserResult {
     /**
-     * Id of the user or service principal in rules of access, such as `users/ada@example.com`.
+     * Id of the user or service principal in access control rules, such as `users/ada@example.com`.
      */
     readonly aclPrincipalId: string;
     /**
-     * The name up to its `@`, in lower case, with an underscore in place of each character that is no letter, digit or underscore.
+     * The name up to its `@`, in lower case, with an underscore in place of each character that is not a letter, digit or underscore.
      */
     readonly alphanumeric: string;
     /**
-     * Id that an identity provider knows it by; empty where there is none.
+     * Id by which the identity provider knows it; empty where there is none.
      */
     readonly externalId: string;
     /**

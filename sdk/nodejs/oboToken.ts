@@ -112,7 +112,7 @@ export class OboToken extends pulumi.CustomResource {
      */
     declare public /*out*/ readonly inferredScopes: pulumi.Output<string[] | undefined>;
     /**
-     * Whether the token that follows in a rotation starts with the scopes that Databricks has found in use (`inferredScopes` and `backfillScopes`), and not with all of them once more. Takes `autoscopeEnabled` and `overlapSeconds`.
+     * Whether the token that a rotation creates starts with the scopes that Databricks has found in use (`inferredScopes` and `backfillScopes`), rather than with all of them again. Requires `autoscopeEnabled` and `overlapSeconds`.
      */
     declare public readonly keepInferredScopes: pulumi.Output<boolean | undefined>;
     /**
@@ -124,15 +124,15 @@ export class OboToken extends pulumi.CustomResource {
      */
     declare public readonly overlapSeconds: pulumi.Output<number | undefined>;
     /**
-     * When the token before this one is due to be revoked, as an RFC 3339 timestamp: by the first `pulumi up` from then on.
+     * When the previous token is due to be revoked, as an RFC 3339 timestamp: by the first `pulumi up` from then on.
      */
     declare public /*out*/ readonly previousRevokeTime: pulumi.Output<string | undefined>;
     /**
-     * Id of the token before this one, while it lives on.
+     * Id of the previous token, while it still works.
      */
     declare public /*out*/ readonly previousTokenId: pulumi.Output<string | undefined>;
     /**
-     * The token before this one, while it lives on.
+     * The previous token, while it still works.
      */
     declare public /*out*/ readonly previousTokenValue: pulumi.Output<string | undefined>;
     /**
@@ -148,7 +148,7 @@ export class OboToken extends pulumi.CustomResource {
      */
     declare public readonly rotateWhenChanged: pulumi.Output<{[key: string]: string} | undefined>;
     /**
-     * From when on `pulumi up` rotates the token, as an RFC 3339 timestamp, if `rotateBeforeSeconds` is set.
+     * The time from which `pulumi up` rotates the token, as an RFC 3339 timestamp, if `rotateBeforeSeconds` is set.
      */
     declare public /*out*/ readonly rotatesAt: pulumi.Output<string | undefined>;
     /**
@@ -272,7 +272,7 @@ export interface OboTokenState {
      */
     inferredScopes?: pulumi.Input<pulumi.Input<string>[] | undefined>;
     /**
-     * Whether the token that follows in a rotation starts with the scopes that Databricks has found in use (`inferredScopes` and `backfillScopes`), and not with all of them once more. Takes `autoscopeEnabled` and `overlapSeconds`.
+     * Whether the token that a rotation creates starts with the scopes that Databricks has found in use (`inferredScopes` and `backfillScopes`), rather than with all of them again. Requires `autoscopeEnabled` and `overlapSeconds`.
      */
     keepInferredScopes?: pulumi.Input<boolean | undefined>;
     /**
@@ -284,15 +284,15 @@ export interface OboTokenState {
      */
     overlapSeconds?: pulumi.Input<number | undefined>;
     /**
-     * When the token before this one is due to be revoked, as an RFC 3339 timestamp: by the first `pulumi up` from then on.
+     * When the previous token is due to be revoked, as an RFC 3339 timestamp: by the first `pulumi up` from then on.
      */
     previousRevokeTime?: pulumi.Input<string | undefined>;
     /**
-     * Id of the token before this one, while it lives on.
+     * Id of the previous token, while it still works.
      */
     previousTokenId?: pulumi.Input<string | undefined>;
     /**
-     * The token before this one, while it lives on.
+     * The previous token, while it still works.
      */
     previousTokenValue?: pulumi.Input<string | undefined>;
     /**
@@ -308,7 +308,7 @@ export interface OboTokenState {
      */
     rotateWhenChanged?: pulumi.Input<{[key: string]: pulumi.Input<string>} | undefined>;
     /**
-     * From when on `pulumi up` rotates the token, as an RFC 3339 timestamp, if `rotateBeforeSeconds` is set.
+     * The time from which `pulumi up` rotates the token, as an RFC 3339 timestamp, if `rotateBeforeSeconds` is set.
      */
     rotatesAt?: pulumi.Input<string | undefined>;
     /**
@@ -342,7 +342,7 @@ export interface OboTokenArgs {
      */
     comment?: pulumi.Input<string | undefined>;
     /**
-     * Whether the token that follows in a rotation starts with the scopes that Databricks has found in use (`inferredScopes` and `backfillScopes`), and not with all of them once more. Takes `autoscopeEnabled` and `overlapSeconds`.
+     * Whether the token that a rotation creates starts with the scopes that Databricks has found in use (`inferredScopes` and `backfillScopes`), rather than with all of them again. Requires `autoscopeEnabled` and `overlapSeconds`.
      */
     keepInferredScopes?: pulumi.Input<boolean | undefined>;
     /**

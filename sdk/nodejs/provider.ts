@@ -27,15 +27,15 @@ export class Provider extends pulumi.ProviderResource {
      */
     declare public readonly accountId: pulumi.Output<string | undefined>;
     /**
-     * What a GitHub workflow asks for its identity token with.
+     * Token with which a GitHub workflow requests its identity token.
      */
     declare public readonly actionsIdTokenRequestToken: pulumi.Output<string | undefined>;
     /**
-     * Where a GitHub workflow asks for its identity token.
+     * URL at which a GitHub workflow requests its identity token.
      */
     declare public readonly actionsIdTokenRequestUrl: pulumi.Output<string | undefined>;
     /**
-     * Audience to ask for in an identity token.
+     * Audience to request in an identity token.
      */
     declare public readonly audience: pulumi.Output<string | undefined>;
     /**
@@ -75,7 +75,7 @@ export class Provider extends pulumi.ProviderResource {
      */
     declare public readonly clientSecret: pulumi.Output<string | undefined>;
     /**
-     * Cloud of the workspace (`AWS`, `Azure` or `GCP`) where the host does not tell.
+     * Cloud of the workspace (`AWS`, `Azure` or `GCP`) if the host does not say.
      */
     declare public readonly cloud: pulumi.Output<string | undefined>;
     /**
@@ -221,15 +221,15 @@ export interface ProviderArgs {
      */
     accountId?: pulumi.Input<string | undefined>;
     /**
-     * What a GitHub workflow asks for its identity token with.
+     * Token with which a GitHub workflow requests its identity token.
      */
     actionsIdTokenRequestToken?: pulumi.Input<string | undefined>;
     /**
-     * Where a GitHub workflow asks for its identity token.
+     * URL at which a GitHub workflow requests its identity token.
      */
     actionsIdTokenRequestUrl?: pulumi.Input<string | undefined>;
     /**
-     * Audience to ask for in an identity token.
+     * Audience to request in an identity token.
      */
     audience?: pulumi.Input<string | undefined>;
     /**
@@ -273,7 +273,7 @@ export interface ProviderArgs {
      */
     clientSecret?: pulumi.Input<string | undefined>;
     /**
-     * Cloud of the workspace (`AWS`, `Azure` or `GCP`) where the host does not tell.
+     * Cloud of the workspace (`AWS`, `Azure` or `GCP`) if the host does not say.
      */
     cloud?: pulumi.Input<string | undefined>;
     /**
@@ -293,7 +293,7 @@ export interface ProviderArgs {
      */
     databricksIdTokenFilepath?: pulumi.Input<string | undefined>;
     /**
-     * Whether debug logs show headers; credentials never.
+     * Whether debug logs show headers. Credentials are never shown.
      */
     debugHeaders?: pulumi.Input<boolean | undefined>;
     /**
@@ -301,7 +301,7 @@ export interface ProviderArgs {
      */
     debugTruncateBytes?: pulumi.Input<number | undefined>;
     /**
-     * Whether signing in with a browser should ask for no refresh token. A provider never does.
+     * Whether to request no refresh token when signing in with a browser, which a provider never does.
      */
     disableOauthRefreshToken?: pulumi.Input<boolean | undefined>;
     /**
@@ -357,7 +357,7 @@ export interface ProviderArgs {
      */
     retryTimeoutSeconds?: pulumi.Input<number | undefined>;
     /**
-     * OAuth scopes to ask for. Default: `all-apis`.
+     * OAuth scopes to request. Default: `all-apis`.
      */
     scopes?: pulumi.Input<pulumi.Input<string>[] | undefined>;
     /**

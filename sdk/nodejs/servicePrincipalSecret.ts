@@ -101,15 +101,15 @@ export class ServicePrincipalSecret extends pulumi.CustomResource {
      */
     declare public readonly overlapSeconds: pulumi.Output<number | undefined>;
     /**
-     * When the secret before this one is due to be revoked, as an RFC 3339 timestamp: by the first `pulumi up` from then on.
+     * When the previous secret is due to be revoked, as an RFC 3339 timestamp: by the first `pulumi up` from then on.
      */
     declare public /*out*/ readonly previousRevokeTime: pulumi.Output<string | undefined>;
     /**
-     * The secret before this one, while it lives on.
+     * The previous secret, while it still works.
      */
     declare public /*out*/ readonly previousSecret: pulumi.Output<string | undefined>;
     /**
-     * Id of the secret before this one, while it lives on.
+     * Id of the previous secret, while it still works.
      */
     declare public /*out*/ readonly previousSecretId: pulumi.Output<string | undefined>;
     /**
@@ -125,7 +125,7 @@ export class ServicePrincipalSecret extends pulumi.CustomResource {
      */
     declare public readonly rotateWhenChanged: pulumi.Output<{[key: string]: string} | undefined>;
     /**
-     * From when on `pulumi up` rotates the secret, as an RFC 3339 timestamp, if `rotateBeforeSeconds` is set.
+     * The time from which `pulumi up` rotates the secret, as an RFC 3339 timestamp, if `rotateBeforeSeconds` is set.
      */
     declare public /*out*/ readonly rotatesAt: pulumi.Output<string | undefined>;
     /**
@@ -255,15 +255,15 @@ export interface ServicePrincipalSecretState {
      */
     overlapSeconds?: pulumi.Input<number | undefined>;
     /**
-     * When the secret before this one is due to be revoked, as an RFC 3339 timestamp: by the first `pulumi up` from then on.
+     * When the previous secret is due to be revoked, as an RFC 3339 timestamp: by the first `pulumi up` from then on.
      */
     previousRevokeTime?: pulumi.Input<string | undefined>;
     /**
-     * The secret before this one, while it lives on.
+     * The previous secret, while it still works.
      */
     previousSecret?: pulumi.Input<string | undefined>;
     /**
-     * Id of the secret before this one, while it lives on.
+     * Id of the previous secret, while it still works.
      */
     previousSecretId?: pulumi.Input<string | undefined>;
     /**
@@ -279,7 +279,7 @@ export interface ServicePrincipalSecretState {
      */
     rotateWhenChanged?: pulumi.Input<{[key: string]: pulumi.Input<string>} | undefined>;
     /**
-     * From when on `pulumi up` rotates the secret, as an RFC 3339 timestamp, if `rotateBeforeSeconds` is set.
+     * The time from which `pulumi up` rotates the secret, as an RFC 3339 timestamp, if `rotateBeforeSeconds` is set.
      */
     rotatesAt?: pulumi.Input<string | undefined>;
     /**

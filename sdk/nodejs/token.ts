@@ -107,7 +107,7 @@ export class Token extends pulumi.CustomResource {
      */
     declare public /*out*/ readonly inferredScopes: pulumi.Output<string[] | undefined>;
     /**
-     * Whether the token that follows in a rotation starts with the scopes that Databricks has found in use (`inferredScopes` and `backfillScopes`), and not with all of them once more. Takes `autoscopeEnabled` and `overlapSeconds`.
+     * Whether the token that a rotation creates starts with the scopes that Databricks has found in use (`inferredScopes` and `backfillScopes`), rather than with all of them again. Requires `autoscopeEnabled` and `overlapSeconds`.
      */
     declare public readonly keepInferredScopes: pulumi.Output<boolean | undefined>;
     /**
@@ -119,15 +119,15 @@ export class Token extends pulumi.CustomResource {
      */
     declare public readonly overlapSeconds: pulumi.Output<number | undefined>;
     /**
-     * When the token before this one is due to be revoked, as an RFC 3339 timestamp: by the first `pulumi up` from then on.
+     * When the previous token is due to be revoked, as an RFC 3339 timestamp: by the first `pulumi up` from then on.
      */
     declare public /*out*/ readonly previousRevokeTime: pulumi.Output<string | undefined>;
     /**
-     * Id of the token before this one, while it lives on.
+     * Id of the previous token, while it still works.
      */
     declare public /*out*/ readonly previousTokenId: pulumi.Output<string | undefined>;
     /**
-     * The token before this one, while it lives on.
+     * The previous token, while it still works.
      */
     declare public /*out*/ readonly previousTokenValue: pulumi.Output<string | undefined>;
     /**
@@ -143,7 +143,7 @@ export class Token extends pulumi.CustomResource {
      */
     declare public readonly rotateWhenChanged: pulumi.Output<{[key: string]: string} | undefined>;
     /**
-     * From when on `pulumi up` rotates the token, as an RFC 3339 timestamp, if `rotateBeforeSeconds` is set.
+     * The time from which `pulumi up` rotates the token, as an RFC 3339 timestamp, if `rotateBeforeSeconds` is set.
      */
     declare public /*out*/ readonly rotatesAt: pulumi.Output<string | undefined>;
     /**
@@ -258,7 +258,7 @@ export interface TokenState {
      */
     inferredScopes?: pulumi.Input<pulumi.Input<string>[] | undefined>;
     /**
-     * Whether the token that follows in a rotation starts with the scopes that Databricks has found in use (`inferredScopes` and `backfillScopes`), and not with all of them once more. Takes `autoscopeEnabled` and `overlapSeconds`.
+     * Whether the token that a rotation creates starts with the scopes that Databricks has found in use (`inferredScopes` and `backfillScopes`), rather than with all of them again. Requires `autoscopeEnabled` and `overlapSeconds`.
      */
     keepInferredScopes?: pulumi.Input<boolean | undefined>;
     /**
@@ -270,15 +270,15 @@ export interface TokenState {
      */
     overlapSeconds?: pulumi.Input<number | undefined>;
     /**
-     * When the token before this one is due to be revoked, as an RFC 3339 timestamp: by the first `pulumi up` from then on.
+     * When the previous token is due to be revoked, as an RFC 3339 timestamp: by the first `pulumi up` from then on.
      */
     previousRevokeTime?: pulumi.Input<string | undefined>;
     /**
-     * Id of the token before this one, while it lives on.
+     * Id of the previous token, while it still works.
      */
     previousTokenId?: pulumi.Input<string | undefined>;
     /**
-     * The token before this one, while it lives on.
+     * The previous token, while it still works.
      */
     previousTokenValue?: pulumi.Input<string | undefined>;
     /**
@@ -294,7 +294,7 @@ export interface TokenState {
      */
     rotateWhenChanged?: pulumi.Input<{[key: string]: pulumi.Input<string>} | undefined>;
     /**
-     * From when on `pulumi up` rotates the token, as an RFC 3339 timestamp, if `rotateBeforeSeconds` is set.
+     * The time from which `pulumi up` rotates the token, as an RFC 3339 timestamp, if `rotateBeforeSeconds` is set.
      */
     rotatesAt?: pulumi.Input<string | undefined>;
     /**
@@ -332,7 +332,7 @@ export interface TokenArgs {
      */
     expiryTime?: pulumi.Input<number | undefined>;
     /**
-     * Whether the token that follows in a rotation starts with the scopes that Databricks has found in use (`inferredScopes` and `backfillScopes`), and not with all of them once more. Takes `autoscopeEnabled` and `overlapSeconds`.
+     * Whether the token that a rotation creates starts with the scopes that Databricks has found in use (`inferredScopes` and `backfillScopes`), rather than with all of them again. Requires `autoscopeEnabled` and `overlapSeconds`.
      */
     keepInferredScopes?: pulumi.Input<boolean | undefined>;
     /**

@@ -26,7 +26,7 @@ use values::Values;
 /// What `import-file --help` prints.
 pub const HELP: &str = "\
 Writes a file for `pulumi import --file`: it adopts credentials that exist, many at once, and with
-their values, which Databricks itself never tells again.
+their values, which Databricks never shows again.
 
 Usage: pulumi-resource-databricks import-file [OPTIONS] [FILTERS]
 
@@ -34,10 +34,10 @@ Usage: pulumi-resource-databricks import-file [OPTIONS] [FILTERS]
     pulumi import --file import.json
 
 It signs in as the provider does: by environment variables such as DATABRICKS_HOST and a profile of
-~/.databrickscfg, and with --stack by the configuration of a stack. `doctor` says how that is.
+~/.databrickscfg, and with --stack by the configuration of a stack. `doctor` shows how.
 
 Options:
-  --type TYPE      token (which is meant if it is left out), oboToken or servicePrincipalSecret
+  --type TYPE      token (the default), oboToken or servicePrincipalSecret
   --values FILE    a file with the values that you have: on each line an id, a blank and the value.
                    - is standard input. They are never taken from the command line, where others
                    could read them
@@ -52,7 +52,7 @@ Filters are those of `pulumi do databricks:Token list` and its siblings:
   --created-by-username NAME, --unused-since TIME   for administrators of the workspace
   --service-principal-id ID, --api NAME             for servicePrincipalSecret
 
-A credential whose value is given is written with all that the state keeps of it: `pulumi import`
+A credential whose value is given is written with all that the state keeps about it: `pulumi import`
 (3.254 or newer) takes that as it stands. The others are read by the import, and have no value.
 
 The file holds values in the clear: delete it once they are imported.
@@ -220,7 +220,7 @@ fn query(resource: &dyn Resource, filters: Vec<(String, String)>) -> Result<Map,
         let Some(row) = rows.iter().find(|row| dashed(row.name) == flag) else {
             let known: Vec<_> = rows.iter().map(|row| format!("--{}", dashed(row.name))).collect();
             return Err(misused(format!(
-                "a list of {}s has no --{flag}; it knows {}",
+                "a list of {}s has no --{flag}; it has {}",
                 resource.noun(),
                 known.join(", ")
             )));
@@ -248,7 +248,7 @@ fn is_hash(id: &str) -> bool {
 }
 
 fn exists(path: &Path) -> String {
-    format!("{} is there already: delete it, or name another file with --out", path.display())
+    format!("{} already exists: delete it, or name another file with --out", path.display())
 }
 
 /// Writes the file, which nobody else may read.

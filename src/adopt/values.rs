@@ -22,7 +22,7 @@ impl Values {
                 return Err(format!("line {number} of the values: expected an id, a blank and the value"));
             };
             if values.insert(id.to_owned(), (number, SecretString::from(value))).is_some() {
-                return Err(format!("line {number} of the values: its id stands on a line before it, too"));
+                return Err(format!("line {number} of the values: its id is already on an earlier line"));
             }
         }
         Ok(Values(values))
@@ -48,7 +48,7 @@ mod tests {
         for (text, reason) in [
             ("hidden", "line 1 of the values: expected an id"),
             ("# of today\n\na hidden more", "line 3 of the values: expected an id"),
-            ("a hidden\n a\thidden2\n", "line 2 of the values: its id stands"),
+            ("a hidden\n a\thidden2\n", "line 2 of the values: its id is already"),
         ] {
             let error = Values::read(text).err().unwrap();
             assert!(error.starts_with(reason) && !error.contains("hidden"), "{error}");

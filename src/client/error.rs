@@ -105,8 +105,8 @@ impl Error {
         match failure.kind {
             FailureKind::Untrusted => Error::Untrusted { host, reason },
             FailureKind::NotTls => {
-                let reason = "the port does not speak TLS, which https:// in databricks:host asks for. Check the port, or \
-                              use http:// if that is meant";
+                let reason = "the port does not speak TLS, although databricks:host begins with https://. Check the \
+                              port, or use http:// if that is meant";
                 Error::NotAnApi { host, request, reason: reason.to_owned(), turned_away: true }
             }
             FailureKind::Invalid | FailureKind::Unreachable => Error::Unreachable { host, reason },
@@ -316,7 +316,7 @@ impl ApiError {
         let is_narrow = !config.attributes.scopes.is_empty();
         (self.status == 403 && is_narrow && self.message.contains("scope")).then_some(
             "The provider signs in with the scopes of databricks:scopes only: add `authentication`, which managing \
-             credentials takes, or leave databricks:scopes out",
+             credentials requires, or leave databricks:scopes out",
         )
     }
 

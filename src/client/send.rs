@@ -272,7 +272,7 @@ pub(super) fn read_answer<T: DeserializeOwned>(body: &[u8]) -> Result<T, String>
     serde_json::from_slice(body).map_err(|error| {
         if body.trim_ascii_start().starts_with(b"<") {
             "received HTML response instead of JSON: the host is not the URL of a Databricks workspace, or a proxy or \
-             login page stands before it. Check databricks:host"
+             login page stands in front of it. Check databricks:host"
                 .to_owned()
         } else {
             format!(

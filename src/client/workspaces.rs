@@ -156,7 +156,7 @@ impl Client {
                 Some((host, workspace.resource_id()))
             }
             Err(error) => {
-                tracing::debug!(id, %error, "the account does not tell the workspace's host");
+                tracing::debug!(id, %error, "the account does not say what the workspace's host is");
                 None
             }
         }

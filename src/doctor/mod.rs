@@ -173,23 +173,20 @@ impl Examination<'_, '_> {
                 Some(Source::Environment) => format!("from the environment variable {variable}"),
                 Some(Source::Profile) => format!("from the profile {}", self.profile(&config)),
                 Some(Source::Host) => "from the query of the host's URL".to_owned(),
-                // The profile that is used where none is asked for.
-                None => "since no other is asked for".to_owned(),
+                // The default profile.
+                None => "since no other profile is named".to_owned(),
             };
             let is_hidden =
                 config.sources.get(name) == Some(&Source::Program) && self.env.var(variable).is_some();
-            let hidden = if is_hidden {
-                format!("; {variable}, which is set too, does not count")
-            } else {
-                String::new()
-            };
+            let hidden =
+                if is_hidden { format!("; {variable} is also set, but is not used") } else { String::new() };
             let line = format!("{name} = {}, {origin}{hidden}", config.show(attribute));
             self.report.line(Mark::Note, &line)?;
         }
         if config.attributes.profile.is_none() && config.file(&self.env).is_some_and(|path| path.is_file()) {
             let path = config.file(&self.env).unwrap_or_default();
             let text = format!(
-                "{} is there and not read: host or credentials are set, and databricks:profile is not",
+                "{} exists but is not read: host or credentials are set, and databricks:profile is not",
                 path.display()
             );
             self.report.line(Mark::Note, &text)?;
@@ -198,8 +195,8 @@ impl Examination<'_, '_> {
             self.report.line(Mark::Warning, &warning)?;
         }
         if config.attributes.skip_verify {
-            let text = "databricks:skipVerify accepts any certificate: whoever is on the way can read credentials. \
-                        Name a file with the authority's certificate in SSL_CERT_FILE instead";
+            let text = "databricks:skipVerify accepts any certificate: anyone on the network path can read \
+                        credentials. Name a file with the authority's certificate in SSL_CERT_FILE instead";
             self.report.line(Mark::Warning, text)?;
         }
         if let Err(error) = config.check_host() {
@@ -266,7 +263,7 @@ impl Examination<'_, '_> {
 
     fn clock_skew(&mut self, asked: SystemTime, date: Option<SystemTime>) -> io::Result<()> {
         let Some(date) = date else {
-            return self.report.line(Mark::Note, "the host does not tell what time it is there");
+            return self.report.line(Mark::Note, "the host does not say what time it has");
         };
         // The answer was dated some time between the two, to the second.
         let answered = self.clock.now();
@@ -328,9 +325,11 @@ impl Examination<'_, '_> {
         };
         match current_user::get(&client, &ctx).await {
             Ok(user) => {
-                let workspace = user.workspace_id.as_deref().unwrap_or("that does not tell its id");
-                let line =
-                    format!("signed in as {} (id {}) at workspace {workspace}", user.user_name, user.id);
+                let workspace = match &user.workspace_id {
+                    Some(id) => format!("workspace {id}"),
+                    None => "a workspace whose id is not known".to_owned(),
+                };
+                let line = format!("signed in as {} (id {}) at {workspace}", user.user_name, user.id);
                 self.report.line(Mark::Ok, &line)?;
             }
             Err(error) => {
@@ -372,7 +371,7 @@ impl Examination<'_, '_> {
         let Some(own) = tokens.iter().find(|token| token.token_id == id) else {
             return self.report.line(
                 Mark::Note,
-                "the token that the provider signs in with is not listed, so nothing tells when it expires",
+                "the token that the provider signs in with is not listed, so its expiry is not known",
             );
         };
         let expiry = own.expiry_time.and_then(|ms| u64::try_from(ms).ok()).filter(|ms| *ms > 0);

@@ -20,9 +20,9 @@ record! {
     struct Answer {
         /// The access token. Empty in a preview, which gets none.
         access_token: SecretString = "accessToken";
-        /// When the token expires, as an RFC 3339 timestamp. Empty in a preview, or if nobody said so.
+        /// When the token expires, as an RFC 3339 timestamp. Empty in a preview, or if the answer does not say.
         expires_at: String = "expiresAt";
-        /// When the token expires, in milliseconds since 1970-01-01 UTC. 0 in a preview, or if nobody said so.
+        /// When the token expires, in milliseconds since 1970-01-01 UTC. 0 in a preview, or if the answer does not say.
         expiry_time: i64 = "expiryTime";
         /// Word before the token in a header, `Bearer` as a rule.
         token_type: String = "tokenType";
@@ -39,7 +39,7 @@ impl Function for GetAccessToken {
         Definition {
             doc: "The OAuth access token that the provider signs in with, as a secret. It lives for an hour or less, and \
                   nobody has to revoke it. Each `pulumi up` gets another one, so whatever depends on it is updated each \
-                  time. A personal access token is no such token, so a provider that signs in with one gets an error.",
+                  time. A personal access token is not an OAuth token, so a provider that signs in with one gets an error.",
             inputs: &[],
             outputs: Answer::ROWS,
             types: &[],
@@ -76,7 +76,7 @@ fn answer(access_token: SecretString, kind: &str, expires: Option<SystemTime>) -
 
 fn no_token(way: &str) -> Error {
     Error::Other(format!(
-        "the provider signs in with {way}, which knows no OAuth access token. Let it sign in with OAuth, such as with \
+        "the provider signs in with {way}, which has no OAuth access token. Let it sign in with OAuth, such as with \
          databricks:clientId and databricks:clientSecret, or use a databricks.Token instead"
     ))
 }

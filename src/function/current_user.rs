@@ -26,12 +26,12 @@ record! {
 record! {
     /// What it is told.
     struct Answer {
-        /// Id of the user or service principal in rules of access, such as `users/ada@example.com`.
+        /// Id of the user or service principal in access control rules, such as `users/ada@example.com`.
         acl_principal_id: String = "aclPrincipalId";
-        /// The name up to its `@`, in lower case, with an underscore in place of each character that is no letter, digit or
-        /// underscore.
+        /// The name up to its `@`, in lower case, with an underscore in place of each character that is not a
+        /// letter, digit or underscore.
         alphanumeric: String = "alphanumeric";
-        /// Id that an identity provider knows it by; empty where there is none.
+        /// Id by which the identity provider knows it; empty where there is none.
         external_id: String = "externalId";
         /// Home folder, such as `/Users/ada@example.com`.
         home: String = "home";

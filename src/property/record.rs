@@ -56,7 +56,7 @@ pub fn check_keys(map: &Map, rows: &[Row], of: &str) -> Vec<Failure> {
             let hint = match probably_meant(key, rows.iter().map(|row| row.name)) {
                 Some(name) => format!("did you mean `{name}`?"),
                 None => {
-                    format!("it knows {}", rows.iter().map(|row| row.name).collect::<Vec<_>>().join(", "))
+                    format!("it has {}", rows.iter().map(|row| row.name).collect::<Vec<_>>().join(", "))
                 }
             };
             Failure::new(key, format!("{of} has no property `{key}`; {hint}"))
@@ -195,6 +195,6 @@ mod tests {
         assert_eq!(failures.len(), 1);
         assert!(failures[0].reason.contains("did you mean `lifetimeSeconds`?"), "{failures:?}");
         let map = Map::from([("bogus".into(), Value::Null)]);
-        assert!(check_keys(&map, Sample::ROWS, "Sample")[0].reason.contains("it knows comment, "));
+        assert!(check_keys(&map, Sample::ROWS, "Sample")[0].reason.contains("it has comment, "));
     }
 }

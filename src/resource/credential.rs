@@ -545,8 +545,8 @@ impl<C: Credential> Resource for C {
             ctx.report(Severity::Warning, &warning).await;
         } else if !written {
             let warning = format!(
-                "Databricks gives the value of the {} only when it is created, so {} is empty where a program looks up \
-                 one that is there. Take the value from the stack that created it",
+                "Databricks gives the value of the {} only when it is created, so {} is empty when a program looks up \
+                 an existing one. Take the value from the stack that created it",
                 C::NOUN,
                 C::VALUE
             );
@@ -975,7 +975,7 @@ fn value_for_id<C: Credential>() -> String {
     let name = C::TYPE_TOKEN.rsplit(':').next().unwrap_or_default();
     format!(
         "what was given as the id looks like the value of a {0}, which nobody but its users should see; it was not \
-         sent anywhere. An import takes the id: `pulumi do databricks:{name} list` names those that there are. If the \
+         sent anywhere. An import takes the id: `pulumi do databricks:{name} list` lists the ids that exist. If the \
          value is a real one, replace that {0}, since shells and logs may keep what was typed",
         C::NOUN
     )
@@ -1023,8 +1023,8 @@ async fn outcome<C: Credential>(
 async fn gone_already<C: Credential>(ctx: &Context, id: &str, gone: &Gone) -> Error {
     if let Some(doubt) = gone.doubt() {
         return Error::Other(format!(
-            "the {} {id} was not found: {doubt}. Nothing was changed. Sign in as whoever created it, or as an admin; if it is \
-             gone, `pulumi refresh` takes it out of the state",
+            "the {} {id} was not found: {doubt}. Nothing was changed. Sign in as whoever created it, or as an admin; \
+             if it is gone, `pulumi refresh` removes it from the state",
             C::NOUN
         ));
     }

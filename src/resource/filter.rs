@@ -21,8 +21,8 @@ record! {
         workspace_id: Input<String> = "workspaceId";
         /// Only tokens that this user or service principal created. For administrators of the workspace.
         created_by_username: Input<String> = "createdByUsername";
-        /// Only tokens of anybody that were certainly not used since this time: an RFC 3339 timestamp, or a date.
-        /// Databricks knows the day of the last use. For administrators of the workspace.
+        /// Only tokens, whoever owns them, that were certainly not used since this time: an RFC 3339 timestamp, or a
+        /// date. Databricks records only the day of the last use. For administrators of the workspace.
         unused_since: Input<Moment> = "unusedSince";
     }
 }

@@ -235,8 +235,8 @@ impl Undecided {
     fn of_previous(&self) -> String {
         let Undecided { facts, owner, .. } = self;
         format!(
-            "{facts}. It is the one before the current one and stays in the state. Run `pulumi up` as {owner}, or as an \
-             admin of the workspace, which revokes it; once it has expired, anybody's `pulumi up` takes it out"
+            "{facts}. It is the previous token and stays in the state. Run `pulumi up` as {owner}, or as an admin of \
+             the workspace, which revokes it; once it has expired, anybody's `pulumi up` removes it"
         )
     }
 }

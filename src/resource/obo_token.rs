@@ -52,9 +52,9 @@ record! {
         /// time to get the new one. The resource is then updated rather than replaced, and the first `pulumi up` after
         /// that time revokes the old token.
         overlap_seconds: Input<i64> = "overlapSeconds";
-        /// Whether the token that follows in a rotation starts with the scopes that Databricks has found in use
-        /// (`inferredScopes` and `backfillScopes`), and not with all of them once more. Takes `autoscopeEnabled` and
-        /// `overlapSeconds`.
+        /// Whether the token that a rotation creates starts with the scopes that Databricks has found in use
+        /// (`inferredScopes` and `backfillScopes`), rather than with all of them again. Requires `autoscopeEnabled`
+        /// and `overlapSeconds`.
         keep_inferred_scopes: Input<bool> = "keepInferredScopes";
         /// The workspace that the token belongs to, if the provider's host serves several.
         provider_config: Input<ProviderConfig<OboToken>> = "providerConfig";
@@ -80,16 +80,16 @@ record! {
         inferred_scopes: Option<Vec<String>> = "inferredScopes";
         /// Scopes that Databricks has added for uses before it began to narrow them.
         backfill_scopes: Option<Vec<String>> = "backfillScopes";
-        /// Id of the token before this one, while it lives on.
+        /// Id of the previous token, while it still works.
         previous_token_id: Option<String> = "previousTokenId";
-        /// The token before this one, while it lives on.
+        /// The previous token, while it still works.
         previous_token_value: Option<SecretString> = "previousTokenValue";
-        /// When the token before this one is due to be revoked, as an RFC 3339 timestamp: by the first `pulumi up` from
+        /// When the previous token is due to be revoked, as an RFC 3339 timestamp: by the first `pulumi up` from
         /// then on.
         previous_revoke_time: Option<String> = "previousRevokeTime";
         /// When the token expires, as an RFC 3339 timestamp; absent means never.
         expires_at: Option<String> = "expiresAt";
-        /// From when on `pulumi up` rotates the token, as an RFC 3339 timestamp, if `rotateBeforeSeconds` is set.
+        /// The time from which `pulumi up` rotates the token, as an RFC 3339 timestamp, if `rotateBeforeSeconds` is set.
         rotates_at: Option<String> = "rotatesAt";
     }
 }

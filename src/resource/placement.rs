@@ -95,7 +95,7 @@ pub(super) fn check(inputs: &Map) -> Vec<Failure> {
         .into_iter()
         .map(|failure| {
             // A secret map's keys are as secret as its values.
-            let reason = if secret { "it knows only workspaceId".to_owned() } else { failure.reason };
+            let reason = if secret { "it has only workspaceId".to_owned() } else { failure.reason };
             Failure::new(PROVIDER_CONFIG, reason)
         })
         .collect()

@@ -80,10 +80,8 @@ pub(super) async fn may_lag(
     if !is_new(client, ctx, created).await {
         return Ok(false);
     }
-    let status = format!(
-        "the workspace does not show the {noun} yet, which is new; looking again in {} s",
-        PAUSE.as_secs()
-    );
+    let status =
+        format!("the workspace does not show the new {noun} yet; looking again in {} s", PAUSE.as_secs());
     ctx.report(Severity::Status, &status).await;
     tokio::select! {
         biased;

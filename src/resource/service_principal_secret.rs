@@ -95,16 +95,16 @@ record! {
         status: String = "status";
         /// When the secret was last changed, as an RFC 3339 timestamp.
         update_time: String = "updateTime";
-        /// Id of the secret before this one, while it lives on.
+        /// Id of the previous secret, while it still works.
         previous_secret_id: Option<String> = "previousSecretId";
-        /// The secret before this one, while it lives on.
+        /// The previous secret, while it still works.
         previous_secret: Option<SecretString> = "previousSecret";
-        /// When the secret before this one is due to be revoked, as an RFC 3339 timestamp: by the first `pulumi up` from
+        /// When the previous secret is due to be revoked, as an RFC 3339 timestamp: by the first `pulumi up` from
         /// then on.
         previous_revoke_time: Option<String> = "previousRevokeTime";
         /// When the secret expires, as an RFC 3339 timestamp; absent means never.
         expires_at: Option<String> = "expiresAt";
-        /// From when on `pulumi up` rotates the secret, as an RFC 3339 timestamp, if `rotateBeforeSeconds` is set.
+        /// The time from which `pulumi up` rotates the secret, as an RFC 3339 timestamp, if `rotateBeforeSeconds` is set.
         rotates_at: Option<String> = "rotatesAt";
     }
 }
@@ -229,7 +229,8 @@ impl Credential for ServicePrincipalSecret {
         let lifetime = inputs.lifetime.known().filter(|lifetime| !lifetime.0.is_empty());
         match lifetime.map(Lifetime::seconds) {
             Some(None | Some(0)) => {
-                findings.refuse("lifetime", "must be a positive number of seconds with an s, such as 3600s");
+                findings
+                    .refuse("lifetime", "must be a positive number of seconds followed by s, such as 3600s");
             }
             seconds => {
                 let seconds = seconds.flatten().unwrap_or_default();
@@ -524,8 +525,9 @@ impl Credential for ServicePrincipalSecret {
             return Ok(());
         }
         Err(Error::Other(format!(
-            "service principal {principal} has {} secrets, and this run makes successors of others: Databricks allows \
-             {MOST_SECRETS}. Delete one that nobody uses, with `{}`, or wait until an overlap has ended",
+            "service principal {principal} has {} secrets, and this run also creates successors of other secrets: \
+             Databricks allows {MOST_SECRETS}. Delete one that nobody uses, with `{}`, or wait until an overlap has \
+             ended",
             listed.len(),
             delete_command(home, owner)
         )))
@@ -681,9 +683,9 @@ async fn at(home: &Home, ctx: &Context, owner: &Owner) -> Result<api::Owner, Err
         && *own != here
     {
         return Err(Error::Other(format!(
-            "a secret of service principal {} belongs to account {own}, but the provider is configured for account {here}, \
-             which can't tell whether it exists. Nothing was changed. Run this with databricks:accountId, and whoever signs \
-             in, of that account",
+            "a secret of service principal {} belongs to account {own}, but the provider is configured for account \
+             {here}, so it cannot tell whether the secret exists. Nothing was changed. Set databricks:accountId to \
+             {own}, and sign in to that account",
             owner.service_principal_id
         )));
     }

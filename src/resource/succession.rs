@@ -103,8 +103,8 @@ pub(super) async fn refused<C: Credential>(
         let error = C::prove(home, ctx, owner, value).await.err()?;
         let Some(pause) = pauses.next() else {
             return Some(format!(
-                "the new {noun} {id} was created, but Databricks refuses it: {error}. Nothing was revoked: the old {noun} \
-                 works on. Run `pulumi up` again; if the new one is refused once more, replace it with \
+                "the new {noun} {id} was created, but Databricks refuses it: {error}. Nothing was revoked: the old \
+                 {noun} still works. Run `pulumi up` again; if the new one is refused once more, replace it with \
                  `pulumi up --replace '{urn}'`",
                 noun = C::NOUN,
                 urn = ctx.urn
@@ -131,7 +131,7 @@ pub(super) async fn revoke_leftovers<C: Credential>(
         }
         revoke::<C>(home, ctx, owner, &id).await?;
         let message = format!(
-            "revoked the {} {id}, which an earlier rotation had left that ended before its value reached the state",
+            "revoked the {} {id}, left by an earlier rotation that ended before its value reached the state",
             C::NOUN
         );
         ctx.report(Severity::Warning, &message).await;

@@ -48,9 +48,9 @@ record! {
         /// time to get the new one. The resource is then updated rather than replaced, and the first `pulumi up` after
         /// that time revokes the old token.
         overlap_seconds: Input<i64> = "overlapSeconds";
-        /// Whether the token that follows in a rotation starts with the scopes that Databricks has found in use
-        /// (`inferredScopes` and `backfillScopes`), and not with all of them once more. Takes `autoscopeEnabled` and
-        /// `overlapSeconds`.
+        /// Whether the token that a rotation creates starts with the scopes that Databricks has found in use
+        /// (`inferredScopes` and `backfillScopes`), rather than with all of them again. Requires `autoscopeEnabled`
+        /// and `overlapSeconds`.
         keep_inferred_scopes: Input<bool> = "keepInferredScopes";
         /// The workspace that the token belongs to, if the provider's host serves several.
         provider_config: Input<ProviderConfig<Token>> = "providerConfig";
@@ -82,16 +82,16 @@ record! {
         inferred_scopes: Option<Vec<String>> = "inferredScopes";
         /// Scopes that Databricks has added for uses before it began to narrow them.
         backfill_scopes: Option<Vec<String>> = "backfillScopes";
-        /// Id of the token before this one, while it lives on.
+        /// Id of the previous token, while it still works.
         previous_token_id: Option<String> = "previousTokenId";
-        /// The token before this one, while it lives on.
+        /// The previous token, while it still works.
         previous_token_value: Option<SecretString> = "previousTokenValue";
-        /// When the token before this one is due to be revoked, as an RFC 3339 timestamp: by the first `pulumi up` from
+        /// When the previous token is due to be revoked, as an RFC 3339 timestamp: by the first `pulumi up` from
         /// then on.
         previous_revoke_time: Option<String> = "previousRevokeTime";
         /// When the token expires, as an RFC 3339 timestamp; absent means never.
         expires_at: Option<String> = "expiresAt";
-        /// From when on `pulumi up` rotates the token, as an RFC 3339 timestamp, if `rotateBeforeSeconds` is set.
+        /// The time from which `pulumi up` rotates the token, as an RFC 3339 timestamp, if `rotateBeforeSeconds` is set.
         rotates_at: Option<String> = "rotatesAt";
     }
 }
@@ -408,8 +408,8 @@ async fn absent(
             Some(owner) => {
                 let owner = named_user(owner);
                 let facts = format!(
-                    "the token {id} was created by {owner}, but the provider signs in as {}, who sees neither that token \
-                     nor those of others, so nobody can tell whether it still exists",
+                    "the token {id} was created by {owner}, but the provider signs in as {}, who can see neither it \
+                     nor other people's tokens, so nobody can tell whether it still exists",
                     who(&me)
                 );
                 Err(Error::Undecided(Box::new(Undecided { facts, owner, urn: ctx.urn.clone() })))
@@ -435,13 +435,13 @@ pub(super) fn gone_here(client: &Client, has_workspace: bool, reason: String) ->
     }
     let host = client.config().host.as_ref().map_or("the one that was asked", |host| host.url.as_str());
     Gone::unproved(format!(
-        "{reason}. The state does not say which workspace it belongs to: if that is another than {host}, it may live on"
+        "{reason}. The state does not say which workspace it belongs to: if that is not {host}, it may live on"
     ))
 }
 
 /// Whoever signs in, in words.
 fn who(me: &Result<User, client::Error>) -> String {
-    me.as_ref().map_or_else(|error| format!("somebody unknown ({error})"), named_user)
+    me.as_ref().map_or_else(|error| format!("an unknown identity ({error})"), named_user)
 }
 
 /// A user in words.
@@ -564,13 +564,15 @@ pub(super) fn check_kept_scopes(
         return;
     }
     if !autoscope_enabled.is_stated() || autoscope_enabled.known() == Some(&false) {
-        findings
-            .refuse("keepInferredScopes", "takes autoscopeEnabled: without it, Databricks infers no scopes");
+        findings.refuse(
+            "keepInferredScopes",
+            "requires autoscopeEnabled: without it, Databricks infers no scopes",
+        );
     }
     if !terms.overlap.is_stated() {
         findings.refuse(
             "keepInferredScopes",
-            "takes overlapSeconds: only a rotation that is an update knows the old token",
+            "requires overlapSeconds: only a rotation that is an update can see the old token",
         );
     }
 }

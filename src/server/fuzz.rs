@@ -361,7 +361,7 @@ fn wire_values() {
         let map = wire::decode(Some(sent.clone()));
         let written = wire::encode(&map);
         same(&sound(&written), &map);
-        assert!(!tells(&format!("{map:?}")), "Debug tells a secret");
+        assert!(!tells(&format!("{map:?}")), "Debug reveals a secret");
         let known = wire::decode_known(Some(sent.clone()));
         assert_eq!(known.is_ok(), !map.values().any(Value::has_unknown));
         // The bytes, too, are read back as they were written.

@@ -263,7 +263,7 @@ def test_other_credentials_are_adopted_too(pulumi, workspace, import_file):
     ("arguments", "code", "message"),
     [
         (["--type", "cluster"], 2, "--type is one of Token, OboToken, ServicePrincipalSecret"),
-        (["--comment", "x"], 2, "a list of tokens has no --comment; it knows --comment-prefix, --expires-before"),
+        (["--comment", "x"], 2, "a list of tokens has no --comment; it has --comment-prefix, --expires-before"),
         (["--expires-before", "soon"], 1, "expiresBefore: expected a time"),
         (["--comment-prefix", "nothing like it"], 1, "no token matches"),
         (["--values", "absent.txt"], 2, "absent.txt: "),
@@ -295,7 +295,7 @@ def test_values_that_do_not_fit_are_refused(import_file, workspace, pulumi):
 def test_a_file_that_is_there_is_left_alone(import_file, workspace, pulumi):
     workspace.mint(comment="one")
     (pulumi.project_dir / "import.json").write_text("mine")
-    assert "import.json is there already" in import_file(code=1).stderr
+    assert "import.json already exists" in import_file(code=1).stderr
     assert (pulumi.project_dir / "import.json").read_text() == "mine"
 
 

@@ -85,7 +85,7 @@ def test_a_preview_gets_no_access_token(oauth, workspace):
 @pytest.mark.parametrize("preview", [True, False])
 def test_a_personal_access_token_is_none(provider, preview):
     text = refused(provider, ACCESS_TOKEN, preview=preview)
-    assert "the provider signs in with pat, which knows no OAuth access token" in text
+    assert "the provider signs in with pat, which has no OAuth access token" in text
     assert "databricks:clientId" in text
 
 

@@ -84,7 +84,7 @@ def test_a_token_that_is_looked_up_has_no_value(pulumi, workspace):
     pulumi.write({"t": {"type": "databricks:Token", "get": {"id": token_id}}}, {"value": "${t.tokenValue}"})
     pulumi.init()
     (warning,) = set(warnings(pulumi.up()))
-    assert_says(warning, "tokenValue is empty where a program looks up", "the stack that created it")
+    assert_says(warning, "tokenValue is empty when a program looks up", "the stack that created it")
 
 
 # --- Lifetimes and rotation ---

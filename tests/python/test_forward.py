@@ -564,4 +564,4 @@ def test_a_schema_that_is_not_to_be_had(connect, fake_engine, mode):
     schema = json.loads(client.stub.GetSchema(pb.GetSchemaRequest()).schema)
     assert TOKEN_TYPE in schema["resources"] and CLUSTER not in schema["resources"]
     (warning,) = [message for severity, _, message, _ in fake_engine.messages if severity == "WARNING"]
-    assert "only credentials are known to GetSchema: cannot start the official databricks plugin" in warning
+    assert "GetSchema covers only credentials: cannot start the official databricks plugin" in warning

@@ -227,9 +227,9 @@ attributes! {
     azure_client_id: Text = "azureClientId", Some("ARM_CLIENT_ID"), Method("azure");
     /// Azure tenant.
     azure_tenant_id: Text = "azureTenantId", Some("ARM_TENANT_ID"), Method("azure");
-    /// Where a GitHub workflow asks for its identity token.
+    /// URL at which a GitHub workflow requests its identity token.
     actions_id_token_request_url: Text = "actionsIdTokenRequestUrl", Some("ACTIONS_ID_TOKEN_REQUEST_URL"), General;
-    /// What a GitHub workflow asks for its identity token with.
+    /// Token with which a GitHub workflow requests its identity token.
     actions_id_token_request_token: Credential = "actionsIdTokenRequestToken", Some("ACTIONS_ID_TOKEN_REQUEST_TOKEN"), General;
     /// Azure cloud: `PUBLIC`, `USGOVERNMENT` or `CHINA`.
     azure_environment: Text = "azureEnvironment", Some("ARM_ENVIRONMENT"), General;
@@ -239,9 +239,9 @@ attributes! {
     client_id: Text = "clientId", Some("DATABRICKS_CLIENT_ID"), Method("oauth");
     /// OAuth secret of a Databricks service principal.
     client_secret: Credential = "clientSecret", Some("DATABRICKS_CLIENT_SECRET"), Method("oauth");
-    /// OAuth scopes to ask for. Default: `all-apis`.
+    /// OAuth scopes to request. Default: `all-apis`.
     scopes: Vec<String> = "scopes", None, Internal;
-    /// Whether signing in with a browser should ask for no refresh token. A provider never does.
+    /// Whether to request no refresh token when signing in with a browser, which a provider never does.
     disable_oauth_refresh_token: bool = "disableOauthRefreshToken", Some("DATABRICKS_DISABLE_OAUTH_REFRESH_TOKEN"), Internal;
     /// Path or name of the Databricks CLI. Default: `databricks` on the PATH.
     databricks_cli_path: Text = "databricksCliPath", Some("DATABRICKS_CLI_PATH"), General;
@@ -257,16 +257,16 @@ attributes! {
     http_timeout_seconds: i64 = "httpTimeoutSeconds", None, Internal;
     /// Bytes of a text that debug logs show. Default: 96.
     debug_truncate_bytes: i64 = "debugTruncateBytes", Some("DATABRICKS_DEBUG_TRUNCATE_BYTES"), Internal;
-    /// Whether debug logs show headers; credentials never.
+    /// Whether debug logs show headers. Credentials are never shown.
     debug_headers: bool = "debugHeaders", Some("DATABRICKS_DEBUG_HEADERS"), Internal;
     /// Requests per second to one workspace. Default: 15.
     rate_limit: i64 = "rateLimit", Some("DATABRICKS_RATE_LIMIT"), Internal;
     /// Seconds for which a request is repeated while the workspace is busy, if the timeout of the resource allows.
     /// Default: 1200.
     retry_timeout_seconds: i64 = "retryTimeoutSeconds", None, Internal;
-    /// Cloud of the workspace (`AWS`, `Azure` or `GCP`) where the host does not tell.
+    /// Cloud of the workspace (`AWS`, `Azure` or `GCP`) if the host does not say.
     cloud: Text = "cloud", Some("DATABRICKS_CLOUD"), Internal;
-    /// Audience to ask for in an identity token.
+    /// Audience to request in an identity token.
     audience: Text = "audience", Some("DATABRICKS_TOKEN_AUDIENCE"), Internal;
     /// URL of the OIDC discovery document, where it is not on the host.
     discovery_url: Text = "discoveryUrl", Some("DATABRICKS_DISCOVERY_URL"), Internal;

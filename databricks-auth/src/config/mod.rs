@@ -259,7 +259,7 @@ impl Config {
     pub fn warning(&self) -> Option<String> {
         let host = self.host.as_ref().filter(|host| host.is_exposed())?;
         Some(format!(
-            "{host} is plain http: credentials and new tokens can be read by everyone on the way. Use https in \
+            "{host} is plain http: credentials and new tokens can be read by anyone on the network path. Use https in \
              databricks:host"
         ))
     }

@@ -179,7 +179,7 @@ pub(super) fn token(output: &[u8], zone: &TimeZone) -> Result<Token, AuthError> 
     const WHAT: &str = "az account get-access-token";
     let answer: Answer = serde_json::from_slice(output).map_err(|error| {
         AuthError(format!(
-            "{WHAT}: the answer is not what was expected (line {}, column {})",
+            "{WHAT}: the answer has an unexpected form (line {}, column {})",
             error.line(),
             error.column()
         ))
@@ -346,7 +346,7 @@ esac"#;
             ),
             (
                 vec![("WHO", "{corrupt"), ("TOKEN", "{accessToken: ..corrupt")],
-                "az account get-access-token: the answer is not what was expected (line 1, column 2)",
+                "az account get-access-token: the answer has an unexpected form (line 1, column 2)",
             ),
             (
                 vec![("TOKEN", r#"{"accessToken":"t","expiresOn":"soon"}"#)],

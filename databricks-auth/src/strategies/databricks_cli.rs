@@ -73,7 +73,7 @@ fn find(settings: &Settings) -> Result<PathBuf, Outcome> {
         }
         found
     };
-    let mut reason = format!("databricks CLI not found: {stated:?} is not there, or not on the PATH");
+    let mut reason = format!("databricks CLI not found: {stated:?} does not exist, or is not on the PATH");
     let mut is_there = path.is_some();
     for path in candidates {
         match std::fs::metadata(&path) {
@@ -131,7 +131,7 @@ impl Cli {
         let version = match command::run(&self.settings, &self.program, &["version"]).await {
             Ok(output) => Version::parse(&String::from_utf8_lossy(&output)),
             Err(failure) => {
-                tracing::debug!(%failure, "the Databricks CLI does not tell its version");
+                tracing::debug!(%failure, "the Databricks CLI does not report its version");
                 None
             }
         };
@@ -160,7 +160,7 @@ pub(super) fn read_answer(output: &[u8]) -> Result<Token, AuthError> {
         AuthError(format!("cannot parse CLI response: line {line}, column {column}"))
     })?;
     let expires = parse_expiry(&answer.expiry).ok_or_else(|| {
-        AuthError("cannot parse CLI response: cannot parse token expiry: it is no date".to_owned())
+        AuthError("cannot parse CLI response: cannot parse token expiry: it is not a date".to_owned())
     })?;
     Token::new("databricks auth token", answer.access_token, &answer.token_type, Some(expires))
 }
@@ -333,7 +333,7 @@ mod tests {
             ("echo hidden", "cannot parse CLI response: line 1, column 1"),
             (
                 r#"echo '{"access_token":"hidden","expiry":"tomorrow"}'"#,
-                "cannot parse CLI response: cannot parse token expiry: it is no date",
+                "cannot parse CLI response: cannot parse token expiry: it is not a date",
             ),
             (
                 r#"echo '{"access_token":"","expiry":"2027-01-15T09:00:00Z"}'"#,

@@ -159,7 +159,9 @@ impl Key {
             AuthError(format!("not the JSON key of a Google service account (line {line}, column {column})"))
         })?;
         if file.kind != "service_account" {
-            return Err(AuthError("not the key of a Google service account: its type is another".to_owned()));
+            return Err(AuthError(
+                "not the key of a Google service account: its type is not service_account".to_owned(),
+            ));
         }
         let unusable = || {
             AuthError("the private key of the Google service account is not an RSA key in PKCS#8".to_owned())

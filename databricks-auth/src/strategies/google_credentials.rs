@@ -160,7 +160,7 @@ mod tests {
                 "/no/such/file.json".to_owned(),
                 "not the JSON key of a Google service account (line 1, column 1)",
             ),
-            (good.replace("service_account", "authorized_user"), "its type is another"),
+            (good.replace("service_account", "authorized_user"), "its type is not service_account"),
             (good.replace("BEGIN PRIVATE", "BEGIN RSA PRIVATE"), "not an RSA key in PKCS#8"),
         ] {
             let error = sign_in(&server, &Clock::still(), &credentials).await.unwrap_err().to_string();

@@ -214,8 +214,8 @@ pub(crate) async fn choose(settings: &Arc<Settings>) -> Result<SignIn, AuthError
             return Err(failure(
                 config,
                 format!(
-                    "auth type {forced:?} does not support group role assumption, which databricks:groupId asks for. Use \
-                     Databricks OAuth authentication"
+                    "auth type {forced:?} does not support group role assumption, which databricks:groupId requires. \
+                     Use Databricks OAuth authentication"
                 ),
             ));
         }
@@ -283,19 +283,17 @@ pub(crate) async fn others(settings: &Arc<Settings>, chosen: Option<&str>) -> Ve
     let mut others = Vec::new();
     for strategy in in_order(settings).filter(|strategy| Some(strategy.name()) != chosen) {
         let reason = if let Some(forced) = config.attributes.auth_type.as_deref() {
-            format!("databricks:authType asks for {forced}")
+            format!("databricks:authType names {forced}")
         } else if cannot_assume_group(strategy, config) {
-            "cannot assume a group, which databricks:groupId asks for".to_owned()
+            "cannot assume a group, which databricks:groupId requires".to_owned()
         } else {
             match (tokio::time::timeout(EXPLANATION_TIMEOUT, attempt(strategy, settings)).await, chosen) {
                 (Err(_), _) => format!("no answer within {} s", EXPLANATION_TIMEOUT.as_secs()),
                 (Ok(Err(error)), _) => format!("failed: {error}"),
                 (Ok(Ok(Outcome::Ready(_))), Some(chosen)) => {
-                    format!("would work too, but {chosen} goes before it")
+                    format!("would work too, but {chosen} comes before it")
                 }
-                (Ok(Ok(Outcome::Ready(_))), None) => {
-                    "would work, if databricks:authType asked for it".to_owned()
-                }
+                (Ok(Ok(Outcome::Ready(_))), None) => "would work if databricks:authType named it".to_owned(),
                 (
                     Ok(Ok(
                         Outcome::NotConfigured(reason)
@@ -659,7 +657,7 @@ mod tests {
         let others = others(&settings, Some("pat")).await;
         assert_eq!(others.len(), STRATEGIES.len() - 1);
         let reason = |name: &str| others.iter().find(|other| other.0 == name).unwrap().1.as_str();
-        assert_eq!(reason("env-oidc"), "would work too, but pat goes before it");
+        assert_eq!(reason("env-oidc"), "would work too, but pat comes before it");
         assert_eq!(reason("basic"), "databricks:username and databricks:password are not set");
     }
 

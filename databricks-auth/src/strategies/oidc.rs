@@ -25,7 +25,7 @@ pub(super) async fn token_endpoint(settings: &Settings) -> Result<String, AuthEr
         (None, HostType::Account) => {
             let Some(account) = &settings.metadata.account_id else {
                 return Err(AuthError(format!(
-                    "{host} is the host of accounts, and databricks:accountId is not set"
+                    "{host} is an account host, and databricks:accountId is not set"
                 )));
             };
             return Ok(format!("{host}/oidc/accounts/{account}/v1/token"));
@@ -41,7 +41,7 @@ pub(super) async fn token_endpoint(settings: &Settings) -> Result<String, AuthEr
     match answer {
         Ok(Document { token_endpoint }) => Ok(token_endpoint),
         Err(Refusal { status: Some(404), .. }) => {
-            Err(AuthError(format!("databricks OAuth is not supported for this host: {url} is not there")))
+            Err(AuthError(format!("databricks OAuth is not supported for this host: {url} does not exist")))
         }
         Err(Refusal { reason, .. }) => Err(AuthError(format!("failed to get OAuth endpoints: {reason}"))),
     }

@@ -28,8 +28,8 @@ impl Strategy for Pat {
         }
         let headers = authorization("Bearer", token).map_err(|_| {
             AuthError(
-                "databricks:token (DATABRICKS_TOKEN) holds a line break or another character that is part of no token. \
-                 Set it anew"
+                "databricks:token (DATABRICKS_TOKEN) holds a line break or another character that no token contains. \
+                 Set it again"
                     .to_owned(),
             )
         })?;

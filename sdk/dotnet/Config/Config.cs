@@ -44,7 +44,7 @@ namespace Pulumi.Databricks
 
         private static readonly __Value<string?> _actionsIdTokenRequestToken = new __Value<string?>(() => __config.Get("actionsIdTokenRequestToken"));
         /// <summary>
-        /// What a GitHub workflow asks for its identity token with.
+        /// Token with which a GitHub workflow requests its identity token.
         /// </summary>
         public static string? ActionsIdTokenRequestToken
         {
@@ -54,7 +54,7 @@ namespace Pulumi.Databricks
 
         private static readonly __Value<string?> _actionsIdTokenRequestUrl = new __Value<string?>(() => __config.Get("actionsIdTokenRequestUrl"));
         /// <summary>
-        /// Where a GitHub workflow asks for its identity token.
+        /// URL at which a GitHub workflow requests its identity token.
         /// </summary>
         public static string? ActionsIdTokenRequestUrl
         {
@@ -64,7 +64,7 @@ namespace Pulumi.Databricks
 
         private static readonly __Value<string?> _audience = new __Value<string?>(() => __config.Get("audience"));
         /// <summary>
-        /// Audience to ask for in an identity token.
+        /// Audience to request in an identity token.
         /// </summary>
         public static string? Audience
         {
@@ -174,7 +174,7 @@ namespace Pulumi.Databricks
 
         private static readonly __Value<string?> _cloud = new __Value<string?>(() => __config.Get("cloud"));
         /// <summary>
-        /// Cloud of the workspace (`AWS`, `Azure` or `GCP`) where the host does not tell.
+        /// Cloud of the workspace (`AWS`, `Azure` or `GCP`) if the host does not say.
         /// </summary>
         public static string? Cloud
         {
@@ -224,7 +224,7 @@ namespace Pulumi.Databricks
 
         private static readonly __Value<bool?> _debugHeaders = new __Value<bool?>(() => __config.GetBoolean("debugHeaders"));
         /// <summary>
-        /// Whether debug logs show headers; credentials never.
+        /// Whether debug logs show headers. Credentials are never shown.
         /// </summary>
         public static bool? DebugHeaders
         {
@@ -244,7 +244,7 @@ namespace Pulumi.Databricks
 
         private static readonly __Value<bool?> _disableOauthRefreshToken = new __Value<bool?>(() => __config.GetBoolean("disableOauthRefreshToken"));
         /// <summary>
-        /// Whether signing in with a browser should ask for no refresh token. A provider never does.
+        /// Whether to request no refresh token when signing in with a browser, which a provider never does.
         /// </summary>
         public static bool? DisableOauthRefreshToken
         {
@@ -384,7 +384,7 @@ namespace Pulumi.Databricks
 
         private static readonly __Value<ImmutableArray<string>> _scopes = new __Value<ImmutableArray<string>>(() => __config.GetObject<ImmutableArray<string>>("scopes"));
         /// <summary>
-        /// OAuth scopes to ask for. Default: `all-apis`.
+        /// OAuth scopes to request. Default: `all-apis`.
         /// </summary>
         public static ImmutableArray<string> Scopes
         {

@@ -11,7 +11,7 @@ import (
 	"github.com/pulumi/pulumi/sdk/v3/go/pulumi"
 )
 
-// The OAuth access token that the provider signs in with, as a secret. It lives for an hour or less, and nobody has to revoke it. Each `pulumi up` gets another one, so whatever depends on it is updated each time. A personal access token is no such token, so a provider that signs in with one gets an error.
+// The OAuth access token that the provider signs in with, as a secret. It lives for an hour or less, and nobody has to revoke it. Each `pulumi up` gets another one, so whatever depends on it is updated each time. A personal access token is not an OAuth token, so a provider that signs in with one gets an error.
 func GetAccessToken(ctx *pulumi.Context, opts ...pulumi.InvokeOption) (*GetAccessTokenResult, error) {
 	opts = internal.PkgInvokeDefaultOpts(opts)
 	var rv GetAccessTokenResult
@@ -25,9 +25,9 @@ func GetAccessToken(ctx *pulumi.Context, opts ...pulumi.InvokeOption) (*GetAcces
 type GetAccessTokenResult struct {
 	// The access token. Empty in a preview, which gets none.
 	AccessToken string `pulumi:"accessToken"`
-	// When the token expires, as an RFC 3339 timestamp. Empty in a preview, or if nobody said so.
+	// When the token expires, as an RFC 3339 timestamp. Empty in a preview, or if the answer does not say.
 	ExpiresAt string `pulumi:"expiresAt"`
-	// When the token expires, in milliseconds since 1970-01-01 UTC. 0 in a preview, or if nobody said so.
+	// When the token expires, in milliseconds since 1970-01-01 UTC. 0 in a preview, or if the answer does not say.
 	ExpiryTime int `pulumi:"expiryTime"`
 	// Word before the token in a header, `Bearer` as a rule.
 	TokenType string `pulumi:"tokenType"`
@@ -57,12 +57,12 @@ func (o GetAccessTokenResultOutput) AccessToken() pulumi.StringOutput {
 	return o.ApplyT(func(v GetAccessTokenResult) string { return v.AccessToken }).(pulumi.StringOutput)
 }
 
-// When the token expires, as an RFC 3339 timestamp. Empty in a preview, or if nobody said so.
+// When the token expires, as an RFC 3339 timestamp. Empty in a preview, or if the answer does not say.
 func (o GetAccessTokenResultOutput) ExpiresAt() pulumi.StringOutput {
 	return o.ApplyT(func(v GetAccessTokenResult) string { return v.ExpiresAt }).(pulumi.StringOutput)
 }
 
-// When the token expires, in milliseconds since 1970-01-01 UTC. 0 in a preview, or if nobody said so.
+// When the token expires, in milliseconds since 1970-01-01 UTC. 0 in a preview, or if the answer does not say.
 func (o GetAccessTokenResultOutput) ExpiryTime() pulumi.IntOutput {
 	return o.ApplyT(func(v GetAccessTokenResult) int { return v.ExpiryTime }).(pulumi.IntOutput)
 }

@@ -28,11 +28,11 @@ type GetCurrentUserArgs struct {
 }
 
 type GetCurrentUserResult struct {
-	// Id of the user or service principal in rules of access, such as `users/ada@example.com`.
+	// Id of the user or service principal in access control rules, such as `users/ada@example.com`.
 	AclPrincipalId string `pulumi:"aclPrincipalId"`
-	// The name up to its `@`, in lower case, with an underscore in place of each character that is no letter, digit or underscore.
+	// The name up to its `@`, in lower case, with an underscore in place of each character that is not a letter, digit or underscore.
 	Alphanumeric string `pulumi:"alphanumeric"`
-	// Id that an identity provider knows it by; empty where there is none.
+	// Id by which the identity provider knows it; empty where there is none.
 	ExternalId string `pulumi:"externalId"`
 	// Home folder, such as `/Users/ada@example.com`.
 	Home string `pulumi:"home"`
@@ -76,17 +76,17 @@ func (o GetCurrentUserResultOutput) ToGetCurrentUserResultOutputWithContext(ctx 
 	return o
 }
 
-// Id of the user or service principal in rules of access, such as `users/ada@example.com`.
+// Id of the user or service principal in access control rules, such as `users/ada@example.com`.
 func (o GetCurrentUserResultOutput) AclPrincipalId() pulumi.StringOutput {
 	return o.ApplyT(func(v GetCurrentUserResult) string { return v.AclPrincipalId }).(pulumi.StringOutput)
 }
 
-// The name up to its `@`, in lower case, with an underscore in place of each character that is no letter, digit or underscore.
+// The name up to its `@`, in lower case, with an underscore in place of each character that is not a letter, digit or underscore.
 func (o GetCurrentUserResultOutput) Alphanumeric() pulumi.StringOutput {
 	return o.ApplyT(func(v GetCurrentUserResult) string { return v.Alphanumeric }).(pulumi.StringOutput)
 }
 
-// Id that an identity provider knows it by; empty where there is none.
+// Id by which the identity provider knows it; empty where there is none.
 func (o GetCurrentUserResultOutput) ExternalId() pulumi.StringOutput {
 	return o.ApplyT(func(v GetCurrentUserResult) string { return v.ExternalId }).(pulumi.StringOutput)
 }

@@ -86,17 +86,17 @@ type OboToken struct {
 	ExpiryTime pulumi.IntOutput `pulumi:"expiryTime"`
 	// Scopes that Databricks has seen in use.
 	InferredScopes pulumi.StringArrayOutput `pulumi:"inferredScopes"`
-	// Whether the token that follows in a rotation starts with the scopes that Databricks has found in use (`inferredScopes` and `backfillScopes`), and not with all of them once more. Takes `autoscopeEnabled` and `overlapSeconds`.
+	// Whether the token that a rotation creates starts with the scopes that Databricks has found in use (`inferredScopes` and `backfillScopes`), rather than with all of them again. Requires `autoscopeEnabled` and `overlapSeconds`.
 	KeepInferredScopes pulumi.BoolPtrOutput `pulumi:"keepInferredScopes"`
 	// Lifetime of the token in seconds. If it is left out, the workspace decides: two years, or the longest lifetime that it allows. A change replaces the token.
 	LifetimeSeconds pulumi.IntPtrOutput `pulumi:"lifetimeSeconds"`
 	// How many seconds a token lives on after it was replaced by a rotation, so that whoever holds its value has time to get the new one. The resource is then updated rather than replaced, and the first `pulumi up` after that time revokes the old token.
 	OverlapSeconds pulumi.IntPtrOutput `pulumi:"overlapSeconds"`
-	// When the token before this one is due to be revoked, as an RFC 3339 timestamp: by the first `pulumi up` from then on.
+	// When the previous token is due to be revoked, as an RFC 3339 timestamp: by the first `pulumi up` from then on.
 	PreviousRevokeTime pulumi.StringPtrOutput `pulumi:"previousRevokeTime"`
-	// Id of the token before this one, while it lives on.
+	// Id of the previous token, while it still works.
 	PreviousTokenId pulumi.StringPtrOutput `pulumi:"previousTokenId"`
-	// The token before this one, while it lives on.
+	// The previous token, while it still works.
 	PreviousTokenValue pulumi.StringPtrOutput `pulumi:"previousTokenValue"`
 	// The workspace that the token belongs to.
 	ProviderConfig OboTokenProviderConfigOutput `pulumi:"providerConfig"`
@@ -104,7 +104,7 @@ type OboToken struct {
 	RotateBeforeSeconds pulumi.IntPtrOutput `pulumi:"rotateBeforeSeconds"`
 	// Any values, such as a date. A change to them replaces the token; adding the map, or removing all of it, does not.
 	RotateWhenChanged pulumi.StringMapOutput `pulumi:"rotateWhenChanged"`
-	// From when on `pulumi up` rotates the token, as an RFC 3339 timestamp, if `rotateBeforeSeconds` is set.
+	// The time from which `pulumi up` rotates the token, as an RFC 3339 timestamp, if `rotateBeforeSeconds` is set.
 	RotatesAt pulumi.StringPtrOutput `pulumi:"rotatesAt"`
 	// API scopes that the token is limited to, such as `sql`. A change is made in place.
 	Scopes pulumi.StringArrayOutput `pulumi:"scopes"`
@@ -170,17 +170,17 @@ type oboTokenState struct {
 	ExpiryTime *int `pulumi:"expiryTime"`
 	// Scopes that Databricks has seen in use.
 	InferredScopes []string `pulumi:"inferredScopes"`
-	// Whether the token that follows in a rotation starts with the scopes that Databricks has found in use (`inferredScopes` and `backfillScopes`), and not with all of them once more. Takes `autoscopeEnabled` and `overlapSeconds`.
+	// Whether the token that a rotation creates starts with the scopes that Databricks has found in use (`inferredScopes` and `backfillScopes`), rather than with all of them again. Requires `autoscopeEnabled` and `overlapSeconds`.
 	KeepInferredScopes *bool `pulumi:"keepInferredScopes"`
 	// Lifetime of the token in seconds. If it is left out, the workspace decides: two years, or the longest lifetime that it allows. A change replaces the token.
 	LifetimeSeconds *int `pulumi:"lifetimeSeconds"`
 	// How many seconds a token lives on after it was replaced by a rotation, so that whoever holds its value has time to get the new one. The resource is then updated rather than replaced, and the first `pulumi up` after that time revokes the old token.
 	OverlapSeconds *int `pulumi:"overlapSeconds"`
-	// When the token before this one is due to be revoked, as an RFC 3339 timestamp: by the first `pulumi up` from then on.
+	// When the previous token is due to be revoked, as an RFC 3339 timestamp: by the first `pulumi up` from then on.
 	PreviousRevokeTime *string `pulumi:"previousRevokeTime"`
-	// Id of the token before this one, while it lives on.
+	// Id of the previous token, while it still works.
 	PreviousTokenId *string `pulumi:"previousTokenId"`
-	// The token before this one, while it lives on.
+	// The previous token, while it still works.
 	PreviousTokenValue *string `pulumi:"previousTokenValue"`
 	// The workspace that the token belongs to.
 	ProviderConfig *OboTokenProviderConfig `pulumi:"providerConfig"`
@@ -188,7 +188,7 @@ type oboTokenState struct {
 	RotateBeforeSeconds *int `pulumi:"rotateBeforeSeconds"`
 	// Any values, such as a date. A change to them replaces the token; adding the map, or removing all of it, does not.
 	RotateWhenChanged map[string]string `pulumi:"rotateWhenChanged"`
-	// From when on `pulumi up` rotates the token, as an RFC 3339 timestamp, if `rotateBeforeSeconds` is set.
+	// The time from which `pulumi up` rotates the token, as an RFC 3339 timestamp, if `rotateBeforeSeconds` is set.
 	RotatesAt *string `pulumi:"rotatesAt"`
 	// API scopes that the token is limited to, such as `sql`. A change is made in place.
 	Scopes []string `pulumi:"scopes"`
@@ -217,17 +217,17 @@ type OboTokenState struct {
 	ExpiryTime pulumi.IntPtrInput
 	// Scopes that Databricks has seen in use.
 	InferredScopes pulumi.StringArrayInput
-	// Whether the token that follows in a rotation starts with the scopes that Databricks has found in use (`inferredScopes` and `backfillScopes`), and not with all of them once more. Takes `autoscopeEnabled` and `overlapSeconds`.
+	// Whether the token that a rotation creates starts with the scopes that Databricks has found in use (`inferredScopes` and `backfillScopes`), rather than with all of them again. Requires `autoscopeEnabled` and `overlapSeconds`.
 	KeepInferredScopes pulumi.BoolPtrInput
 	// Lifetime of the token in seconds. If it is left out, the workspace decides: two years, or the longest lifetime that it allows. A change replaces the token.
 	LifetimeSeconds pulumi.IntPtrInput
 	// How many seconds a token lives on after it was replaced by a rotation, so that whoever holds its value has time to get the new one. The resource is then updated rather than replaced, and the first `pulumi up` after that time revokes the old token.
 	OverlapSeconds pulumi.IntPtrInput
-	// When the token before this one is due to be revoked, as an RFC 3339 timestamp: by the first `pulumi up` from then on.
+	// When the previous token is due to be revoked, as an RFC 3339 timestamp: by the first `pulumi up` from then on.
 	PreviousRevokeTime pulumi.StringPtrInput
-	// Id of the token before this one, while it lives on.
+	// Id of the previous token, while it still works.
 	PreviousTokenId pulumi.StringPtrInput
-	// The token before this one, while it lives on.
+	// The previous token, while it still works.
 	PreviousTokenValue pulumi.StringPtrInput
 	// The workspace that the token belongs to.
 	ProviderConfig OboTokenProviderConfigPtrInput
@@ -235,7 +235,7 @@ type OboTokenState struct {
 	RotateBeforeSeconds pulumi.IntPtrInput
 	// Any values, such as a date. A change to them replaces the token; adding the map, or removing all of it, does not.
 	RotateWhenChanged pulumi.StringMapInput
-	// From when on `pulumi up` rotates the token, as an RFC 3339 timestamp, if `rotateBeforeSeconds` is set.
+	// The time from which `pulumi up` rotates the token, as an RFC 3339 timestamp, if `rotateBeforeSeconds` is set.
 	RotatesAt pulumi.StringPtrInput
 	// API scopes that the token is limited to, such as `sql`. A change is made in place.
 	Scopes pulumi.StringArrayInput
@@ -256,7 +256,7 @@ type oboTokenArgs struct {
 	AutoscopeEnabled *bool `pulumi:"autoscopeEnabled"`
 	// Comment that is shown beside the token. A change replaces the token, unless `rotateBeforeSeconds` or `rotateWhenChanged` is set: these say when to rotate, so the comment is then updated in place.
 	Comment *string `pulumi:"comment"`
-	// Whether the token that follows in a rotation starts with the scopes that Databricks has found in use (`inferredScopes` and `backfillScopes`), and not with all of them once more. Takes `autoscopeEnabled` and `overlapSeconds`.
+	// Whether the token that a rotation creates starts with the scopes that Databricks has found in use (`inferredScopes` and `backfillScopes`), rather than with all of them again. Requires `autoscopeEnabled` and `overlapSeconds`.
 	KeepInferredScopes *bool `pulumi:"keepInferredScopes"`
 	// Lifetime of the token in seconds. If it is left out, the workspace decides: two years, or the longest lifetime that it allows. A change replaces the token.
 	LifetimeSeconds *int `pulumi:"lifetimeSeconds"`
@@ -280,7 +280,7 @@ type OboTokenArgs struct {
 	AutoscopeEnabled pulumi.BoolPtrInput
 	// Comment that is shown beside the token. A change replaces the token, unless `rotateBeforeSeconds` or `rotateWhenChanged` is set: these say when to rotate, so the comment is then updated in place.
 	Comment pulumi.StringPtrInput
-	// Whether the token that follows in a rotation starts with the scopes that Databricks has found in use (`inferredScopes` and `backfillScopes`), and not with all of them once more. Takes `autoscopeEnabled` and `overlapSeconds`.
+	// Whether the token that a rotation creates starts with the scopes that Databricks has found in use (`inferredScopes` and `backfillScopes`), rather than with all of them again. Requires `autoscopeEnabled` and `overlapSeconds`.
 	KeepInferredScopes pulumi.BoolPtrInput
 	// Lifetime of the token in seconds. If it is left out, the workspace decides: two years, or the longest lifetime that it allows. A change replaces the token.
 	LifetimeSeconds pulumi.IntPtrInput
@@ -428,7 +428,7 @@ func (o OboTokenOutput) InferredScopes() pulumi.StringArrayOutput {
 	return o.ApplyT(func(v *OboToken) pulumi.StringArrayOutput { return v.InferredScopes }).(pulumi.StringArrayOutput)
 }
 
-// Whether the token that follows in a rotation starts with the scopes that Databricks has found in use (`inferredScopes` and `backfillScopes`), and not with all of them once more. Takes `autoscopeEnabled` and `overlapSeconds`.
+// Whether the token that a rotation creates starts with the scopes that Databricks has found in use (`inferredScopes` and `backfillScopes`), rather than with all of them again. Requires `autoscopeEnabled` and `overlapSeconds`.
 func (o OboTokenOutput) KeepInferredScopes() pulumi.BoolPtrOutput {
 	return o.ApplyT(func(v *OboToken) pulumi.BoolPtrOutput { return v.KeepInferredScopes }).(pulumi.BoolPtrOutput)
 }
@@ -443,17 +443,17 @@ func (o OboTokenOutput) OverlapSeconds() pulumi.IntPtrOutput {
 	return o.ApplyT(func(v *OboToken) pulumi.IntPtrOutput { return v.OverlapSeconds }).(pulumi.IntPtrOutput)
 }
 
-// When the token before this one is due to be revoked, as an RFC 3339 timestamp: by the first `pulumi up` from then on.
+// When the previous token is due to be revoked, as an RFC 3339 timestamp: by the first `pulumi up` from then on.
 func (o OboTokenOutput) PreviousRevokeTime() pulumi.StringPtrOutput {
 	return o.ApplyT(func(v *OboToken) pulumi.StringPtrOutput { return v.PreviousRevokeTime }).(pulumi.StringPtrOutput)
 }
 
-// Id of the token before this one, while it lives on.
+// Id of the previous token, while it still works.
 func (o OboTokenOutput) PreviousTokenId() pulumi.StringPtrOutput {
 	return o.ApplyT(func(v *OboToken) pulumi.StringPtrOutput { return v.PreviousTokenId }).(pulumi.StringPtrOutput)
 }
 
-// The token before this one, while it lives on.
+// The previous token, while it still works.
 func (o OboTokenOutput) PreviousTokenValue() pulumi.StringPtrOutput {
 	return o.ApplyT(func(v *OboToken) pulumi.StringPtrOutput { return v.PreviousTokenValue }).(pulumi.StringPtrOutput)
 }
@@ -473,7 +473,7 @@ func (o OboTokenOutput) RotateWhenChanged() pulumi.StringMapOutput {
 	return o.ApplyT(func(v *OboToken) pulumi.StringMapOutput { return v.RotateWhenChanged }).(pulumi.StringMapOutput)
 }
 
-// From when on `pulumi up` rotates the token, as an RFC 3339 timestamp, if `rotateBeforeSeconds` is set.
+// The time from which `pulumi up` rotates the token, as an RFC 3339 timestamp, if `rotateBeforeSeconds` is set.
 func (o OboTokenOutput) RotatesAt() pulumi.StringPtrOutput {
 	return o.ApplyT(func(v *OboToken) pulumi.StringPtrOutput { return v.RotatesAt }).(pulumi.StringPtrOutput)
 }

@@ -17,11 +17,11 @@ type Provider struct {
 
 	// Account id, for account hosts and account-wide sign-in.
 	AccountId pulumi.StringPtrOutput `pulumi:"accountId"`
-	// What a GitHub workflow asks for its identity token with.
+	// Token with which a GitHub workflow requests its identity token.
 	ActionsIdTokenRequestToken pulumi.StringPtrOutput `pulumi:"actionsIdTokenRequestToken"`
-	// Where a GitHub workflow asks for its identity token.
+	// URL at which a GitHub workflow requests its identity token.
 	ActionsIdTokenRequestUrl pulumi.StringPtrOutput `pulumi:"actionsIdTokenRequestUrl"`
-	// Audience to ask for in an identity token.
+	// Audience to request in an identity token.
 	Audience pulumi.StringPtrOutput `pulumi:"audience"`
 	// The one way to sign in, such as `pat`, `oauth-m2m` or `azure-cli`, where the automatic choice is not wanted.
 	AuthType pulumi.StringPtrOutput `pulumi:"authType"`
@@ -41,7 +41,7 @@ type Provider struct {
 	ClientId pulumi.StringPtrOutput `pulumi:"clientId"`
 	// OAuth secret of a Databricks service principal.
 	ClientSecret pulumi.StringPtrOutput `pulumi:"clientSecret"`
-	// Cloud of the workspace (`AWS`, `Azure` or `GCP`) where the host does not tell.
+	// Cloud of the workspace (`AWS`, `Azure` or `GCP`) if the host does not say.
 	Cloud pulumi.StringPtrOutput `pulumi:"cloud"`
 	// Cluster for resources that need one. Not used by this provider.
 	ClusterId pulumi.StringPtrOutput `pulumi:"clusterId"`
@@ -127,11 +127,11 @@ func NewProvider(ctx *pulumi.Context,
 type providerArgs struct {
 	// Account id, for account hosts and account-wide sign-in.
 	AccountId *string `pulumi:"accountId"`
-	// What a GitHub workflow asks for its identity token with.
+	// Token with which a GitHub workflow requests its identity token.
 	ActionsIdTokenRequestToken *string `pulumi:"actionsIdTokenRequestToken"`
-	// Where a GitHub workflow asks for its identity token.
+	// URL at which a GitHub workflow requests its identity token.
 	ActionsIdTokenRequestUrl *string `pulumi:"actionsIdTokenRequestUrl"`
-	// Audience to ask for in an identity token.
+	// Audience to request in an identity token.
 	Audience *string `pulumi:"audience"`
 	// The one way to sign in, such as `pat`, `oauth-m2m` or `azure-cli`, where the automatic choice is not wanted.
 	AuthType *string `pulumi:"authType"`
@@ -153,7 +153,7 @@ type providerArgs struct {
 	ClientId *string `pulumi:"clientId"`
 	// OAuth secret of a Databricks service principal.
 	ClientSecret *string `pulumi:"clientSecret"`
-	// Cloud of the workspace (`AWS`, `Azure` or `GCP`) where the host does not tell.
+	// Cloud of the workspace (`AWS`, `Azure` or `GCP`) if the host does not say.
 	Cloud *string `pulumi:"cloud"`
 	// Cluster for resources that need one. Not used by this provider.
 	ClusterId *string `pulumi:"clusterId"`
@@ -163,11 +163,11 @@ type providerArgs struct {
 	DatabricksCliPath *string `pulumi:"databricksCliPath"`
 	// Path of a file that holds an identity token.
 	DatabricksIdTokenFilepath *string `pulumi:"databricksIdTokenFilepath"`
-	// Whether debug logs show headers; credentials never.
+	// Whether debug logs show headers. Credentials are never shown.
 	DebugHeaders *bool `pulumi:"debugHeaders"`
 	// Bytes of a text that debug logs show. Default: 96.
 	DebugTruncateBytes *int `pulumi:"debugTruncateBytes"`
-	// Whether signing in with a browser should ask for no refresh token. A provider never does.
+	// Whether to request no refresh token when signing in with a browser, which a provider never does.
 	DisableOauthRefreshToken *bool `pulumi:"disableOauthRefreshToken"`
 	// URL of the OIDC discovery document, where it is not on the host.
 	DiscoveryUrl *string `pulumi:"discoveryUrl"`
@@ -195,7 +195,7 @@ type providerArgs struct {
 	RateLimit *int `pulumi:"rateLimit"`
 	// Seconds for which a request is repeated while the workspace is busy, if the timeout of the resource allows. Default: 1200.
 	RetryTimeoutSeconds *int `pulumi:"retryTimeoutSeconds"`
-	// OAuth scopes to ask for. Default: `all-apis`.
+	// OAuth scopes to request. Default: `all-apis`.
 	Scopes []string `pulumi:"scopes"`
 	// Serverless compute for resources that need it. Not used by this provider.
 	ServerlessComputeId *string `pulumi:"serverlessComputeId"`
@@ -215,11 +215,11 @@ type providerArgs struct {
 type ProviderArgs struct {
 	// Account id, for account hosts and account-wide sign-in.
 	AccountId pulumi.StringPtrInput
-	// What a GitHub workflow asks for its identity token with.
+	// Token with which a GitHub workflow requests its identity token.
 	ActionsIdTokenRequestToken pulumi.StringPtrInput
-	// Where a GitHub workflow asks for its identity token.
+	// URL at which a GitHub workflow requests its identity token.
 	ActionsIdTokenRequestUrl pulumi.StringPtrInput
-	// Audience to ask for in an identity token.
+	// Audience to request in an identity token.
 	Audience pulumi.StringPtrInput
 	// The one way to sign in, such as `pat`, `oauth-m2m` or `azure-cli`, where the automatic choice is not wanted.
 	AuthType pulumi.StringPtrInput
@@ -241,7 +241,7 @@ type ProviderArgs struct {
 	ClientId pulumi.StringPtrInput
 	// OAuth secret of a Databricks service principal.
 	ClientSecret pulumi.StringPtrInput
-	// Cloud of the workspace (`AWS`, `Azure` or `GCP`) where the host does not tell.
+	// Cloud of the workspace (`AWS`, `Azure` or `GCP`) if the host does not say.
 	Cloud pulumi.StringPtrInput
 	// Cluster for resources that need one. Not used by this provider.
 	ClusterId pulumi.StringPtrInput
@@ -251,11 +251,11 @@ type ProviderArgs struct {
 	DatabricksCliPath pulumi.StringPtrInput
 	// Path of a file that holds an identity token.
 	DatabricksIdTokenFilepath pulumi.StringPtrInput
-	// Whether debug logs show headers; credentials never.
+	// Whether debug logs show headers. Credentials are never shown.
 	DebugHeaders pulumi.BoolPtrInput
 	// Bytes of a text that debug logs show. Default: 96.
 	DebugTruncateBytes pulumi.IntPtrInput
-	// Whether signing in with a browser should ask for no refresh token. A provider never does.
+	// Whether to request no refresh token when signing in with a browser, which a provider never does.
 	DisableOauthRefreshToken pulumi.BoolPtrInput
 	// URL of the OIDC discovery document, where it is not on the host.
 	DiscoveryUrl pulumi.StringPtrInput
@@ -283,7 +283,7 @@ type ProviderArgs struct {
 	RateLimit pulumi.IntPtrInput
 	// Seconds for which a request is repeated while the workspace is busy, if the timeout of the resource allows. Default: 1200.
 	RetryTimeoutSeconds pulumi.IntPtrInput
-	// OAuth scopes to ask for. Default: `all-apis`.
+	// OAuth scopes to request. Default: `all-apis`.
 	Scopes pulumi.StringArrayInput
 	// Serverless compute for resources that need it. Not used by this provider.
 	ServerlessComputeId pulumi.StringPtrInput
@@ -341,17 +341,17 @@ func (o ProviderOutput) AccountId() pulumi.StringPtrOutput {
 	return o.ApplyT(func(v *Provider) pulumi.StringPtrOutput { return v.AccountId }).(pulumi.StringPtrOutput)
 }
 
-// What a GitHub workflow asks for its identity token with.
+// Token with which a GitHub workflow requests its identity token.
 func (o ProviderOutput) ActionsIdTokenRequestToken() pulumi.StringPtrOutput {
 	return o.ApplyT(func(v *Provider) pulumi.StringPtrOutput { return v.ActionsIdTokenRequestToken }).(pulumi.StringPtrOutput)
 }
 
-// Where a GitHub workflow asks for its identity token.
+// URL at which a GitHub workflow requests its identity token.
 func (o ProviderOutput) ActionsIdTokenRequestUrl() pulumi.StringPtrOutput {
 	return o.ApplyT(func(v *Provider) pulumi.StringPtrOutput { return v.ActionsIdTokenRequestUrl }).(pulumi.StringPtrOutput)
 }
 
-// Audience to ask for in an identity token.
+// Audience to request in an identity token.
 func (o ProviderOutput) Audience() pulumi.StringPtrOutput {
 	return o.ApplyT(func(v *Provider) pulumi.StringPtrOutput { return v.Audience }).(pulumi.StringPtrOutput)
 }
@@ -401,7 +401,7 @@ func (o ProviderOutput) ClientSecret() pulumi.StringPtrOutput {
 	return o.ApplyT(func(v *Provider) pulumi.StringPtrOutput { return v.ClientSecret }).(pulumi.StringPtrOutput)
 }
 
-// Cloud of the workspace (`AWS`, `Azure` or `GCP`) where the host does not tell.
+// Cloud of the workspace (`AWS`, `Azure` or `GCP`) if the host does not say.
 func (o ProviderOutput) Cloud() pulumi.StringPtrOutput {
 	return o.ApplyT(func(v *Provider) pulumi.StringPtrOutput { return v.Cloud }).(pulumi.StringPtrOutput)
 }

@@ -81,11 +81,11 @@ type ServicePrincipalSecret struct {
 	Lifetime pulumi.StringOutput `pulumi:"lifetime"`
 	// How many seconds a secret lives on after it was replaced by a rotation, so that whoever holds its value has time to get the new one. The resource is then updated rather than replaced, and the first `pulumi up` after that time revokes the old secret.
 	OverlapSeconds pulumi.IntPtrOutput `pulumi:"overlapSeconds"`
-	// When the secret before this one is due to be revoked, as an RFC 3339 timestamp: by the first `pulumi up` from then on.
+	// When the previous secret is due to be revoked, as an RFC 3339 timestamp: by the first `pulumi up` from then on.
 	PreviousRevokeTime pulumi.StringPtrOutput `pulumi:"previousRevokeTime"`
-	// The secret before this one, while it lives on.
+	// The previous secret, while it still works.
 	PreviousSecret pulumi.StringPtrOutput `pulumi:"previousSecret"`
-	// Id of the secret before this one, while it lives on.
+	// Id of the previous secret, while it still works.
 	PreviousSecretId pulumi.StringPtrOutput `pulumi:"previousSecretId"`
 	// The workspace whose API manages the secret; absent if the account's API does.
 	ProviderConfig ServicePrincipalSecretProviderConfigOutput `pulumi:"providerConfig"`
@@ -93,7 +93,7 @@ type ServicePrincipalSecret struct {
 	RotateBeforeSeconds pulumi.IntPtrOutput `pulumi:"rotateBeforeSeconds"`
 	// Any values, such as a date. A change to them replaces the secret; adding the map, or removing all of it, does not.
 	RotateWhenChanged pulumi.StringMapOutput `pulumi:"rotateWhenChanged"`
-	// From when on `pulumi up` rotates the secret, as an RFC 3339 timestamp, if `rotateBeforeSeconds` is set.
+	// The time from which `pulumi up` rotates the secret, as an RFC 3339 timestamp, if `rotateBeforeSeconds` is set.
 	RotatesAt pulumi.StringPtrOutput `pulumi:"rotatesAt"`
 	// OAuth scopes that access tokens obtained with this secret are limited to. If left out, there is no limit. A change replaces the secret.
 	Scopes pulumi.StringArrayOutput `pulumi:"scopes"`
@@ -166,11 +166,11 @@ type servicePrincipalSecretState struct {
 	Lifetime *string `pulumi:"lifetime"`
 	// How many seconds a secret lives on after it was replaced by a rotation, so that whoever holds its value has time to get the new one. The resource is then updated rather than replaced, and the first `pulumi up` after that time revokes the old secret.
 	OverlapSeconds *int `pulumi:"overlapSeconds"`
-	// When the secret before this one is due to be revoked, as an RFC 3339 timestamp: by the first `pulumi up` from then on.
+	// When the previous secret is due to be revoked, as an RFC 3339 timestamp: by the first `pulumi up` from then on.
 	PreviousRevokeTime *string `pulumi:"previousRevokeTime"`
-	// The secret before this one, while it lives on.
+	// The previous secret, while it still works.
 	PreviousSecret *string `pulumi:"previousSecret"`
-	// Id of the secret before this one, while it lives on.
+	// Id of the previous secret, while it still works.
 	PreviousSecretId *string `pulumi:"previousSecretId"`
 	// The workspace whose API manages the secret; absent if the account's API does.
 	ProviderConfig *ServicePrincipalSecretProviderConfig `pulumi:"providerConfig"`
@@ -178,7 +178,7 @@ type servicePrincipalSecretState struct {
 	RotateBeforeSeconds *int `pulumi:"rotateBeforeSeconds"`
 	// Any values, such as a date. A change to them replaces the secret; adding the map, or removing all of it, does not.
 	RotateWhenChanged map[string]string `pulumi:"rotateWhenChanged"`
-	// From when on `pulumi up` rotates the secret, as an RFC 3339 timestamp, if `rotateBeforeSeconds` is set.
+	// The time from which `pulumi up` rotates the secret, as an RFC 3339 timestamp, if `rotateBeforeSeconds` is set.
 	RotatesAt *string `pulumi:"rotatesAt"`
 	// OAuth scopes that access tokens obtained with this secret are limited to. If left out, there is no limit. A change replaces the secret.
 	Scopes []string `pulumi:"scopes"`
@@ -211,11 +211,11 @@ type ServicePrincipalSecretState struct {
 	Lifetime pulumi.StringPtrInput
 	// How many seconds a secret lives on after it was replaced by a rotation, so that whoever holds its value has time to get the new one. The resource is then updated rather than replaced, and the first `pulumi up` after that time revokes the old secret.
 	OverlapSeconds pulumi.IntPtrInput
-	// When the secret before this one is due to be revoked, as an RFC 3339 timestamp: by the first `pulumi up` from then on.
+	// When the previous secret is due to be revoked, as an RFC 3339 timestamp: by the first `pulumi up` from then on.
 	PreviousRevokeTime pulumi.StringPtrInput
-	// The secret before this one, while it lives on.
+	// The previous secret, while it still works.
 	PreviousSecret pulumi.StringPtrInput
-	// Id of the secret before this one, while it lives on.
+	// Id of the previous secret, while it still works.
 	PreviousSecretId pulumi.StringPtrInput
 	// The workspace whose API manages the secret; absent if the account's API does.
 	ProviderConfig ServicePrincipalSecretProviderConfigPtrInput
@@ -223,7 +223,7 @@ type ServicePrincipalSecretState struct {
 	RotateBeforeSeconds pulumi.IntPtrInput
 	// Any values, such as a date. A change to them replaces the secret; adding the map, or removing all of it, does not.
 	RotateWhenChanged pulumi.StringMapInput
-	// From when on `pulumi up` rotates the secret, as an RFC 3339 timestamp, if `rotateBeforeSeconds` is set.
+	// The time from which `pulumi up` rotates the secret, as an RFC 3339 timestamp, if `rotateBeforeSeconds` is set.
 	RotatesAt pulumi.StringPtrInput
 	// OAuth scopes that access tokens obtained with this secret are limited to. If left out, there is no limit. A change replaces the secret.
 	Scopes pulumi.StringArrayInput
@@ -435,17 +435,17 @@ func (o ServicePrincipalSecretOutput) OverlapSeconds() pulumi.IntPtrOutput {
 	return o.ApplyT(func(v *ServicePrincipalSecret) pulumi.IntPtrOutput { return v.OverlapSeconds }).(pulumi.IntPtrOutput)
 }
 
-// When the secret before this one is due to be revoked, as an RFC 3339 timestamp: by the first `pulumi up` from then on.
+// When the previous secret is due to be revoked, as an RFC 3339 timestamp: by the first `pulumi up` from then on.
 func (o ServicePrincipalSecretOutput) PreviousRevokeTime() pulumi.StringPtrOutput {
 	return o.ApplyT(func(v *ServicePrincipalSecret) pulumi.StringPtrOutput { return v.PreviousRevokeTime }).(pulumi.StringPtrOutput)
 }
 
-// The secret before this one, while it lives on.
+// The previous secret, while it still works.
 func (o ServicePrincipalSecretOutput) PreviousSecret() pulumi.StringPtrOutput {
 	return o.ApplyT(func(v *ServicePrincipalSecret) pulumi.StringPtrOutput { return v.PreviousSecret }).(pulumi.StringPtrOutput)
 }
 
-// Id of the secret before this one, while it lives on.
+// Id of the previous secret, while it still works.
 func (o ServicePrincipalSecretOutput) PreviousSecretId() pulumi.StringPtrOutput {
 	return o.ApplyT(func(v *ServicePrincipalSecret) pulumi.StringPtrOutput { return v.PreviousSecretId }).(pulumi.StringPtrOutput)
 }
@@ -465,7 +465,7 @@ func (o ServicePrincipalSecretOutput) RotateWhenChanged() pulumi.StringMapOutput
 	return o.ApplyT(func(v *ServicePrincipalSecret) pulumi.StringMapOutput { return v.RotateWhenChanged }).(pulumi.StringMapOutput)
 }
 
-// From when on `pulumi up` rotates the secret, as an RFC 3339 timestamp, if `rotateBeforeSeconds` is set.
+// The time from which `pulumi up` rotates the secret, as an RFC 3339 timestamp, if `rotateBeforeSeconds` is set.
 func (o ServicePrincipalSecretOutput) RotatesAt() pulumi.StringPtrOutput {
 	return o.ApplyT(func(v *ServicePrincipalSecret) pulumi.StringPtrOutput { return v.RotatesAt }).(pulumi.StringPtrOutput)
 }

@@ -82,17 +82,17 @@ type Token struct {
 	ExpiryTime pulumi.IntOutput `pulumi:"expiryTime"`
 	// Scopes that Databricks has seen in use.
 	InferredScopes pulumi.StringArrayOutput `pulumi:"inferredScopes"`
-	// Whether the token that follows in a rotation starts with the scopes that Databricks has found in use (`inferredScopes` and `backfillScopes`), and not with all of them once more. Takes `autoscopeEnabled` and `overlapSeconds`.
+	// Whether the token that a rotation creates starts with the scopes that Databricks has found in use (`inferredScopes` and `backfillScopes`), rather than with all of them again. Requires `autoscopeEnabled` and `overlapSeconds`.
 	KeepInferredScopes pulumi.BoolPtrOutput `pulumi:"keepInferredScopes"`
 	// Lifetime of the token in seconds. If it is left out, the workspace decides: two years, or the longest lifetime that it allows. A change replaces the token.
 	LifetimeSeconds pulumi.IntPtrOutput `pulumi:"lifetimeSeconds"`
 	// How many seconds a token lives on after it was replaced by a rotation, so that whoever holds its value has time to get the new one. The resource is then updated rather than replaced, and the first `pulumi up` after that time revokes the old token.
 	OverlapSeconds pulumi.IntPtrOutput `pulumi:"overlapSeconds"`
-	// When the token before this one is due to be revoked, as an RFC 3339 timestamp: by the first `pulumi up` from then on.
+	// When the previous token is due to be revoked, as an RFC 3339 timestamp: by the first `pulumi up` from then on.
 	PreviousRevokeTime pulumi.StringPtrOutput `pulumi:"previousRevokeTime"`
-	// Id of the token before this one, while it lives on.
+	// Id of the previous token, while it still works.
 	PreviousTokenId pulumi.StringPtrOutput `pulumi:"previousTokenId"`
-	// The token before this one, while it lives on.
+	// The previous token, while it still works.
 	PreviousTokenValue pulumi.StringPtrOutput `pulumi:"previousTokenValue"`
 	// The workspace that the token belongs to.
 	ProviderConfig TokenProviderConfigOutput `pulumi:"providerConfig"`
@@ -100,7 +100,7 @@ type Token struct {
 	RotateBeforeSeconds pulumi.IntPtrOutput `pulumi:"rotateBeforeSeconds"`
 	// Any values, such as a date. A change to them replaces the token; adding the map, or removing all of it, does not.
 	RotateWhenChanged pulumi.StringMapOutput `pulumi:"rotateWhenChanged"`
-	// From when on `pulumi up` rotates the token, as an RFC 3339 timestamp, if `rotateBeforeSeconds` is set.
+	// The time from which `pulumi up` rotates the token, as an RFC 3339 timestamp, if `rotateBeforeSeconds` is set.
 	RotatesAt pulumi.StringPtrOutput `pulumi:"rotatesAt"`
 	// API scopes that the token is limited to, such as `sql`. A change is made in place.
 	Scopes pulumi.StringArrayOutput `pulumi:"scopes"`
@@ -161,17 +161,17 @@ type tokenState struct {
 	ExpiryTime *int `pulumi:"expiryTime"`
 	// Scopes that Databricks has seen in use.
 	InferredScopes []string `pulumi:"inferredScopes"`
-	// Whether the token that follows in a rotation starts with the scopes that Databricks has found in use (`inferredScopes` and `backfillScopes`), and not with all of them once more. Takes `autoscopeEnabled` and `overlapSeconds`.
+	// Whether the token that a rotation creates starts with the scopes that Databricks has found in use (`inferredScopes` and `backfillScopes`), rather than with all of them again. Requires `autoscopeEnabled` and `overlapSeconds`.
 	KeepInferredScopes *bool `pulumi:"keepInferredScopes"`
 	// Lifetime of the token in seconds. If it is left out, the workspace decides: two years, or the longest lifetime that it allows. A change replaces the token.
 	LifetimeSeconds *int `pulumi:"lifetimeSeconds"`
 	// How many seconds a token lives on after it was replaced by a rotation, so that whoever holds its value has time to get the new one. The resource is then updated rather than replaced, and the first `pulumi up` after that time revokes the old token.
 	OverlapSeconds *int `pulumi:"overlapSeconds"`
-	// When the token before this one is due to be revoked, as an RFC 3339 timestamp: by the first `pulumi up` from then on.
+	// When the previous token is due to be revoked, as an RFC 3339 timestamp: by the first `pulumi up` from then on.
 	PreviousRevokeTime *string `pulumi:"previousRevokeTime"`
-	// Id of the token before this one, while it lives on.
+	// Id of the previous token, while it still works.
 	PreviousTokenId *string `pulumi:"previousTokenId"`
-	// The token before this one, while it lives on.
+	// The previous token, while it still works.
 	PreviousTokenValue *string `pulumi:"previousTokenValue"`
 	// The workspace that the token belongs to.
 	ProviderConfig *TokenProviderConfig `pulumi:"providerConfig"`
@@ -179,7 +179,7 @@ type tokenState struct {
 	RotateBeforeSeconds *int `pulumi:"rotateBeforeSeconds"`
 	// Any values, such as a date. A change to them replaces the token; adding the map, or removing all of it, does not.
 	RotateWhenChanged map[string]string `pulumi:"rotateWhenChanged"`
-	// From when on `pulumi up` rotates the token, as an RFC 3339 timestamp, if `rotateBeforeSeconds` is set.
+	// The time from which `pulumi up` rotates the token, as an RFC 3339 timestamp, if `rotateBeforeSeconds` is set.
 	RotatesAt *string `pulumi:"rotatesAt"`
 	// API scopes that the token is limited to, such as `sql`. A change is made in place.
 	Scopes []string `pulumi:"scopes"`
@@ -206,17 +206,17 @@ type TokenState struct {
 	ExpiryTime pulumi.IntPtrInput
 	// Scopes that Databricks has seen in use.
 	InferredScopes pulumi.StringArrayInput
-	// Whether the token that follows in a rotation starts with the scopes that Databricks has found in use (`inferredScopes` and `backfillScopes`), and not with all of them once more. Takes `autoscopeEnabled` and `overlapSeconds`.
+	// Whether the token that a rotation creates starts with the scopes that Databricks has found in use (`inferredScopes` and `backfillScopes`), rather than with all of them again. Requires `autoscopeEnabled` and `overlapSeconds`.
 	KeepInferredScopes pulumi.BoolPtrInput
 	// Lifetime of the token in seconds. If it is left out, the workspace decides: two years, or the longest lifetime that it allows. A change replaces the token.
 	LifetimeSeconds pulumi.IntPtrInput
 	// How many seconds a token lives on after it was replaced by a rotation, so that whoever holds its value has time to get the new one. The resource is then updated rather than replaced, and the first `pulumi up` after that time revokes the old token.
 	OverlapSeconds pulumi.IntPtrInput
-	// When the token before this one is due to be revoked, as an RFC 3339 timestamp: by the first `pulumi up` from then on.
+	// When the previous token is due to be revoked, as an RFC 3339 timestamp: by the first `pulumi up` from then on.
 	PreviousRevokeTime pulumi.StringPtrInput
-	// Id of the token before this one, while it lives on.
+	// Id of the previous token, while it still works.
 	PreviousTokenId pulumi.StringPtrInput
-	// The token before this one, while it lives on.
+	// The previous token, while it still works.
 	PreviousTokenValue pulumi.StringPtrInput
 	// The workspace that the token belongs to.
 	ProviderConfig TokenProviderConfigPtrInput
@@ -224,7 +224,7 @@ type TokenState struct {
 	RotateBeforeSeconds pulumi.IntPtrInput
 	// Any values, such as a date. A change to them replaces the token; adding the map, or removing all of it, does not.
 	RotateWhenChanged pulumi.StringMapInput
-	// From when on `pulumi up` rotates the token, as an RFC 3339 timestamp, if `rotateBeforeSeconds` is set.
+	// The time from which `pulumi up` rotates the token, as an RFC 3339 timestamp, if `rotateBeforeSeconds` is set.
 	RotatesAt pulumi.StringPtrInput
 	// API scopes that the token is limited to, such as `sql`. A change is made in place.
 	Scopes pulumi.StringArrayInput
@@ -247,7 +247,7 @@ type tokenArgs struct {
 	CreationTime *int `pulumi:"creationTime"`
 	// Accepted for compatibility but never sent: Databricks sets it.
 	ExpiryTime *int `pulumi:"expiryTime"`
-	// Whether the token that follows in a rotation starts with the scopes that Databricks has found in use (`inferredScopes` and `backfillScopes`), and not with all of them once more. Takes `autoscopeEnabled` and `overlapSeconds`.
+	// Whether the token that a rotation creates starts with the scopes that Databricks has found in use (`inferredScopes` and `backfillScopes`), rather than with all of them again. Requires `autoscopeEnabled` and `overlapSeconds`.
 	KeepInferredScopes *bool `pulumi:"keepInferredScopes"`
 	// Lifetime of the token in seconds. If it is left out, the workspace decides: two years, or the longest lifetime that it allows. A change replaces the token.
 	LifetimeSeconds *int `pulumi:"lifetimeSeconds"`
@@ -275,7 +275,7 @@ type TokenArgs struct {
 	CreationTime pulumi.IntPtrInput
 	// Accepted for compatibility but never sent: Databricks sets it.
 	ExpiryTime pulumi.IntPtrInput
-	// Whether the token that follows in a rotation starts with the scopes that Databricks has found in use (`inferredScopes` and `backfillScopes`), and not with all of them once more. Takes `autoscopeEnabled` and `overlapSeconds`.
+	// Whether the token that a rotation creates starts with the scopes that Databricks has found in use (`inferredScopes` and `backfillScopes`), rather than with all of them again. Requires `autoscopeEnabled` and `overlapSeconds`.
 	KeepInferredScopes pulumi.BoolPtrInput
 	// Lifetime of the token in seconds. If it is left out, the workspace decides: two years, or the longest lifetime that it allows. A change replaces the token.
 	LifetimeSeconds pulumi.IntPtrInput
@@ -420,7 +420,7 @@ func (o TokenOutput) InferredScopes() pulumi.StringArrayOutput {
 	return o.ApplyT(func(v *Token) pulumi.StringArrayOutput { return v.InferredScopes }).(pulumi.StringArrayOutput)
 }
 
-// Whether the token that follows in a rotation starts with the scopes that Databricks has found in use (`inferredScopes` and `backfillScopes`), and not with all of them once more. Takes `autoscopeEnabled` and `overlapSeconds`.
+// Whether the token that a rotation creates starts with the scopes that Databricks has found in use (`inferredScopes` and `backfillScopes`), rather than with all of them again. Requires `autoscopeEnabled` and `overlapSeconds`.
 func (o TokenOutput) KeepInferredScopes() pulumi.BoolPtrOutput {
 	return o.ApplyT(func(v *Token) pulumi.BoolPtrOutput { return v.KeepInferredScopes }).(pulumi.BoolPtrOutput)
 }
@@ -435,17 +435,17 @@ func (o TokenOutput) OverlapSeconds() pulumi.IntPtrOutput {
 	return o.ApplyT(func(v *Token) pulumi.IntPtrOutput { return v.OverlapSeconds }).(pulumi.IntPtrOutput)
 }
 
-// When the token before this one is due to be revoked, as an RFC 3339 timestamp: by the first `pulumi up` from then on.
+// When the previous token is due to be revoked, as an RFC 3339 timestamp: by the first `pulumi up` from then on.
 func (o TokenOutput) PreviousRevokeTime() pulumi.StringPtrOutput {
 	return o.ApplyT(func(v *Token) pulumi.StringPtrOutput { return v.PreviousRevokeTime }).(pulumi.StringPtrOutput)
 }
 
-// Id of the token before this one, while it lives on.
+// Id of the previous token, while it still works.
 func (o TokenOutput) PreviousTokenId() pulumi.StringPtrOutput {
 	return o.ApplyT(func(v *Token) pulumi.StringPtrOutput { return v.PreviousTokenId }).(pulumi.StringPtrOutput)
 }
 
-// The token before this one, while it lives on.
+// The previous token, while it still works.
 func (o TokenOutput) PreviousTokenValue() pulumi.StringPtrOutput {
 	return o.ApplyT(func(v *Token) pulumi.StringPtrOutput { return v.PreviousTokenValue }).(pulumi.StringPtrOutput)
 }
@@ -465,7 +465,7 @@ func (o TokenOutput) RotateWhenChanged() pulumi.StringMapOutput {
 	return o.ApplyT(func(v *Token) pulumi.StringMapOutput { return v.RotateWhenChanged }).(pulumi.StringMapOutput)
 }
 
-// From when on `pulumi up` rotates the token, as an RFC 3339 timestamp, if `rotateBeforeSeconds` is set.
+// The time from which `pulumi up` rotates the token, as an RFC 3339 timestamp, if `rotateBeforeSeconds` is set.
 func (o TokenOutput) RotatesAt() pulumi.StringPtrOutput {
 	return o.ApplyT(func(v *Token) pulumi.StringPtrOutput { return v.RotatesAt }).(pulumi.StringPtrOutput)
 }

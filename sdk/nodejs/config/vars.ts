@@ -19,7 +19,7 @@ Object.defineProperty(exports, "accountId", {
 });
 
 /**
- * What a GitHub workflow asks for its identity token with.
+ * Token with which a GitHub workflow requests its identity token.
  */
 export declare const actionsIdTokenRequestToken: string | undefined;
 Object.defineProperty(exports, "actionsIdTokenRequestToken", {
@@ -30,7 +30,7 @@ Object.defineProperty(exports, "actionsIdTokenRequestToken", {
 });
 
 /**
- * Where a GitHub workflow asks for its identity token.
+ * URL at which a GitHub workflow requests its identity token.
  */
 export declare const actionsIdTokenRequestUrl: string | undefined;
 Object.defineProperty(exports, "actionsIdTokenRequestUrl", {
@@ -41,7 +41,7 @@ Object.defineProperty(exports, "actionsIdTokenRequestUrl", {
 });
 
 /**
- * Audience to ask for in an identity token.
+ * Audience to request in an identity token.
  */
 export declare const audience: string | undefined;
 Object.defineProperty(exports, "audience", {
@@ -162,7 +162,7 @@ Object.defineProperty(exports, "clientSecret", {
 });
 
 /**
- * Cloud of the workspace (`AWS`, `Azure` or `GCP`) where the host does not tell.
+ * Cloud of the workspace (`AWS`, `Azure` or `GCP`) if the host does not say.
  */
 export declare const cloud: string | undefined;
 Object.defineProperty(exports, "cloud", {
@@ -217,7 +217,7 @@ Object.defineProperty(exports, "databricksIdTokenFilepath", {
 });
 
 /**
- * Whether debug logs show headers; credentials never.
+ * Whether debug logs show headers. Credentials are never shown.
  */
 export declare const debugHeaders: boolean | undefined;
 Object.defineProperty(exports, "debugHeaders", {
@@ -239,7 +239,7 @@ Object.defineProperty(exports, "debugTruncateBytes", {
 });
 
 /**
- * Whether signing in with a browser should ask for no refresh token. A provider never does.
+ * Whether to request no refresh token when signing in with a browser, which a provider never does.
  */
 export declare const disableOauthRefreshToken: boolean | undefined;
 Object.defineProperty(exports, "disableOauthRefreshToken", {
@@ -393,7 +393,7 @@ Object.defineProperty(exports, "retryTimeoutSeconds", {
 });
 
 /**
- * OAuth scopes to ask for. Default: `all-apis`.
+ * OAuth scopes to request. Default: `all-apis`.
  */
 export declare const scopes: string[] | undefined;
 Object.defineProperty(exports, "scopes", {

@@ -49,7 +49,7 @@ class GetAccessTokenResult:
     @pulumi.getter(name="expiresAt")
     def expires_at(self) -> _builtins.str:
         """
-        When the token expires, as an RFC 3339 timestamp. Empty in a preview, or if nobody said so.
+        When the token expires, as an RFC 3339 timestamp. Empty in a preview, or if the answer does not say.
         """
         return pulumi.get(self, "expires_at")
 
@@ -57,7 +57,7 @@ class GetAccessTokenResult:
     @pulumi.getter(name="expiryTime")
     def expiry_time(self) -> _builtins.int:
         """
-        When the token expires, in milliseconds since 1970-01-01 UTC. 0 in a preview, or if nobody said so.
+        When the token expires, in milliseconds since 1970-01-01 UTC. 0 in a preview, or if the answer does not say.
         """
         return pulumi.get(self, "expiry_time")
 
@@ -84,7 +84,7 @@ class AwaitableGetAccessTokenResult(GetAccessTokenResult):
 
 def get_access_token(opts: Optional[pulumi.InvokeOptions] = None) -> AwaitableGetAccessTokenResult:
     """
-    The OAuth access token that the provider signs in with, as a secret. It lives for an hour or less, and nobody has to revoke it. Each `pulumi up` gets another one, so whatever depends on it is updated each time. A personal access token is no such token, so a provider that signs in with one gets an error.
+    The OAuth access token that the provider signs in with, as a secret. It lives for an hour or less, and nobody has to revoke it. Each `pulumi up` gets another one, so whatever depends on it is updated each time. A personal access token is not an OAuth token, so a provider that signs in with one gets an error.
     """
     __args__ = dict()
     opts = pulumi.InvokeOptions.merge(_utilities.get_invoke_opts_defaults(), opts)
@@ -97,7 +97,7 @@ def get_access_token(opts: Optional[pulumi.InvokeOptions] = None) -> AwaitableGe
         token_type=pulumi.get(__ret__, 'token_type'))
 def get_access_token_output(opts: Optional[Union[pulumi.InvokeOptions, pulumi.InvokeOutputOptions]] = None) -> pulumi.Output[GetAccessTokenResult]:
     """
-    The OAuth access token that the provider signs in with, as a secret. It lives for an hour or less, and nobody has to revoke it. Each `pulumi up` gets another one, so whatever depends on it is updated each time. A personal access token is no such token, so a provider that signs in with one gets an error.
+    The OAuth access token that the provider signs in with, as a secret. It lives for an hour or less, and nobody has to revoke it. Each `pulumi up` gets another one, so whatever depends on it is updated each time. A personal access token is not an OAuth token, so a provider that signs in with one gets an error.
     """
     __args__ = dict()
     opts = pulumi.InvokeOutputOptions.merge(_utilities.get_invoke_opts_defaults(), opts)

@@ -58,7 +58,7 @@ class GetCurrentUserResult:
     @pulumi.getter(name="aclPrincipalId")
     def acl_principal_id(self) -> _builtins.str:
         """
-        Id of the user or service principal in rules of access, such as `users/ada@example.com`.
+        Id of the user or service principal in access control rules, such as `users/ada@example.com`.
         """
         return pulumi.get(self, "acl_principal_id")
 
@@ -66,7 +66,7 @@ class GetCurrentUserResult:
     @pulumi.getter
     def alphanumeric(self) -> _builtins.str:
         """
-        The name up to its `@`, in lower case, with an underscore in place of each character that is no letter, digit or underscore.
+        The name up to its `@`, in lower case, with an underscore in place of each character that is not a letter, digit or underscore.
         """
         return pulumi.get(self, "alphanumeric")
 
@@ -74,7 +74,7 @@ class GetCurrentUserResult:
     @pulumi.getter(name="externalId")
     def external_id(self) -> _builtins.str:
         """
-        Id that an identity provider knows it by; empty where there is none.
+        Id by which the identity provider knows it; empty where there is none.
         """
         return pulumi.get(self, "external_id")
 

@@ -37,7 +37,7 @@ class OboTokenArgs:
         :param pulumi.Input[_builtins.str] application_id: Application id (a UUID) of the service principal that the token acts as. A change replaces the token.
         :param pulumi.Input[_builtins.bool] autoscope_enabled: Whether Databricks narrows the scopes of the token to those that it sees in use. A change replaces the token.
         :param pulumi.Input[_builtins.str] comment: Comment that is shown beside the token. A change replaces the token, unless `rotateBeforeSeconds` or `rotateWhenChanged` is set: these say when to rotate, so the comment is then updated in place.
-        :param pulumi.Input[_builtins.bool] keep_inferred_scopes: Whether the token that follows in a rotation starts with the scopes that Databricks has found in use (`inferredScopes` and `backfillScopes`), and not with all of them once more. Takes `autoscopeEnabled` and `overlapSeconds`.
+        :param pulumi.Input[_builtins.bool] keep_inferred_scopes: Whether the token that a rotation creates starts with the scopes that Databricks has found in use (`inferredScopes` and `backfillScopes`), rather than with all of them again. Requires `autoscopeEnabled` and `overlapSeconds`.
         :param pulumi.Input[_builtins.int] lifetime_seconds: Lifetime of the token in seconds. If it is left out, the workspace decides: two years, or the longest lifetime that it allows. A change replaces the token.
         :param pulumi.Input[_builtins.int] overlap_seconds: How many seconds a token lives on after it was replaced by a rotation, so that whoever holds its value has time to get the new one. The resource is then updated rather than replaced, and the first `pulumi up` after that time revokes the old token.
         :param pulumi.Input['OboTokenProviderConfigArgs'] provider_config: The workspace that the token belongs to, if the provider's host serves several.
@@ -105,7 +105,7 @@ class OboTokenArgs:
     @pulumi.getter(name="keepInferredScopes")
     def keep_inferred_scopes(self) -> pulumi.Input[Optional[_builtins.bool]]:
         """
-        Whether the token that follows in a rotation starts with the scopes that Databricks has found in use (`inferredScopes` and `backfillScopes`), and not with all of them once more. Takes `autoscopeEnabled` and `overlapSeconds`.
+        Whether the token that a rotation creates starts with the scopes that Databricks has found in use (`inferredScopes` and `backfillScopes`), rather than with all of them again. Requires `autoscopeEnabled` and `overlapSeconds`.
         """
         return pulumi.get(self, "keep_inferred_scopes")
 
@@ -223,16 +223,16 @@ class _OboTokenState:
         :param pulumi.Input[_builtins.str] expires_at: When the token expires, as an RFC 3339 timestamp; absent means never.
         :param pulumi.Input[_builtins.int] expiry_time: When the token expires, in milliseconds since 1970-01-01 UTC; -1 means never.
         :param pulumi.Input[Sequence[pulumi.Input[_builtins.str]]] inferred_scopes: Scopes that Databricks has seen in use.
-        :param pulumi.Input[_builtins.bool] keep_inferred_scopes: Whether the token that follows in a rotation starts with the scopes that Databricks has found in use (`inferredScopes` and `backfillScopes`), and not with all of them once more. Takes `autoscopeEnabled` and `overlapSeconds`.
+        :param pulumi.Input[_builtins.bool] keep_inferred_scopes: Whether the token that a rotation creates starts with the scopes that Databricks has found in use (`inferredScopes` and `backfillScopes`), rather than with all of them again. Requires `autoscopeEnabled` and `overlapSeconds`.
         :param pulumi.Input[_builtins.int] lifetime_seconds: Lifetime of the token in seconds. If it is left out, the workspace decides: two years, or the longest lifetime that it allows. A change replaces the token.
         :param pulumi.Input[_builtins.int] overlap_seconds: How many seconds a token lives on after it was replaced by a rotation, so that whoever holds its value has time to get the new one. The resource is then updated rather than replaced, and the first `pulumi up` after that time revokes the old token.
-        :param pulumi.Input[_builtins.str] previous_revoke_time: When the token before this one is due to be revoked, as an RFC 3339 timestamp: by the first `pulumi up` from then on.
-        :param pulumi.Input[_builtins.str] previous_token_id: Id of the token before this one, while it lives on.
-        :param pulumi.Input[_builtins.str] previous_token_value: The token before this one, while it lives on.
+        :param pulumi.Input[_builtins.str] previous_revoke_time: When the previous token is due to be revoked, as an RFC 3339 timestamp: by the first `pulumi up` from then on.
+        :param pulumi.Input[_builtins.str] previous_token_id: Id of the previous token, while it still works.
+        :param pulumi.Input[_builtins.str] previous_token_value: The previous token, while it still works.
         :param pulumi.Input['OboTokenProviderConfigArgs'] provider_config: The workspace that the token belongs to.
         :param pulumi.Input[_builtins.int] rotate_before_seconds: How many seconds before its expiry the token is due: from then on, an ordinary `pulumi up` replaces it. Must be less than `lifetimeSeconds`. A change of this setting alone replaces the token only if that makes it due.
         :param pulumi.Input[Mapping[str, pulumi.Input[_builtins.str]]] rotate_when_changed: Any values, such as a date. A change to them replaces the token; adding the map, or removing all of it, does not.
-        :param pulumi.Input[_builtins.str] rotates_at: From when on `pulumi up` rotates the token, as an RFC 3339 timestamp, if `rotateBeforeSeconds` is set.
+        :param pulumi.Input[_builtins.str] rotates_at: The time from which `pulumi up` rotates the token, as an RFC 3339 timestamp, if `rotateBeforeSeconds` is set.
         :param pulumi.Input[Sequence[pulumi.Input[_builtins.str]]] scopes: API scopes that the token is limited to, such as `sql`. A change is made in place.
         :param pulumi.Input[_builtins.str] token_id: Id of the token.
         :param pulumi.Input[_builtins.str] token_value: The token itself. Databricks gives it only once, so it is empty after an import.
@@ -394,7 +394,7 @@ class _OboTokenState:
     @pulumi.getter(name="keepInferredScopes")
     def keep_inferred_scopes(self) -> pulumi.Input[Optional[_builtins.bool]]:
         """
-        Whether the token that follows in a rotation starts with the scopes that Databricks has found in use (`inferredScopes` and `backfillScopes`), and not with all of them once more. Takes `autoscopeEnabled` and `overlapSeconds`.
+        Whether the token that a rotation creates starts with the scopes that Databricks has found in use (`inferredScopes` and `backfillScopes`), rather than with all of them again. Requires `autoscopeEnabled` and `overlapSeconds`.
         """
         return pulumi.get(self, "keep_inferred_scopes")
 
@@ -430,7 +430,7 @@ class _OboTokenState:
     @pulumi.getter(name="previousRevokeTime")
     def previous_revoke_time(self) -> pulumi.Input[Optional[_builtins.str]]:
         """
-        When the token before this one is due to be revoked, as an RFC 3339 timestamp: by the first `pulumi up` from then on.
+        When the previous token is due to be revoked, as an RFC 3339 timestamp: by the first `pulumi up` from then on.
         """
         return pulumi.get(self, "previous_revoke_time")
 
@@ -442,7 +442,7 @@ class _OboTokenState:
     @pulumi.getter(name="previousTokenId")
     def previous_token_id(self) -> pulumi.Input[Optional[_builtins.str]]:
         """
-        Id of the token before this one, while it lives on.
+        Id of the previous token, while it still works.
         """
         return pulumi.get(self, "previous_token_id")
 
@@ -454,7 +454,7 @@ class _OboTokenState:
     @pulumi.getter(name="previousTokenValue")
     def previous_token_value(self) -> pulumi.Input[Optional[_builtins.str]]:
         """
-        The token before this one, while it lives on.
+        The previous token, while it still works.
         """
         return pulumi.get(self, "previous_token_value")
 
@@ -502,7 +502,7 @@ class _OboTokenState:
     @pulumi.getter(name="rotatesAt")
     def rotates_at(self) -> pulumi.Input[Optional[_builtins.str]]:
         """
-        From when on `pulumi up` rotates the token, as an RFC 3339 timestamp, if `rotateBeforeSeconds` is set.
+        The time from which `pulumi up` rotates the token, as an RFC 3339 timestamp, if `rotateBeforeSeconds` is set.
         """
         return pulumi.get(self, "rotates_at")
 
@@ -611,7 +611,7 @@ class OboToken(pulumi.CustomResource):
         :param pulumi.Input[_builtins.str] application_id: Application id (a UUID) of the service principal that the token acts as. A change replaces the token.
         :param pulumi.Input[_builtins.bool] autoscope_enabled: Whether Databricks narrows the scopes of the token to those that it sees in use. A change replaces the token.
         :param pulumi.Input[_builtins.str] comment: Comment that is shown beside the token. A change replaces the token, unless `rotateBeforeSeconds` or `rotateWhenChanged` is set: these say when to rotate, so the comment is then updated in place.
-        :param pulumi.Input[_builtins.bool] keep_inferred_scopes: Whether the token that follows in a rotation starts with the scopes that Databricks has found in use (`inferredScopes` and `backfillScopes`), and not with all of them once more. Takes `autoscopeEnabled` and `overlapSeconds`.
+        :param pulumi.Input[_builtins.bool] keep_inferred_scopes: Whether the token that a rotation creates starts with the scopes that Databricks has found in use (`inferredScopes` and `backfillScopes`), rather than with all of them again. Requires `autoscopeEnabled` and `overlapSeconds`.
         :param pulumi.Input[_builtins.int] lifetime_seconds: Lifetime of the token in seconds. If it is left out, the workspace decides: two years, or the longest lifetime that it allows. A change replaces the token.
         :param pulumi.Input[_builtins.int] overlap_seconds: How many seconds a token lives on after it was replaced by a rotation, so that whoever holds its value has time to get the new one. The resource is then updated rather than replaced, and the first `pulumi up` after that time revokes the old token.
         :param pulumi.Input[Union['OboTokenProviderConfigArgs', 'OboTokenProviderConfigArgsDict']] provider_config: The workspace that the token belongs to, if the provider's host serves several.
@@ -775,16 +775,16 @@ class OboToken(pulumi.CustomResource):
         :param pulumi.Input[_builtins.str] expires_at: When the token expires, as an RFC 3339 timestamp; absent means never.
         :param pulumi.Input[_builtins.int] expiry_time: When the token expires, in milliseconds since 1970-01-01 UTC; -1 means never.
         :param pulumi.Input[Sequence[pulumi.Input[_builtins.str]]] inferred_scopes: Scopes that Databricks has seen in use.
-        :param pulumi.Input[_builtins.bool] keep_inferred_scopes: Whether the token that follows in a rotation starts with the scopes that Databricks has found in use (`inferredScopes` and `backfillScopes`), and not with all of them once more. Takes `autoscopeEnabled` and `overlapSeconds`.
+        :param pulumi.Input[_builtins.bool] keep_inferred_scopes: Whether the token that a rotation creates starts with the scopes that Databricks has found in use (`inferredScopes` and `backfillScopes`), rather than with all of them again. Requires `autoscopeEnabled` and `overlapSeconds`.
         :param pulumi.Input[_builtins.int] lifetime_seconds: Lifetime of the token in seconds. If it is left out, the workspace decides: two years, or the longest lifetime that it allows. A change replaces the token.
         :param pulumi.Input[_builtins.int] overlap_seconds: How many seconds a token lives on after it was replaced by a rotation, so that whoever holds its value has time to get the new one. The resource is then updated rather than replaced, and the first `pulumi up` after that time revokes the old token.
-        :param pulumi.Input[_builtins.str] previous_revoke_time: When the token before this one is due to be revoked, as an RFC 3339 timestamp: by the first `pulumi up` from then on.
-        :param pulumi.Input[_builtins.str] previous_token_id: Id of the token before this one, while it lives on.
-        :param pulumi.Input[_builtins.str] previous_token_value: The token before this one, while it lives on.
+        :param pulumi.Input[_builtins.str] previous_revoke_time: When the previous token is due to be revoked, as an RFC 3339 timestamp: by the first `pulumi up` from then on.
+        :param pulumi.Input[_builtins.str] previous_token_id: Id of the previous token, while it still works.
+        :param pulumi.Input[_builtins.str] previous_token_value: The previous token, while it still works.
         :param pulumi.Input[Union['OboTokenProviderConfigArgs', 'OboTokenProviderConfigArgsDict']] provider_config: The workspace that the token belongs to.
         :param pulumi.Input[_builtins.int] rotate_before_seconds: How many seconds before its expiry the token is due: from then on, an ordinary `pulumi up` replaces it. Must be less than `lifetimeSeconds`. A change of this setting alone replaces the token only if that makes it due.
         :param pulumi.Input[Mapping[str, pulumi.Input[_builtins.str]]] rotate_when_changed: Any values, such as a date. A change to them replaces the token; adding the map, or removing all of it, does not.
-        :param pulumi.Input[_builtins.str] rotates_at: From when on `pulumi up` rotates the token, as an RFC 3339 timestamp, if `rotateBeforeSeconds` is set.
+        :param pulumi.Input[_builtins.str] rotates_at: The time from which `pulumi up` rotates the token, as an RFC 3339 timestamp, if `rotateBeforeSeconds` is set.
         :param pulumi.Input[Sequence[pulumi.Input[_builtins.str]]] scopes: API scopes that the token is limited to, such as `sql`. A change is made in place.
         :param pulumi.Input[_builtins.str] token_id: Id of the token.
         :param pulumi.Input[_builtins.str] token_value: The token itself. Databricks gives it only once, so it is empty after an import.
@@ -893,7 +893,7 @@ class OboToken(pulumi.CustomResource):
     @pulumi.getter(name="keepInferredScopes")
     def keep_inferred_scopes(self) -> pulumi.Output[Optional[_builtins.bool]]:
         """
-        Whether the token that follows in a rotation starts with the scopes that Databricks has found in use (`inferredScopes` and `backfillScopes`), and not with all of them once more. Takes `autoscopeEnabled` and `overlapSeconds`.
+        Whether the token that a rotation creates starts with the scopes that Databricks has found in use (`inferredScopes` and `backfillScopes`), rather than with all of them again. Requires `autoscopeEnabled` and `overlapSeconds`.
         """
         return pulumi.get(self, "keep_inferred_scopes")
 
@@ -917,7 +917,7 @@ class OboToken(pulumi.CustomResource):
     @pulumi.getter(name="previousRevokeTime")
     def previous_revoke_time(self) -> pulumi.Output[Optional[_builtins.str]]:
         """
-        When the token before this one is due to be revoked, as an RFC 3339 timestamp: by the first `pulumi up` from then on.
+        When the previous token is due to be revoked, as an RFC 3339 timestamp: by the first `pulumi up` from then on.
         """
         return pulumi.get(self, "previous_revoke_time")
 
@@ -925,7 +925,7 @@ class OboToken(pulumi.CustomResource):
     @pulumi.getter(name="previousTokenId")
     def previous_token_id(self) -> pulumi.Output[Optional[_builtins.str]]:
         """
-        Id of the token before this one, while it lives on.
+        Id of the previous token, while it still works.
         """
         return pulumi.get(self, "previous_token_id")
 
@@ -933,7 +933,7 @@ class OboToken(pulumi.CustomResource):
     @pulumi.getter(name="previousTokenValue")
     def previous_token_value(self) -> pulumi.Output[Optional[_builtins.str]]:
         """
-        The token before this one, while it lives on.
+        The previous token, while it still works.
         """
         return pulumi.get(self, "previous_token_value")
 
@@ -965,7 +965,7 @@ class OboToken(pulumi.CustomResource):
     @pulumi.getter(name="rotatesAt")
     def rotates_at(self) -> pulumi.Output[Optional[_builtins.str]]:
         """
-        From when on `pulumi up` rotates the token, as an RFC 3339 timestamp, if `rotateBeforeSeconds` is set.
+        The time from which `pulumi up` rotates the token, as an RFC 3339 timestamp, if `rotateBeforeSeconds` is set.
         """
         return pulumi.get(self, "rotates_at")
 

@@ -65,9 +65,9 @@ class ProviderArgs:
         The set of arguments for constructing a Provider resource.
 
         :param pulumi.Input[_builtins.str] account_id: Account id, for account hosts and account-wide sign-in.
-        :param pulumi.Input[_builtins.str] actions_id_token_request_token: What a GitHub workflow asks for its identity token with.
-        :param pulumi.Input[_builtins.str] actions_id_token_request_url: Where a GitHub workflow asks for its identity token.
-        :param pulumi.Input[_builtins.str] audience: Audience to ask for in an identity token.
+        :param pulumi.Input[_builtins.str] actions_id_token_request_token: Token with which a GitHub workflow requests its identity token.
+        :param pulumi.Input[_builtins.str] actions_id_token_request_url: URL at which a GitHub workflow requests its identity token.
+        :param pulumi.Input[_builtins.str] audience: Audience to request in an identity token.
         :param pulumi.Input[_builtins.str] auth_type: The one way to sign in, such as `pat`, `oauth-m2m` or `azure-cli`, where the automatic choice is not wanted.
         :param pulumi.Input[_builtins.str] azure_client_id: Client id of an Azure service principal, or of a user-assigned managed identity.
         :param pulumi.Input[_builtins.str] azure_client_secret: Secret of an Azure service principal.
@@ -78,14 +78,14 @@ class ProviderArgs:
         :param pulumi.Input[_builtins.str] azure_workspace_resource_id: Azure resource id of the workspace; may stand in for the host.
         :param pulumi.Input[_builtins.str] client_id: Client id of a Databricks service principal.
         :param pulumi.Input[_builtins.str] client_secret: OAuth secret of a Databricks service principal.
-        :param pulumi.Input[_builtins.str] cloud: Cloud of the workspace (`AWS`, `Azure` or `GCP`) where the host does not tell.
+        :param pulumi.Input[_builtins.str] cloud: Cloud of the workspace (`AWS`, `Azure` or `GCP`) if the host does not say.
         :param pulumi.Input[_builtins.str] cluster_id: Cluster for resources that need one. Not used by this provider.
         :param pulumi.Input[_builtins.str] config_file: Path of the configuration file. Default: `~/.databrickscfg`.
         :param pulumi.Input[_builtins.str] databricks_cli_path: Path or name of the Databricks CLI. Default: `databricks` on the PATH.
         :param pulumi.Input[_builtins.str] databricks_id_token_filepath: Path of a file that holds an identity token.
-        :param pulumi.Input[_builtins.bool] debug_headers: Whether debug logs show headers; credentials never.
+        :param pulumi.Input[_builtins.bool] debug_headers: Whether debug logs show headers. Credentials are never shown.
         :param pulumi.Input[_builtins.int] debug_truncate_bytes: Bytes of a text that debug logs show. Default: 96.
-        :param pulumi.Input[_builtins.bool] disable_oauth_refresh_token: Whether signing in with a browser should ask for no refresh token. A provider never does.
+        :param pulumi.Input[_builtins.bool] disable_oauth_refresh_token: Whether to request no refresh token when signing in with a browser, which a provider never does.
         :param pulumi.Input[_builtins.str] discovery_url: URL of the OIDC discovery document, where it is not on the host.
         :param pulumi.Input[_builtins.str] google_credentials: Key of a Google service account, as JSON or as the path of a file.
         :param pulumi.Input[_builtins.str] google_service_account: E-mail of the Google service account to impersonate.
@@ -99,7 +99,7 @@ class ProviderArgs:
         :param pulumi.Input[_builtins.str] profile: Section of the configuration file to use.
         :param pulumi.Input[_builtins.int] rate_limit: Requests per second to one workspace. Default: 15.
         :param pulumi.Input[_builtins.int] retry_timeout_seconds: Seconds for which a request is repeated while the workspace is busy, if the timeout of the resource allows. Default: 1200.
-        :param pulumi.Input[Sequence[pulumi.Input[_builtins.str]]] scopes: OAuth scopes to ask for. Default: `all-apis`.
+        :param pulumi.Input[Sequence[pulumi.Input[_builtins.str]]] scopes: OAuth scopes to request. Default: `all-apis`.
         :param pulumi.Input[_builtins.str] serverless_compute_id: Serverless compute for resources that need it. Not used by this provider.
         :param pulumi.Input[_builtins.bool] skip_verify: Whether to accept any TLS certificate. For tests only.
         :param pulumi.Input[_builtins.str] token: Personal access token.
@@ -208,7 +208,7 @@ class ProviderArgs:
     @pulumi.getter(name="actionsIdTokenRequestToken")
     def actions_id_token_request_token(self) -> pulumi.Input[Optional[_builtins.str]]:
         """
-        What a GitHub workflow asks for its identity token with.
+        Token with which a GitHub workflow requests its identity token.
         """
         return pulumi.get(self, "actions_id_token_request_token")
 
@@ -220,7 +220,7 @@ class ProviderArgs:
     @pulumi.getter(name="actionsIdTokenRequestUrl")
     def actions_id_token_request_url(self) -> pulumi.Input[Optional[_builtins.str]]:
         """
-        Where a GitHub workflow asks for its identity token.
+        URL at which a GitHub workflow requests its identity token.
         """
         return pulumi.get(self, "actions_id_token_request_url")
 
@@ -232,7 +232,7 @@ class ProviderArgs:
     @pulumi.getter
     def audience(self) -> pulumi.Input[Optional[_builtins.str]]:
         """
-        Audience to ask for in an identity token.
+        Audience to request in an identity token.
         """
         return pulumi.get(self, "audience")
 
@@ -364,7 +364,7 @@ class ProviderArgs:
     @pulumi.getter
     def cloud(self) -> pulumi.Input[Optional[_builtins.str]]:
         """
-        Cloud of the workspace (`AWS`, `Azure` or `GCP`) where the host does not tell.
+        Cloud of the workspace (`AWS`, `Azure` or `GCP`) if the host does not say.
         """
         return pulumi.get(self, "cloud")
 
@@ -424,7 +424,7 @@ class ProviderArgs:
     @pulumi.getter(name="debugHeaders")
     def debug_headers(self) -> pulumi.Input[Optional[_builtins.bool]]:
         """
-        Whether debug logs show headers; credentials never.
+        Whether debug logs show headers. Credentials are never shown.
         """
         return pulumi.get(self, "debug_headers")
 
@@ -448,7 +448,7 @@ class ProviderArgs:
     @pulumi.getter(name="disableOauthRefreshToken")
     def disable_oauth_refresh_token(self) -> pulumi.Input[Optional[_builtins.bool]]:
         """
-        Whether signing in with a browser should ask for no refresh token. A provider never does.
+        Whether to request no refresh token when signing in with a browser, which a provider never does.
         """
         return pulumi.get(self, "disable_oauth_refresh_token")
 
@@ -616,7 +616,7 @@ class ProviderArgs:
     @pulumi.getter
     def scopes(self) -> pulumi.Input[Optional[Sequence[pulumi.Input[_builtins.str]]]]:
         """
-        OAuth scopes to ask for. Default: `all-apis`.
+        OAuth scopes to request. Default: `all-apis`.
         """
         return pulumi.get(self, "scopes")
 
@@ -752,9 +752,9 @@ class Provider(pulumi.ProviderResource):
         :param str resource_name: The name of the resource.
         :param pulumi.ResourceOptions opts: Options for the resource.
         :param pulumi.Input[_builtins.str] account_id: Account id, for account hosts and account-wide sign-in.
-        :param pulumi.Input[_builtins.str] actions_id_token_request_token: What a GitHub workflow asks for its identity token with.
-        :param pulumi.Input[_builtins.str] actions_id_token_request_url: Where a GitHub workflow asks for its identity token.
-        :param pulumi.Input[_builtins.str] audience: Audience to ask for in an identity token.
+        :param pulumi.Input[_builtins.str] actions_id_token_request_token: Token with which a GitHub workflow requests its identity token.
+        :param pulumi.Input[_builtins.str] actions_id_token_request_url: URL at which a GitHub workflow requests its identity token.
+        :param pulumi.Input[_builtins.str] audience: Audience to request in an identity token.
         :param pulumi.Input[_builtins.str] auth_type: The one way to sign in, such as `pat`, `oauth-m2m` or `azure-cli`, where the automatic choice is not wanted.
         :param pulumi.Input[_builtins.str] azure_client_id: Client id of an Azure service principal, or of a user-assigned managed identity.
         :param pulumi.Input[_builtins.str] azure_client_secret: Secret of an Azure service principal.
@@ -765,14 +765,14 @@ class Provider(pulumi.ProviderResource):
         :param pulumi.Input[_builtins.str] azure_workspace_resource_id: Azure resource id of the workspace; may stand in for the host.
         :param pulumi.Input[_builtins.str] client_id: Client id of a Databricks service principal.
         :param pulumi.Input[_builtins.str] client_secret: OAuth secret of a Databricks service principal.
-        :param pulumi.Input[_builtins.str] cloud: Cloud of the workspace (`AWS`, `Azure` or `GCP`) where the host does not tell.
+        :param pulumi.Input[_builtins.str] cloud: Cloud of the workspace (`AWS`, `Azure` or `GCP`) if the host does not say.
         :param pulumi.Input[_builtins.str] cluster_id: Cluster for resources that need one. Not used by this provider.
         :param pulumi.Input[_builtins.str] config_file: Path of the configuration file. Default: `~/.databrickscfg`.
         :param pulumi.Input[_builtins.str] databricks_cli_path: Path or name of the Databricks CLI. Default: `databricks` on the PATH.
         :param pulumi.Input[_builtins.str] databricks_id_token_filepath: Path of a file that holds an identity token.
-        :param pulumi.Input[_builtins.bool] debug_headers: Whether debug logs show headers; credentials never.
+        :param pulumi.Input[_builtins.bool] debug_headers: Whether debug logs show headers. Credentials are never shown.
         :param pulumi.Input[_builtins.int] debug_truncate_bytes: Bytes of a text that debug logs show. Default: 96.
-        :param pulumi.Input[_builtins.bool] disable_oauth_refresh_token: Whether signing in with a browser should ask for no refresh token. A provider never does.
+        :param pulumi.Input[_builtins.bool] disable_oauth_refresh_token: Whether to request no refresh token when signing in with a browser, which a provider never does.
         :param pulumi.Input[_builtins.str] discovery_url: URL of the OIDC discovery document, where it is not on the host.
         :param pulumi.Input[_builtins.str] google_credentials: Key of a Google service account, as JSON or as the path of a file.
         :param pulumi.Input[_builtins.str] google_service_account: E-mail of the Google service account to impersonate.
@@ -786,7 +786,7 @@ class Provider(pulumi.ProviderResource):
         :param pulumi.Input[_builtins.str] profile: Section of the configuration file to use.
         :param pulumi.Input[_builtins.int] rate_limit: Requests per second to one workspace. Default: 15.
         :param pulumi.Input[_builtins.int] retry_timeout_seconds: Seconds for which a request is repeated while the workspace is busy, if the timeout of the resource allows. Default: 1200.
-        :param pulumi.Input[Sequence[pulumi.Input[_builtins.str]]] scopes: OAuth scopes to ask for. Default: `all-apis`.
+        :param pulumi.Input[Sequence[pulumi.Input[_builtins.str]]] scopes: OAuth scopes to request. Default: `all-apis`.
         :param pulumi.Input[_builtins.str] serverless_compute_id: Serverless compute for resources that need it. Not used by this provider.
         :param pulumi.Input[_builtins.bool] skip_verify: Whether to accept any TLS certificate. For tests only.
         :param pulumi.Input[_builtins.str] token: Personal access token.
@@ -931,7 +931,7 @@ class Provider(pulumi.ProviderResource):
     @pulumi.getter(name="actionsIdTokenRequestToken")
     def actions_id_token_request_token(self) -> pulumi.Output[Optional[_builtins.str]]:
         """
-        What a GitHub workflow asks for its identity token with.
+        Token with which a GitHub workflow requests its identity token.
         """
         return pulumi.get(self, "actions_id_token_request_token")
 
@@ -939,7 +939,7 @@ class Provider(pulumi.ProviderResource):
     @pulumi.getter(name="actionsIdTokenRequestUrl")
     def actions_id_token_request_url(self) -> pulumi.Output[Optional[_builtins.str]]:
         """
-        Where a GitHub workflow asks for its identity token.
+        URL at which a GitHub workflow requests its identity token.
         """
         return pulumi.get(self, "actions_id_token_request_url")
 
@@ -947,7 +947,7 @@ class Provider(pulumi.ProviderResource):
     @pulumi.getter
     def audience(self) -> pulumi.Output[Optional[_builtins.str]]:
         """
-        Audience to ask for in an identity token.
+        Audience to request in an identity token.
         """
         return pulumi.get(self, "audience")
 
@@ -1027,7 +1027,7 @@ class Provider(pulumi.ProviderResource):
     @pulumi.getter
     def cloud(self) -> pulumi.Output[Optional[_builtins.str]]:
         """
-        Cloud of the workspace (`AWS`, `Azure` or `GCP`) where the host does not tell.
+        Cloud of the workspace (`AWS`, `Azure` or `GCP`) if the host does not say.
         """
         return pulumi.get(self, "cloud")
 

@@ -315,13 +315,13 @@ class _ServicePrincipalSecretState:
         :param pulumi.Input[_builtins.str] expires_at: When the secret expires, as an RFC 3339 timestamp; absent means never.
         :param pulumi.Input[_builtins.str] lifetime: Lifetime as the program states it; empty if it states none.
         :param pulumi.Input[_builtins.int] overlap_seconds: How many seconds a secret lives on after it was replaced by a rotation, so that whoever holds its value has time to get the new one. The resource is then updated rather than replaced, and the first `pulumi up` after that time revokes the old secret.
-        :param pulumi.Input[_builtins.str] previous_revoke_time: When the secret before this one is due to be revoked, as an RFC 3339 timestamp: by the first `pulumi up` from then on.
-        :param pulumi.Input[_builtins.str] previous_secret: The secret before this one, while it lives on.
-        :param pulumi.Input[_builtins.str] previous_secret_id: Id of the secret before this one, while it lives on.
+        :param pulumi.Input[_builtins.str] previous_revoke_time: When the previous secret is due to be revoked, as an RFC 3339 timestamp: by the first `pulumi up` from then on.
+        :param pulumi.Input[_builtins.str] previous_secret: The previous secret, while it still works.
+        :param pulumi.Input[_builtins.str] previous_secret_id: Id of the previous secret, while it still works.
         :param pulumi.Input['ServicePrincipalSecretProviderConfigArgs'] provider_config: The workspace whose API manages the secret; absent if the account's API does.
         :param pulumi.Input[_builtins.int] rotate_before_seconds: How many seconds before its expiry the secret is due: from then on, an ordinary `pulumi up` replaces it. Must be less than `lifetime`. A change of this setting alone replaces the secret only if that makes it due.
         :param pulumi.Input[Mapping[str, pulumi.Input[_builtins.str]]] rotate_when_changed: Any values, such as a date. A change to them replaces the secret; adding the map, or removing all of it, does not.
-        :param pulumi.Input[_builtins.str] rotates_at: From when on `pulumi up` rotates the secret, as an RFC 3339 timestamp, if `rotateBeforeSeconds` is set.
+        :param pulumi.Input[_builtins.str] rotates_at: The time from which `pulumi up` rotates the secret, as an RFC 3339 timestamp, if `rotateBeforeSeconds` is set.
         :param pulumi.Input[Sequence[pulumi.Input[_builtins.str]]] scopes: OAuth scopes that access tokens obtained with this secret are limited to. If left out, there is no limit. A change replaces the secret.
         :param pulumi.Input[_builtins.str] secret: The secret itself. Databricks gives it only once, so it is empty after an import.
         :param pulumi.Input[_builtins.str] secret_hash: Hash of the secret, as Databricks computes it.
@@ -450,7 +450,7 @@ class _ServicePrincipalSecretState:
     @pulumi.getter(name="previousRevokeTime")
     def previous_revoke_time(self) -> pulumi.Input[Optional[_builtins.str]]:
         """
-        When the secret before this one is due to be revoked, as an RFC 3339 timestamp: by the first `pulumi up` from then on.
+        When the previous secret is due to be revoked, as an RFC 3339 timestamp: by the first `pulumi up` from then on.
         """
         return pulumi.get(self, "previous_revoke_time")
 
@@ -462,7 +462,7 @@ class _ServicePrincipalSecretState:
     @pulumi.getter(name="previousSecret")
     def previous_secret(self) -> pulumi.Input[Optional[_builtins.str]]:
         """
-        The secret before this one, while it lives on.
+        The previous secret, while it still works.
         """
         return pulumi.get(self, "previous_secret")
 
@@ -474,7 +474,7 @@ class _ServicePrincipalSecretState:
     @pulumi.getter(name="previousSecretId")
     def previous_secret_id(self) -> pulumi.Input[Optional[_builtins.str]]:
         """
-        Id of the secret before this one, while it lives on.
+        Id of the previous secret, while it still works.
         """
         return pulumi.get(self, "previous_secret_id")
 
@@ -522,7 +522,7 @@ class _ServicePrincipalSecretState:
     @pulumi.getter(name="rotatesAt")
     def rotates_at(self) -> pulumi.Input[Optional[_builtins.str]]:
         """
-        From when on `pulumi up` rotates the secret, as an RFC 3339 timestamp, if `rotateBeforeSeconds` is set.
+        The time from which `pulumi up` rotates the secret, as an RFC 3339 timestamp, if `rotateBeforeSeconds` is set.
         """
         return pulumi.get(self, "rotates_at")
 
@@ -870,13 +870,13 @@ class ServicePrincipalSecret(pulumi.CustomResource):
         :param pulumi.Input[_builtins.str] expires_at: When the secret expires, as an RFC 3339 timestamp; absent means never.
         :param pulumi.Input[_builtins.str] lifetime: Lifetime as the program states it; empty if it states none.
         :param pulumi.Input[_builtins.int] overlap_seconds: How many seconds a secret lives on after it was replaced by a rotation, so that whoever holds its value has time to get the new one. The resource is then updated rather than replaced, and the first `pulumi up` after that time revokes the old secret.
-        :param pulumi.Input[_builtins.str] previous_revoke_time: When the secret before this one is due to be revoked, as an RFC 3339 timestamp: by the first `pulumi up` from then on.
-        :param pulumi.Input[_builtins.str] previous_secret: The secret before this one, while it lives on.
-        :param pulumi.Input[_builtins.str] previous_secret_id: Id of the secret before this one, while it lives on.
+        :param pulumi.Input[_builtins.str] previous_revoke_time: When the previous secret is due to be revoked, as an RFC 3339 timestamp: by the first `pulumi up` from then on.
+        :param pulumi.Input[_builtins.str] previous_secret: The previous secret, while it still works.
+        :param pulumi.Input[_builtins.str] previous_secret_id: Id of the previous secret, while it still works.
         :param pulumi.Input[Union['ServicePrincipalSecretProviderConfigArgs', 'ServicePrincipalSecretProviderConfigArgsDict']] provider_config: The workspace whose API manages the secret; absent if the account's API does.
         :param pulumi.Input[_builtins.int] rotate_before_seconds: How many seconds before its expiry the secret is due: from then on, an ordinary `pulumi up` replaces it. Must be less than `lifetime`. A change of this setting alone replaces the secret only if that makes it due.
         :param pulumi.Input[Mapping[str, pulumi.Input[_builtins.str]]] rotate_when_changed: Any values, such as a date. A change to them replaces the secret; adding the map, or removing all of it, does not.
-        :param pulumi.Input[_builtins.str] rotates_at: From when on `pulumi up` rotates the secret, as an RFC 3339 timestamp, if `rotateBeforeSeconds` is set.
+        :param pulumi.Input[_builtins.str] rotates_at: The time from which `pulumi up` rotates the secret, as an RFC 3339 timestamp, if `rotateBeforeSeconds` is set.
         :param pulumi.Input[Sequence[pulumi.Input[_builtins.str]]] scopes: OAuth scopes that access tokens obtained with this secret are limited to. If left out, there is no limit. A change replaces the secret.
         :param pulumi.Input[_builtins.str] secret: The secret itself. Databricks gives it only once, so it is empty after an import.
         :param pulumi.Input[_builtins.str] secret_hash: Hash of the secret, as Databricks computes it.
@@ -965,7 +965,7 @@ class ServicePrincipalSecret(pulumi.CustomResource):
     @pulumi.getter(name="previousRevokeTime")
     def previous_revoke_time(self) -> pulumi.Output[Optional[_builtins.str]]:
         """
-        When the secret before this one is due to be revoked, as an RFC 3339 timestamp: by the first `pulumi up` from then on.
+        When the previous secret is due to be revoked, as an RFC 3339 timestamp: by the first `pulumi up` from then on.
         """
         return pulumi.get(self, "previous_revoke_time")
 
@@ -973,7 +973,7 @@ class ServicePrincipalSecret(pulumi.CustomResource):
     @pulumi.getter(name="previousSecret")
     def previous_secret(self) -> pulumi.Output[Optional[_builtins.str]]:
         """
-        The secret before this one, while it lives on.
+        The previous secret, while it still works.
         """
         return pulumi.get(self, "previous_secret")
 
@@ -981,7 +981,7 @@ class ServicePrincipalSecret(pulumi.CustomResource):
     @pulumi.getter(name="previousSecretId")
     def previous_secret_id(self) -> pulumi.Output[Optional[_builtins.str]]:
         """
-        Id of the secret before this one, while it lives on.
+        Id of the previous secret, while it still works.
         """
         return pulumi.get(self, "previous_secret_id")
 
@@ -1013,7 +1013,7 @@ class ServicePrincipalSecret(pulumi.CustomResource):
     @pulumi.getter(name="rotatesAt")
     def rotates_at(self) -> pulumi.Output[Optional[_builtins.str]]:
         """
-        From when on `pulumi up` rotates the secret, as an RFC 3339 timestamp, if `rotateBeforeSeconds` is set.
+        The time from which `pulumi up` rotates the secret, as an RFC 3339 timestamp, if `rotateBeforeSeconds` is set.
         """
         return pulumi.get(self, "rotates_at")
 

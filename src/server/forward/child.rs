@@ -337,7 +337,7 @@ async fn read_port(
         Err(_) if line.is_empty() || read.is_err() => Err(None),
         Err(_) => {
             let said: String = mask.hide(line.trim()).chars().take(200).collect();
-            Err(Some(format!("it is no plugin of Pulumi: its first line should be a port, and is `{said}`")))
+            Err(Some(format!("it is not a Pulumi plugin: its first line should be a port, and is `{said}`")))
         }
     }
 }

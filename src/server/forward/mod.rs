@@ -375,7 +375,7 @@ impl Shared {
         let child = match self.child(instance, &instance.official.settings(), mask).await {
             Ok(child) => child,
             Err(Absent::Failed(status)) => {
-                let warning = format!("only credentials are known to {method}: {}", status.message());
+                let warning = format!("{method} covers only credentials: {}", status.message());
                 instance.engine.report(Severity::Warning, "", &warning).await;
                 return None;
             }
@@ -483,8 +483,9 @@ fn asked_version(configure: &Bytes) -> Option<String> {
 
 /// The schema of the official plugin with ours over it, as an answer of GetSchema.
 fn both_schemas(child: &Child, answer: &[u8]) -> Result<Bytes, Status> {
-    let schema = schema::overlay(message::text(answer, 1), crate::schema::SCHEMA)
-        .map_err(|error| Status::internal(format!("the schema of {} is no JSON: {error}", child.plugin())))?;
+    let schema = schema::overlay(message::text(answer, 1), crate::schema::SCHEMA).map_err(|error| {
+        Status::internal(format!("the schema of {} is not JSON: {error}", child.plugin()))
+    })?;
     Ok(pb::GetSchemaResponse { schema: schema.into() }.encode_to_vec().into())
 }
 

@@ -16,17 +16,17 @@ func GetAccountId(ctx *pulumi.Context) string {
 	return config.Get(ctx, "databricks:accountId")
 }
 
-// What a GitHub workflow asks for its identity token with.
+// Token with which a GitHub workflow requests its identity token.
 func GetActionsIdTokenRequestToken(ctx *pulumi.Context) string {
 	return config.Get(ctx, "databricks:actionsIdTokenRequestToken")
 }
 
-// Where a GitHub workflow asks for its identity token.
+// URL at which a GitHub workflow requests its identity token.
 func GetActionsIdTokenRequestUrl(ctx *pulumi.Context) string {
 	return config.Get(ctx, "databricks:actionsIdTokenRequestUrl")
 }
 
-// Audience to ask for in an identity token.
+// Audience to request in an identity token.
 func GetAudience(ctx *pulumi.Context) string {
 	return config.Get(ctx, "databricks:audience")
 }
@@ -81,7 +81,7 @@ func GetClientSecret(ctx *pulumi.Context) string {
 	return config.Get(ctx, "databricks:clientSecret")
 }
 
-// Cloud of the workspace (`AWS`, `Azure` or `GCP`) where the host does not tell.
+// Cloud of the workspace (`AWS`, `Azure` or `GCP`) if the host does not say.
 func GetCloud(ctx *pulumi.Context) string {
 	return config.Get(ctx, "databricks:cloud")
 }
@@ -106,7 +106,7 @@ func GetDatabricksIdTokenFilepath(ctx *pulumi.Context) string {
 	return config.Get(ctx, "databricks:databricksIdTokenFilepath")
 }
 
-// Whether debug logs show headers; credentials never.
+// Whether debug logs show headers. Credentials are never shown.
 func GetDebugHeaders(ctx *pulumi.Context) bool {
 	return config.GetBool(ctx, "databricks:debugHeaders")
 }
@@ -116,7 +116,7 @@ func GetDebugTruncateBytes(ctx *pulumi.Context) int {
 	return config.GetInt(ctx, "databricks:debugTruncateBytes")
 }
 
-// Whether signing in with a browser should ask for no refresh token. A provider never does.
+// Whether to request no refresh token when signing in with a browser, which a provider never does.
 func GetDisableOauthRefreshToken(ctx *pulumi.Context) bool {
 	return config.GetBool(ctx, "databricks:disableOauthRefreshToken")
 }
@@ -186,7 +186,7 @@ func GetRetryTimeoutSeconds(ctx *pulumi.Context) int {
 	return config.GetInt(ctx, "databricks:retryTimeoutSeconds")
 }
 
-// OAuth scopes to ask for. Default: `all-apis`.
+// OAuth scopes to request. Default: `all-apis`.
 func GetScopes(ctx *pulumi.Context) string {
 	return config.Get(ctx, "databricks:scopes")
 }

@@ -21,17 +21,17 @@ Account id, for account hosts and account-wide sign-in.
 
 actionsIdTokenRequestToken: Optional[str]
 """
-What a GitHub workflow asks for its identity token with.
+Token with which a GitHub workflow requests its identity token.
 """
 
 actionsIdTokenRequestUrl: Optional[str]
 """
-Where a GitHub workflow asks for its identity token.
+URL at which a GitHub workflow requests its identity token.
 """
 
 audience: Optional[str]
 """
-Audience to ask for in an identity token.
+Audience to request in an identity token.
 """
 
 authType: Optional[str]
@@ -86,7 +86,7 @@ OAuth secret of a Databricks service principal.
 
 cloud: Optional[str]
 """
-Cloud of the workspace (`AWS`, `Azure` or `GCP`) where the host does not tell.
+Cloud of the workspace (`AWS`, `Azure` or `GCP`) if the host does not say.
 """
 
 clusterId: Optional[str]
@@ -111,7 +111,7 @@ Path of a file that holds an identity token.
 
 debugHeaders: Optional[bool]
 """
-Whether debug logs show headers; credentials never.
+Whether debug logs show headers. Credentials are never shown.
 """
 
 debugTruncateBytes: Optional[int]
@@ -121,7 +121,7 @@ Bytes of a text that debug logs show. Default: 96.
 
 disableOauthRefreshToken: Optional[bool]
 """
-Whether signing in with a browser should ask for no refresh token. A provider never does.
+Whether to request no refresh token when signing in with a browser, which a provider never does.
 """
 
 discoveryUrl: Optional[str]
@@ -191,7 +191,7 @@ Seconds for which a request is repeated while the workspace is busy, if the time
 
 scopes: Optional[str]
 """
-OAuth scopes to ask for. Default: `all-apis`.
+OAuth scopes to request. Default: `all-apis`.
 """
 
 serverlessComputeId: Optional[str]

@@ -30,21 +30,21 @@ class _ExportableConfig(types.ModuleType):
     @_builtins.property
     def actions_id_token_request_token(self) -> Optional[str]:
         """
-        What a GitHub workflow asks for its identity token with.
+        Token with which a GitHub workflow requests its identity token.
         """
         return __config__.get('actionsIdTokenRequestToken')
 
     @_builtins.property
     def actions_id_token_request_url(self) -> Optional[str]:
         """
-        Where a GitHub workflow asks for its identity token.
+        URL at which a GitHub workflow requests its identity token.
         """
         return __config__.get('actionsIdTokenRequestUrl')
 
     @_builtins.property
     def audience(self) -> Optional[str]:
         """
-        Audience to ask for in an identity token.
+        Audience to request in an identity token.
         """
         return __config__.get('audience')
 
@@ -121,7 +121,7 @@ class _ExportableConfig(types.ModuleType):
     @_builtins.property
     def cloud(self) -> Optional[str]:
         """
-        Cloud of the workspace (`AWS`, `Azure` or `GCP`) where the host does not tell.
+        Cloud of the workspace (`AWS`, `Azure` or `GCP`) if the host does not say.
         """
         return __config__.get('cloud')
 
@@ -156,7 +156,7 @@ class _ExportableConfig(types.ModuleType):
     @_builtins.property
     def debug_headers(self) -> Optional[bool]:
         """
-        Whether debug logs show headers; credentials never.
+        Whether debug logs show headers. Credentials are never shown.
         """
         return __config__.get_bool('debugHeaders')
 
@@ -170,7 +170,7 @@ class _ExportableConfig(types.ModuleType):
     @_builtins.property
     def disable_oauth_refresh_token(self) -> Optional[bool]:
         """
-        Whether signing in with a browser should ask for no refresh token. A provider never does.
+        Whether to request no refresh token when signing in with a browser, which a provider never does.
         """
         return __config__.get_bool('disableOauthRefreshToken')
 
@@ -268,7 +268,7 @@ class _ExportableConfig(types.ModuleType):
     @_builtins.property
     def scopes(self) -> Optional[str]:
         """
-        OAuth scopes to ask for. Default: `all-apis`.
+        OAuth scopes to request. Default: `all-apis`.
         """
         return __config__.get('scopes')
 

@@ -22,21 +22,21 @@ public final class Config {
         return Codegen.stringProp("accountId").config(config).get();
     }
 /**
- * What a GitHub workflow asks for its identity token with.
+ * Token with which a GitHub workflow requests its identity token.
  * 
  */
     public Optional<String> actionsIdTokenRequestToken() {
         return Codegen.stringProp("actionsIdTokenRequestToken").config(config).get();
     }
 /**
- * Where a GitHub workflow asks for its identity token.
+ * URL at which a GitHub workflow requests its identity token.
  * 
  */
     public Optional<String> actionsIdTokenRequestUrl() {
         return Codegen.stringProp("actionsIdTokenRequestUrl").config(config).get();
     }
 /**
- * Audience to ask for in an identity token.
+ * Audience to request in an identity token.
  * 
  */
     public Optional<String> audience() {
@@ -113,7 +113,7 @@ public final class Config {
         return Codegen.stringProp("clientSecret").config(config).get();
     }
 /**
- * Cloud of the workspace (`AWS`, `Azure` or `GCP`) where the host does not tell.
+ * Cloud of the workspace (`AWS`, `Azure` or `GCP`) if the host does not say.
  * 
  */
     public Optional<String> cloud() {
@@ -148,7 +148,7 @@ public final class Config {
         return Codegen.stringProp("databricksIdTokenFilepath").config(config).get();
     }
 /**
- * Whether debug logs show headers; credentials never.
+ * Whether debug logs show headers. Credentials are never shown.
  * 
  */
     public Optional<Boolean> debugHeaders() {
@@ -162,7 +162,7 @@ public final class Config {
         return Codegen.integerProp("debugTruncateBytes").config(config).get();
     }
 /**
- * Whether signing in with a browser should ask for no refresh token. A provider never does.
+ * Whether to request no refresh token when signing in with a browser, which a provider never does.
  * 
  */
     public Optional<Boolean> disableOauthRefreshToken() {
@@ -260,7 +260,7 @@ public final class Config {
         return Codegen.integerProp("retryTimeoutSeconds").config(config).get();
     }
 /**
- * OAuth scopes to ask for. Default: `all-apis`.
+ * OAuth scopes to request. Default: `all-apis`.
  * 
  */
     public Optional<List<String>> scopes() {

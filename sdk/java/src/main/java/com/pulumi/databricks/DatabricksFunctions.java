@@ -18,49 +18,49 @@ import java.util.concurrent.CompletableFuture;
 
 public final class DatabricksFunctions {
     /**
-     * The OAuth access token that the provider signs in with, as a secret. It lives for an hour or less, and nobody has to revoke it. Each `pulumi up` gets another one, so whatever depends on it is updated each time. A personal access token is no such token, so a provider that signs in with one gets an error.
+     * The OAuth access token that the provider signs in with, as a secret. It lives for an hour or less, and nobody has to revoke it. Each `pulumi up` gets another one, so whatever depends on it is updated each time. A personal access token is not an OAuth token, so a provider that signs in with one gets an error.
      * 
      */
     public static Output<GetAccessTokenResult> getAccessToken() {
         return getAccessToken(InvokeArgs.Empty, InvokeOptions.Empty);
     }
     /**
-     * The OAuth access token that the provider signs in with, as a secret. It lives for an hour or less, and nobody has to revoke it. Each `pulumi up` gets another one, so whatever depends on it is updated each time. A personal access token is no such token, so a provider that signs in with one gets an error.
+     * The OAuth access token that the provider signs in with, as a secret. It lives for an hour or less, and nobody has to revoke it. Each `pulumi up` gets another one, so whatever depends on it is updated each time. A personal access token is not an OAuth token, so a provider that signs in with one gets an error.
      * 
      */
     public static CompletableFuture<GetAccessTokenResult> getAccessTokenPlain() {
         return getAccessTokenPlain(InvokeArgs.Empty, InvokeOptions.Empty);
     }
     /**
-     * The OAuth access token that the provider signs in with, as a secret. It lives for an hour or less, and nobody has to revoke it. Each `pulumi up` gets another one, so whatever depends on it is updated each time. A personal access token is no such token, so a provider that signs in with one gets an error.
+     * The OAuth access token that the provider signs in with, as a secret. It lives for an hour or less, and nobody has to revoke it. Each `pulumi up` gets another one, so whatever depends on it is updated each time. A personal access token is not an OAuth token, so a provider that signs in with one gets an error.
      * 
      */
     public static Output<GetAccessTokenResult> getAccessToken(InvokeArgs args) {
         return getAccessToken(args, InvokeOptions.Empty);
     }
     /**
-     * The OAuth access token that the provider signs in with, as a secret. It lives for an hour or less, and nobody has to revoke it. Each `pulumi up` gets another one, so whatever depends on it is updated each time. A personal access token is no such token, so a provider that signs in with one gets an error.
+     * The OAuth access token that the provider signs in with, as a secret. It lives for an hour or less, and nobody has to revoke it. Each `pulumi up` gets another one, so whatever depends on it is updated each time. A personal access token is not an OAuth token, so a provider that signs in with one gets an error.
      * 
      */
     public static CompletableFuture<GetAccessTokenResult> getAccessTokenPlain(InvokeArgs args) {
         return getAccessTokenPlain(args, InvokeOptions.Empty);
     }
     /**
-     * The OAuth access token that the provider signs in with, as a secret. It lives for an hour or less, and nobody has to revoke it. Each `pulumi up` gets another one, so whatever depends on it is updated each time. A personal access token is no such token, so a provider that signs in with one gets an error.
+     * The OAuth access token that the provider signs in with, as a secret. It lives for an hour or less, and nobody has to revoke it. Each `pulumi up` gets another one, so whatever depends on it is updated each time. A personal access token is not an OAuth token, so a provider that signs in with one gets an error.
      * 
      */
     public static Output<GetAccessTokenResult> getAccessToken(InvokeArgs args, InvokeOptions options) {
         return Deployment.getInstance().invoke("databricks:index/getAccessToken:getAccessToken", TypeShape.of(GetAccessTokenResult.class), args, Utilities.withVersion(options));
     }
     /**
-     * The OAuth access token that the provider signs in with, as a secret. It lives for an hour or less, and nobody has to revoke it. Each `pulumi up` gets another one, so whatever depends on it is updated each time. A personal access token is no such token, so a provider that signs in with one gets an error.
+     * The OAuth access token that the provider signs in with, as a secret. It lives for an hour or less, and nobody has to revoke it. Each `pulumi up` gets another one, so whatever depends on it is updated each time. A personal access token is not an OAuth token, so a provider that signs in with one gets an error.
      * 
      */
     public static Output<GetAccessTokenResult> getAccessToken(InvokeArgs args, InvokeOutputOptions options) {
         return Deployment.getInstance().invoke("databricks:index/getAccessToken:getAccessToken", TypeShape.of(GetAccessTokenResult.class), args, Utilities.withVersion(options));
     }
     /**
-     * The OAuth access token that the provider signs in with, as a secret. It lives for an hour or less, and nobody has to revoke it. Each `pulumi up` gets another one, so whatever depends on it is updated each time. A personal access token is no such token, so a provider that signs in with one gets an error.
+     * The OAuth access token that the provider signs in with, as a secret. It lives for an hour or less, and nobody has to revoke it. Each `pulumi up` gets another one, so whatever depends on it is updated each time. A personal access token is not an OAuth token, so a provider that signs in with one gets an error.
      * 
      */
     public static CompletableFuture<GetAccessTokenResult> getAccessTokenPlain(InvokeArgs args, InvokeOptions options) {

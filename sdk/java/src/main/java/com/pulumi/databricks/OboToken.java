@@ -199,14 +199,14 @@ public class OboToken extends com.pulumi.resources.CustomResource {
         return Codegen.optional(this.inferredScopes);
     }
     /**
-     * Whether the token that follows in a rotation starts with the scopes that Databricks has found in use (`inferredScopes` and `backfillScopes`), and not with all of them once more. Takes `autoscopeEnabled` and `overlapSeconds`.
+     * Whether the token that a rotation creates starts with the scopes that Databricks has found in use (`inferredScopes` and `backfillScopes`), rather than with all of them again. Requires `autoscopeEnabled` and `overlapSeconds`.
      * 
      */
     @Export(name="keepInferredScopes", refs={Boolean.class}, tree="[0]")
     private Output</* @Nullable */ Boolean> keepInferredScopes;
 
     /**
-     * @return Whether the token that follows in a rotation starts with the scopes that Databricks has found in use (`inferredScopes` and `backfillScopes`), and not with all of them once more. Takes `autoscopeEnabled` and `overlapSeconds`.
+     * @return Whether the token that a rotation creates starts with the scopes that Databricks has found in use (`inferredScopes` and `backfillScopes`), rather than with all of them again. Requires `autoscopeEnabled` and `overlapSeconds`.
      * 
      */
     public Output<Optional<Boolean>> keepInferredScopes() {
@@ -241,42 +241,42 @@ public class OboToken extends com.pulumi.resources.CustomResource {
         return Codegen.optional(this.overlapSeconds);
     }
     /**
-     * When the token before this one is due to be revoked, as an RFC 3339 timestamp: by the first `pulumi up` from then on.
+     * When the previous token is due to be revoked, as an RFC 3339 timestamp: by the first `pulumi up` from then on.
      * 
      */
     @Export(name="previousRevokeTime", refs={String.class}, tree="[0]")
     private Output</* @Nullable */ String> previousRevokeTime;
 
     /**
-     * @return When the token before this one is due to be revoked, as an RFC 3339 timestamp: by the first `pulumi up` from then on.
+     * @return When the previous token is due to be revoked, as an RFC 3339 timestamp: by the first `pulumi up` from then on.
      * 
      */
     public Output<Optional<String>> previousRevokeTime() {
         return Codegen.optional(this.previousRevokeTime);
     }
     /**
-     * Id of the token before this one, while it lives on.
+     * Id of the previous token, while it still works.
      * 
      */
     @Export(name="previousTokenId", refs={String.class}, tree="[0]")
     private Output</* @Nullable */ String> previousTokenId;
 
     /**
-     * @return Id of the token before this one, while it lives on.
+     * @return Id of the previous token, while it still works.
      * 
      */
     public Output<Optional<String>> previousTokenId() {
         return Codegen.optional(this.previousTokenId);
     }
     /**
-     * The token before this one, while it lives on.
+     * The previous token, while it still works.
      * 
      */
     @Export(name="previousTokenValue", refs={String.class}, tree="[0]")
     private Output</* @Nullable */ String> previousTokenValue;
 
     /**
-     * @return The token before this one, while it lives on.
+     * @return The previous token, while it still works.
      * 
      */
     public Output<Optional<String>> previousTokenValue() {
@@ -325,14 +325,14 @@ public class OboToken extends com.pulumi.resources.CustomResource {
         return Codegen.optional(this.rotateWhenChanged);
     }
     /**
-     * From when on `pulumi up` rotates the token, as an RFC 3339 timestamp, if `rotateBeforeSeconds` is set.
+     * The time from which `pulumi up` rotates the token, as an RFC 3339 timestamp, if `rotateBeforeSeconds` is set.
      * 
      */
     @Export(name="rotatesAt", refs={String.class}, tree="[0]")
     private Output</* @Nullable */ String> rotatesAt;
 
     /**
-     * @return From when on `pulumi up` rotates the token, as an RFC 3339 timestamp, if `rotateBeforeSeconds` is set.
+     * @return The time from which `pulumi up` rotates the token, as an RFC 3339 timestamp, if `rotateBeforeSeconds` is set.
      * 
      */
     public Output<Optional<String>> rotatesAt() {

@@ -67,14 +67,14 @@ public final class OboTokenArgs extends com.pulumi.resources.ResourceArgs {
     }
 
     /**
-     * Whether the token that follows in a rotation starts with the scopes that Databricks has found in use (`inferredScopes` and `backfillScopes`), and not with all of them once more. Takes `autoscopeEnabled` and `overlapSeconds`.
+     * Whether the token that a rotation creates starts with the scopes that Databricks has found in use (`inferredScopes` and `backfillScopes`), rather than with all of them again. Requires `autoscopeEnabled` and `overlapSeconds`.
      * 
      */
     @Import(name="keepInferredScopes")
     private @Nullable Output<Boolean> keepInferredScopes;
 
     /**
-     * @return Whether the token that follows in a rotation starts with the scopes that Databricks has found in use (`inferredScopes` and `backfillScopes`), and not with all of them once more. Takes `autoscopeEnabled` and `overlapSeconds`.
+     * @return Whether the token that a rotation creates starts with the scopes that Databricks has found in use (`inferredScopes` and `backfillScopes`), rather than with all of them again. Requires `autoscopeEnabled` and `overlapSeconds`.
      * 
      */
     public Optional<Output<Boolean>> keepInferredScopes() {
@@ -268,7 +268,7 @@ public final class OboTokenArgs extends com.pulumi.resources.ResourceArgs {
         }
 
         /**
-         * @param keepInferredScopes Whether the token that follows in a rotation starts with the scopes that Databricks has found in use (`inferredScopes` and `backfillScopes`), and not with all of them once more. Takes `autoscopeEnabled` and `overlapSeconds`.
+         * @param keepInferredScopes Whether the token that a rotation creates starts with the scopes that Databricks has found in use (`inferredScopes` and `backfillScopes`), rather than with all of them again. Requires `autoscopeEnabled` and `overlapSeconds`.
          * 
          * @return builder
          * 
@@ -279,7 +279,7 @@ public final class OboTokenArgs extends com.pulumi.resources.ResourceArgs {
         }
 
         /**
-         * @param keepInferredScopes Whether the token that follows in a rotation starts with the scopes that Databricks has found in use (`inferredScopes` and `backfillScopes`), and not with all of them once more. Takes `autoscopeEnabled` and `overlapSeconds`.
+         * @param keepInferredScopes Whether the token that a rotation creates starts with the scopes that Databricks has found in use (`inferredScopes` and `backfillScopes`), rather than with all of them again. Requires `autoscopeEnabled` and `overlapSeconds`.
          * 
          * @return builder
          * 

@@ -35,42 +35,42 @@ public class Provider extends com.pulumi.resources.ProviderResource {
         return Codegen.optional(this.accountId);
     }
     /**
-     * What a GitHub workflow asks for its identity token with.
+     * Token with which a GitHub workflow requests its identity token.
      * 
      */
     @Export(name="actionsIdTokenRequestToken", refs={String.class}, tree="[0]")
     private Output</* @Nullable */ String> actionsIdTokenRequestToken;
 
     /**
-     * @return What a GitHub workflow asks for its identity token with.
+     * @return Token with which a GitHub workflow requests its identity token.
      * 
      */
     public Output<Optional<String>> actionsIdTokenRequestToken() {
         return Codegen.optional(this.actionsIdTokenRequestToken);
     }
     /**
-     * Where a GitHub workflow asks for its identity token.
+     * URL at which a GitHub workflow requests its identity token.
      * 
      */
     @Export(name="actionsIdTokenRequestUrl", refs={String.class}, tree="[0]")
     private Output</* @Nullable */ String> actionsIdTokenRequestUrl;
 
     /**
-     * @return Where a GitHub workflow asks for its identity token.
+     * @return URL at which a GitHub workflow requests its identity token.
      * 
      */
     public Output<Optional<String>> actionsIdTokenRequestUrl() {
         return Codegen.optional(this.actionsIdTokenRequestUrl);
     }
     /**
-     * Audience to ask for in an identity token.
+     * Audience to request in an identity token.
      * 
      */
     @Export(name="audience", refs={String.class}, tree="[0]")
     private Output</* @Nullable */ String> audience;
 
     /**
-     * @return Audience to ask for in an identity token.
+     * @return Audience to request in an identity token.
      * 
      */
     public Output<Optional<String>> audience() {
@@ -203,14 +203,14 @@ public class Provider extends com.pulumi.resources.ProviderResource {
         return Codegen.optional(this.clientSecret);
     }
     /**
-     * Cloud of the workspace (`AWS`, `Azure` or `GCP`) where the host does not tell.
+     * Cloud of the workspace (`AWS`, `Azure` or `GCP`) if the host does not say.
      * 
      */
     @Export(name="cloud", refs={String.class}, tree="[0]")
     private Output</* @Nullable */ String> cloud;
 
     /**
-     * @return Cloud of the workspace (`AWS`, `Azure` or `GCP`) where the host does not tell.
+     * @return Cloud of the workspace (`AWS`, `Azure` or `GCP`) if the host does not say.
      * 
      */
     public Output<Optional<String>> cloud() {

@@ -34,14 +34,14 @@ public final class ProviderArgs extends com.pulumi.resources.ResourceArgs {
     }
 
     /**
-     * What a GitHub workflow asks for its identity token with.
+     * Token with which a GitHub workflow requests its identity token.
      * 
      */
     @Import(name="actionsIdTokenRequestToken")
     private @Nullable Output<String> actionsIdTokenRequestToken;
 
     /**
-     * @return What a GitHub workflow asks for its identity token with.
+     * @return Token with which a GitHub workflow requests its identity token.
      * 
      */
     public Optional<Output<String>> actionsIdTokenRequestToken() {
@@ -49,14 +49,14 @@ public final class ProviderArgs extends com.pulumi.resources.ResourceArgs {
     }
 
     /**
-     * Where a GitHub workflow asks for its identity token.
+     * URL at which a GitHub workflow requests its identity token.
      * 
      */
     @Import(name="actionsIdTokenRequestUrl")
     private @Nullable Output<String> actionsIdTokenRequestUrl;
 
     /**
-     * @return Where a GitHub workflow asks for its identity token.
+     * @return URL at which a GitHub workflow requests its identity token.
      * 
      */
     public Optional<Output<String>> actionsIdTokenRequestUrl() {
@@ -64,14 +64,14 @@ public final class ProviderArgs extends com.pulumi.resources.ResourceArgs {
     }
 
     /**
-     * Audience to ask for in an identity token.
+     * Audience to request in an identity token.
      * 
      */
     @Import(name="audience")
     private @Nullable Output<String> audience;
 
     /**
-     * @return Audience to ask for in an identity token.
+     * @return Audience to request in an identity token.
      * 
      */
     public Optional<Output<String>> audience() {
@@ -229,14 +229,14 @@ public final class ProviderArgs extends com.pulumi.resources.ResourceArgs {
     }
 
     /**
-     * Cloud of the workspace (`AWS`, `Azure` or `GCP`) where the host does not tell.
+     * Cloud of the workspace (`AWS`, `Azure` or `GCP`) if the host does not say.
      * 
      */
     @Import(name="cloud")
     private @Nullable Output<String> cloud;
 
     /**
-     * @return Cloud of the workspace (`AWS`, `Azure` or `GCP`) where the host does not tell.
+     * @return Cloud of the workspace (`AWS`, `Azure` or `GCP`) if the host does not say.
      * 
      */
     public Optional<Output<String>> cloud() {
@@ -304,14 +304,14 @@ public final class ProviderArgs extends com.pulumi.resources.ResourceArgs {
     }
 
     /**
-     * Whether debug logs show headers; credentials never.
+     * Whether debug logs show headers. Credentials are never shown.
      * 
      */
     @Import(name="debugHeaders", json=true)
     private @Nullable Output<Boolean> debugHeaders;
 
     /**
-     * @return Whether debug logs show headers; credentials never.
+     * @return Whether debug logs show headers. Credentials are never shown.
      * 
      */
     public Optional<Output<Boolean>> debugHeaders() {
@@ -334,14 +334,14 @@ public final class ProviderArgs extends com.pulumi.resources.ResourceArgs {
     }
 
     /**
-     * Whether signing in with a browser should ask for no refresh token. A provider never does.
+     * Whether to request no refresh token when signing in with a browser, which a provider never does.
      * 
      */
     @Import(name="disableOauthRefreshToken", json=true)
     private @Nullable Output<Boolean> disableOauthRefreshToken;
 
     /**
-     * @return Whether signing in with a browser should ask for no refresh token. A provider never does.
+     * @return Whether to request no refresh token when signing in with a browser, which a provider never does.
      * 
      */
     public Optional<Output<Boolean>> disableOauthRefreshToken() {
@@ -544,14 +544,14 @@ public final class ProviderArgs extends com.pulumi.resources.ResourceArgs {
     }
 
     /**
-     * OAuth scopes to ask for. Default: `all-apis`.
+     * OAuth scopes to request. Default: `all-apis`.
      * 
      */
     @Import(name="scopes", json=true)
     private @Nullable Output<List<String>> scopes;
 
     /**
-     * @return OAuth scopes to ask for. Default: `all-apis`.
+     * @return OAuth scopes to request. Default: `all-apis`.
      * 
      */
     public Optional<Output<List<String>>> scopes() {
@@ -735,7 +735,7 @@ public final class ProviderArgs extends com.pulumi.resources.ResourceArgs {
         }
 
         /**
-         * @param actionsIdTokenRequestToken What a GitHub workflow asks for its identity token with.
+         * @param actionsIdTokenRequestToken Token with which a GitHub workflow requests its identity token.
          * 
          * @return builder
          * 
@@ -746,7 +746,7 @@ public final class ProviderArgs extends com.pulumi.resources.ResourceArgs {
         }
 
         /**
-         * @param actionsIdTokenRequestToken What a GitHub workflow asks for its identity token with.
+         * @param actionsIdTokenRequestToken Token with which a GitHub workflow requests its identity token.
          * 
          * @return builder
          * 
@@ -756,7 +756,7 @@ public final class ProviderArgs extends com.pulumi.resources.ResourceArgs {
         }
 
         /**
-         * @param actionsIdTokenRequestUrl Where a GitHub workflow asks for its identity token.
+         * @param actionsIdTokenRequestUrl URL at which a GitHub workflow requests its identity token.
          * 
          * @return builder
          * 
@@ -767,7 +767,7 @@ public final class ProviderArgs extends com.pulumi.resources.ResourceArgs {
         }
 
         /**
-         * @param actionsIdTokenRequestUrl Where a GitHub workflow asks for its identity token.
+         * @param actionsIdTokenRequestUrl URL at which a GitHub workflow requests its identity token.
          * 
          * @return builder
          * 
@@ -777,7 +777,7 @@ public final class ProviderArgs extends com.pulumi.resources.ResourceArgs {
         }
 
         /**
-         * @param audience Audience to ask for in an identity token.
+         * @param audience Audience to request in an identity token.
          * 
          * @return builder
          * 
@@ -788,7 +788,7 @@ public final class ProviderArgs extends com.pulumi.resources.ResourceArgs {
         }
 
         /**
-         * @param audience Audience to ask for in an identity token.
+         * @param audience Audience to request in an identity token.
          * 
          * @return builder
          * 
@@ -1008,7 +1008,7 @@ public final class ProviderArgs extends com.pulumi.resources.ResourceArgs {
         }
 
         /**
-         * @param cloud Cloud of the workspace (`AWS`, `Azure` or `GCP`) where the host does not tell.
+         * @param cloud Cloud of the workspace (`AWS`, `Azure` or `GCP`) if the host does not say.
          * 
          * @return builder
          * 
@@ -1019,7 +1019,7 @@ public final class ProviderArgs extends com.pulumi.resources.ResourceArgs {
         }
 
         /**
-         * @param cloud Cloud of the workspace (`AWS`, `Azure` or `GCP`) where the host does not tell.
+         * @param cloud Cloud of the workspace (`AWS`, `Azure` or `GCP`) if the host does not say.
          * 
          * @return builder
          * 
@@ -1113,7 +1113,7 @@ public final class ProviderArgs extends com.pulumi.resources.ResourceArgs {
         }
 
         /**
-         * @param debugHeaders Whether debug logs show headers; credentials never.
+         * @param debugHeaders Whether debug logs show headers. Credentials are never shown.
          * 
          * @return builder
          * 
@@ -1124,7 +1124,7 @@ public final class ProviderArgs extends com.pulumi.resources.ResourceArgs {
         }
 
         /**
-         * @param debugHeaders Whether debug logs show headers; credentials never.
+         * @param debugHeaders Whether debug logs show headers. Credentials are never shown.
          * 
          * @return builder
          * 
@@ -1155,7 +1155,7 @@ public final class ProviderArgs extends com.pulumi.resources.ResourceArgs {
         }
 
         /**
-         * @param disableOauthRefreshToken Whether signing in with a browser should ask for no refresh token. A provider never does.
+         * @param disableOauthRefreshToken Whether to request no refresh token when signing in with a browser, which a provider never does.
          * 
          * @return builder
          * 
@@ -1166,7 +1166,7 @@ public final class ProviderArgs extends com.pulumi.resources.ResourceArgs {
         }
 
         /**
-         * @param disableOauthRefreshToken Whether signing in with a browser should ask for no refresh token. A provider never does.
+         * @param disableOauthRefreshToken Whether to request no refresh token when signing in with a browser, which a provider never does.
          * 
          * @return builder
          * 
@@ -1449,7 +1449,7 @@ public final class ProviderArgs extends com.pulumi.resources.ResourceArgs {
         }
 
         /**
-         * @param scopes OAuth scopes to ask for. Default: `all-apis`.
+         * @param scopes OAuth scopes to request. Default: `all-apis`.
          * 
          * @return builder
          * 
@@ -1460,7 +1460,7 @@ public final class ProviderArgs extends com.pulumi.resources.ResourceArgs {
         }
 
         /**
-         * @param scopes OAuth scopes to ask for. Default: `all-apis`.
+         * @param scopes OAuth scopes to request. Default: `all-apis`.
          * 
          * @return builder
          * 
@@ -1470,7 +1470,7 @@ public final class ProviderArgs extends com.pulumi.resources.ResourceArgs {
         }
 
         /**
-         * @param scopes OAuth scopes to ask for. Default: `all-apis`.
+         * @param scopes OAuth scopes to request. Default: `all-apis`.
          * 
          * @return builder
          * 

@@ -156,42 +156,42 @@ public class ServicePrincipalSecret extends com.pulumi.resources.CustomResource 
         return Codegen.optional(this.overlapSeconds);
     }
     /**
-     * When the secret before this one is due to be revoked, as an RFC 3339 timestamp: by the first `pulumi up` from then on.
+     * When the previous secret is due to be revoked, as an RFC 3339 timestamp: by the first `pulumi up` from then on.
      * 
      */
     @Export(name="previousRevokeTime", refs={String.class}, tree="[0]")
     private Output</* @Nullable */ String> previousRevokeTime;
 
     /**
-     * @return When the secret before this one is due to be revoked, as an RFC 3339 timestamp: by the first `pulumi up` from then on.
+     * @return When the previous secret is due to be revoked, as an RFC 3339 timestamp: by the first `pulumi up` from then on.
      * 
      */
     public Output<Optional<String>> previousRevokeTime() {
         return Codegen.optional(this.previousRevokeTime);
     }
     /**
-     * The secret before this one, while it lives on.
+     * The previous secret, while it still works.
      * 
      */
     @Export(name="previousSecret", refs={String.class}, tree="[0]")
     private Output</* @Nullable */ String> previousSecret;
 
     /**
-     * @return The secret before this one, while it lives on.
+     * @return The previous secret, while it still works.
      * 
      */
     public Output<Optional<String>> previousSecret() {
         return Codegen.optional(this.previousSecret);
     }
     /**
-     * Id of the secret before this one, while it lives on.
+     * Id of the previous secret, while it still works.
      * 
      */
     @Export(name="previousSecretId", refs={String.class}, tree="[0]")
     private Output</* @Nullable */ String> previousSecretId;
 
     /**
-     * @return Id of the secret before this one, while it lives on.
+     * @return Id of the previous secret, while it still works.
      * 
      */
     public Output<Optional<String>> previousSecretId() {
@@ -240,14 +240,14 @@ public class ServicePrincipalSecret extends com.pulumi.resources.CustomResource 
         return Codegen.optional(this.rotateWhenChanged);
     }
     /**
-     * From when on `pulumi up` rotates the secret, as an RFC 3339 timestamp, if `rotateBeforeSeconds` is set.
+     * The time from which `pulumi up` rotates the secret, as an RFC 3339 timestamp, if `rotateBeforeSeconds` is set.
      * 
      */
     @Export(name="rotatesAt", refs={String.class}, tree="[0]")
     private Output</* @Nullable */ String> rotatesAt;
 
     /**
-     * @return From when on `pulumi up` rotates the secret, as an RFC 3339 timestamp, if `rotateBeforeSeconds` is set.
+     * @return The time from which `pulumi up` rotates the secret, as an RFC 3339 timestamp, if `rotateBeforeSeconds` is set.
      * 
      */
     public Output<Optional<String>> rotatesAt() {

@@ -82,14 +82,14 @@ public final class TokenArgs extends com.pulumi.resources.ResourceArgs {
     }
 
     /**
-     * Whether the token that follows in a rotation starts with the scopes that Databricks has found in use (`inferredScopes` and `backfillScopes`), and not with all of them once more. Takes `autoscopeEnabled` and `overlapSeconds`.
+     * Whether the token that a rotation creates starts with the scopes that Databricks has found in use (`inferredScopes` and `backfillScopes`), rather than with all of them again. Requires `autoscopeEnabled` and `overlapSeconds`.
      * 
      */
     @Import(name="keepInferredScopes")
     private @Nullable Output<Boolean> keepInferredScopes;
 
     /**
-     * @return Whether the token that follows in a rotation starts with the scopes that Databricks has found in use (`inferredScopes` and `backfillScopes`), and not with all of them once more. Takes `autoscopeEnabled` and `overlapSeconds`.
+     * @return Whether the token that a rotation creates starts with the scopes that Databricks has found in use (`inferredScopes` and `backfillScopes`), rather than with all of them again. Requires `autoscopeEnabled` and `overlapSeconds`.
      * 
      */
     public Optional<Output<Boolean>> keepInferredScopes() {
@@ -321,7 +321,7 @@ public final class TokenArgs extends com.pulumi.resources.ResourceArgs {
         }
 
         /**
-         * @param keepInferredScopes Whether the token that follows in a rotation starts with the scopes that Databricks has found in use (`inferredScopes` and `backfillScopes`), and not with all of them once more. Takes `autoscopeEnabled` and `overlapSeconds`.
+         * @param keepInferredScopes Whether the token that a rotation creates starts with the scopes that Databricks has found in use (`inferredScopes` and `backfillScopes`), rather than with all of them again. Requires `autoscopeEnabled` and `overlapSeconds`.
          * 
          * @return builder
          * 
@@ -332,7 +332,7 @@ public final class TokenArgs extends com.pulumi.resources.ResourceArgs {
         }
 
         /**
-         * @param keepInferredScopes Whether the token that follows in a rotation starts with the scopes that Databricks has found in use (`inferredScopes` and `backfillScopes`), and not with all of them once more. Takes `autoscopeEnabled` and `overlapSeconds`.
+         * @param keepInferredScopes Whether the token that a rotation creates starts with the scopes that Databricks has found in use (`inferredScopes` and `backfillScopes`), rather than with all of them again. Requires `autoscopeEnabled` and `overlapSeconds`.
          * 
          * @return builder
          * 

@@ -110,14 +110,14 @@ public final class ServicePrincipalSecretState extends com.pulumi.resources.Reso
     }
 
     /**
-     * When the secret before this one is due to be revoked, as an RFC 3339 timestamp: by the first `pulumi up` from then on.
+     * When the previous secret is due to be revoked, as an RFC 3339 timestamp: by the first `pulumi up` from then on.
      * 
      */
     @Import(name="previousRevokeTime")
     private @Nullable Output<String> previousRevokeTime;
 
     /**
-     * @return When the secret before this one is due to be revoked, as an RFC 3339 timestamp: by the first `pulumi up` from then on.
+     * @return When the previous secret is due to be revoked, as an RFC 3339 timestamp: by the first `pulumi up` from then on.
      * 
      */
     public Optional<Output<String>> previousRevokeTime() {
@@ -125,14 +125,14 @@ public final class ServicePrincipalSecretState extends com.pulumi.resources.Reso
     }
 
     /**
-     * The secret before this one, while it lives on.
+     * The previous secret, while it still works.
      * 
      */
     @Import(name="previousSecret")
     private @Nullable Output<String> previousSecret;
 
     /**
-     * @return The secret before this one, while it lives on.
+     * @return The previous secret, while it still works.
      * 
      */
     public Optional<Output<String>> previousSecret() {
@@ -140,14 +140,14 @@ public final class ServicePrincipalSecretState extends com.pulumi.resources.Reso
     }
 
     /**
-     * Id of the secret before this one, while it lives on.
+     * Id of the previous secret, while it still works.
      * 
      */
     @Import(name="previousSecretId")
     private @Nullable Output<String> previousSecretId;
 
     /**
-     * @return Id of the secret before this one, while it lives on.
+     * @return Id of the previous secret, while it still works.
      * 
      */
     public Optional<Output<String>> previousSecretId() {
@@ -200,14 +200,14 @@ public final class ServicePrincipalSecretState extends com.pulumi.resources.Reso
     }
 
     /**
-     * From when on `pulumi up` rotates the secret, as an RFC 3339 timestamp, if `rotateBeforeSeconds` is set.
+     * The time from which `pulumi up` rotates the secret, as an RFC 3339 timestamp, if `rotateBeforeSeconds` is set.
      * 
      */
     @Import(name="rotatesAt")
     private @Nullable Output<String> rotatesAt;
 
     /**
-     * @return From when on `pulumi up` rotates the secret, as an RFC 3339 timestamp, if `rotateBeforeSeconds` is set.
+     * @return The time from which `pulumi up` rotates the secret, as an RFC 3339 timestamp, if `rotateBeforeSeconds` is set.
      * 
      */
     public Optional<Output<String>> rotatesAt() {
@@ -505,7 +505,7 @@ public final class ServicePrincipalSecretState extends com.pulumi.resources.Reso
         }
 
         /**
-         * @param previousRevokeTime When the secret before this one is due to be revoked, as an RFC 3339 timestamp: by the first `pulumi up` from then on.
+         * @param previousRevokeTime When the previous secret is due to be revoked, as an RFC 3339 timestamp: by the first `pulumi up` from then on.
          * 
          * @return builder
          * 
@@ -516,7 +516,7 @@ public final class ServicePrincipalSecretState extends com.pulumi.resources.Reso
         }
 
         /**
-         * @param previousRevokeTime When the secret before this one is due to be revoked, as an RFC 3339 timestamp: by the first `pulumi up` from then on.
+         * @param previousRevokeTime When the previous secret is due to be revoked, as an RFC 3339 timestamp: by the first `pulumi up` from then on.
          * 
          * @return builder
          * 
@@ -526,7 +526,7 @@ public final class ServicePrincipalSecretState extends com.pulumi.resources.Reso
         }
 
         /**
-         * @param previousSecret The secret before this one, while it lives on.
+         * @param previousSecret The previous secret, while it still works.
          * 
          * @return builder
          * 
@@ -537,7 +537,7 @@ public final class ServicePrincipalSecretState extends com.pulumi.resources.Reso
         }
 
         /**
-         * @param previousSecret The secret before this one, while it lives on.
+         * @param previousSecret The previous secret, while it still works.
          * 
          * @return builder
          * 
@@ -547,7 +547,7 @@ public final class ServicePrincipalSecretState extends com.pulumi.resources.Reso
         }
 
         /**
-         * @param previousSecretId Id of the secret before this one, while it lives on.
+         * @param previousSecretId Id of the previous secret, while it still works.
          * 
          * @return builder
          * 
@@ -558,7 +558,7 @@ public final class ServicePrincipalSecretState extends com.pulumi.resources.Reso
         }
 
         /**
-         * @param previousSecretId Id of the secret before this one, while it lives on.
+         * @param previousSecretId Id of the previous secret, while it still works.
          * 
          * @return builder
          * 
@@ -631,7 +631,7 @@ public final class ServicePrincipalSecretState extends com.pulumi.resources.Reso
         }
 
         /**
-         * @param rotatesAt From when on `pulumi up` rotates the secret, as an RFC 3339 timestamp, if `rotateBeforeSeconds` is set.
+         * @param rotatesAt The time from which `pulumi up` rotates the secret, as an RFC 3339 timestamp, if `rotateBeforeSeconds` is set.
          * 
          * @return builder
          * 
@@ -642,7 +642,7 @@ public final class ServicePrincipalSecretState extends com.pulumi.resources.Reso
         }
 
         /**
-         * @param rotatesAt From when on `pulumi up` rotates the secret, as an RFC 3339 timestamp, if `rotateBeforeSeconds` is set.
+         * @param rotatesAt The time from which `pulumi up` rotates the secret, as an RFC 3339 timestamp, if `rotateBeforeSeconds` is set.
          * 
          * @return builder
          * 

@@ -142,14 +142,14 @@ public final class TokenState extends com.pulumi.resources.ResourceArgs {
     }
 
     /**
-     * Whether the token that follows in a rotation starts with the scopes that Databricks has found in use (`inferredScopes` and `backfillScopes`), and not with all of them once more. Takes `autoscopeEnabled` and `overlapSeconds`.
+     * Whether the token that a rotation creates starts with the scopes that Databricks has found in use (`inferredScopes` and `backfillScopes`), rather than with all of them again. Requires `autoscopeEnabled` and `overlapSeconds`.
      * 
      */
     @Import(name="keepInferredScopes")
     private @Nullable Output<Boolean> keepInferredScopes;
 
     /**
-     * @return Whether the token that follows in a rotation starts with the scopes that Databricks has found in use (`inferredScopes` and `backfillScopes`), and not with all of them once more. Takes `autoscopeEnabled` and `overlapSeconds`.
+     * @return Whether the token that a rotation creates starts with the scopes that Databricks has found in use (`inferredScopes` and `backfillScopes`), rather than with all of them again. Requires `autoscopeEnabled` and `overlapSeconds`.
      * 
      */
     public Optional<Output<Boolean>> keepInferredScopes() {
@@ -187,14 +187,14 @@ public final class TokenState extends com.pulumi.resources.ResourceArgs {
     }
 
     /**
-     * When the token before this one is due to be revoked, as an RFC 3339 timestamp: by the first `pulumi up` from then on.
+     * When the previous token is due to be revoked, as an RFC 3339 timestamp: by the first `pulumi up` from then on.
      * 
      */
     @Import(name="previousRevokeTime")
     private @Nullable Output<String> previousRevokeTime;
 
     /**
-     * @return When the token before this one is due to be revoked, as an RFC 3339 timestamp: by the first `pulumi up` from then on.
+     * @return When the previous token is due to be revoked, as an RFC 3339 timestamp: by the first `pulumi up` from then on.
      * 
      */
     public Optional<Output<String>> previousRevokeTime() {
@@ -202,14 +202,14 @@ public final class TokenState extends com.pulumi.resources.ResourceArgs {
     }
 
     /**
-     * Id of the token before this one, while it lives on.
+     * Id of the previous token, while it still works.
      * 
      */
     @Import(name="previousTokenId")
     private @Nullable Output<String> previousTokenId;
 
     /**
-     * @return Id of the token before this one, while it lives on.
+     * @return Id of the previous token, while it still works.
      * 
      */
     public Optional<Output<String>> previousTokenId() {
@@ -217,14 +217,14 @@ public final class TokenState extends com.pulumi.resources.ResourceArgs {
     }
 
     /**
-     * The token before this one, while it lives on.
+     * The previous token, while it still works.
      * 
      */
     @Import(name="previousTokenValue")
     private @Nullable Output<String> previousTokenValue;
 
     /**
-     * @return The token before this one, while it lives on.
+     * @return The previous token, while it still works.
      * 
      */
     public Optional<Output<String>> previousTokenValue() {
@@ -277,14 +277,14 @@ public final class TokenState extends com.pulumi.resources.ResourceArgs {
     }
 
     /**
-     * From when on `pulumi up` rotates the token, as an RFC 3339 timestamp, if `rotateBeforeSeconds` is set.
+     * The time from which `pulumi up` rotates the token, as an RFC 3339 timestamp, if `rotateBeforeSeconds` is set.
      * 
      */
     @Import(name="rotatesAt")
     private @Nullable Output<String> rotatesAt;
 
     /**
-     * @return From when on `pulumi up` rotates the token, as an RFC 3339 timestamp, if `rotateBeforeSeconds` is set.
+     * @return The time from which `pulumi up` rotates the token, as an RFC 3339 timestamp, if `rotateBeforeSeconds` is set.
      * 
      */
     public Optional<Output<String>> rotatesAt() {
@@ -569,7 +569,7 @@ public final class TokenState extends com.pulumi.resources.ResourceArgs {
         }
 
         /**
-         * @param keepInferredScopes Whether the token that follows in a rotation starts with the scopes that Databricks has found in use (`inferredScopes` and `backfillScopes`), and not with all of them once more. Takes `autoscopeEnabled` and `overlapSeconds`.
+         * @param keepInferredScopes Whether the token that a rotation creates starts with the scopes that Databricks has found in use (`inferredScopes` and `backfillScopes`), rather than with all of them again. Requires `autoscopeEnabled` and `overlapSeconds`.
          * 
          * @return builder
          * 
@@ -580,7 +580,7 @@ public final class TokenState extends com.pulumi.resources.ResourceArgs {
         }
 
         /**
-         * @param keepInferredScopes Whether the token that follows in a rotation starts with the scopes that Databricks has found in use (`inferredScopes` and `backfillScopes`), and not with all of them once more. Takes `autoscopeEnabled` and `overlapSeconds`.
+         * @param keepInferredScopes Whether the token that a rotation creates starts with the scopes that Databricks has found in use (`inferredScopes` and `backfillScopes`), rather than with all of them again. Requires `autoscopeEnabled` and `overlapSeconds`.
          * 
          * @return builder
          * 
@@ -632,7 +632,7 @@ public final class TokenState extends com.pulumi.resources.ResourceArgs {
         }
 
         /**
-         * @param previousRevokeTime When the token before this one is due to be revoked, as an RFC 3339 timestamp: by the first `pulumi up` from then on.
+         * @param previousRevokeTime When the previous token is due to be revoked, as an RFC 3339 timestamp: by the first `pulumi up` from then on.
          * 
          * @return builder
          * 
@@ -643,7 +643,7 @@ public final class TokenState extends com.pulumi.resources.ResourceArgs {
         }
 
         /**
-         * @param previousRevokeTime When the token before this one is due to be revoked, as an RFC 3339 timestamp: by the first `pulumi up` from then on.
+         * @param previousRevokeTime When the previous token is due to be revoked, as an RFC 3339 timestamp: by the first `pulumi up` from then on.
          * 
          * @return builder
          * 
@@ -653,7 +653,7 @@ public final class TokenState extends com.pulumi.resources.ResourceArgs {
         }
 
         /**
-         * @param previousTokenId Id of the token before this one, while it lives on.
+         * @param previousTokenId Id of the previous token, while it still works.
          * 
          * @return builder
          * 
@@ -664,7 +664,7 @@ public final class TokenState extends com.pulumi.resources.ResourceArgs {
         }
 
         /**
-         * @param previousTokenId Id of the token before this one, while it lives on.
+         * @param previousTokenId Id of the previous token, while it still works.
          * 
          * @return builder
          * 
@@ -674,7 +674,7 @@ public final class TokenState extends com.pulumi.resources.ResourceArgs {
         }
 
         /**
-         * @param previousTokenValue The token before this one, while it lives on.
+         * @param previousTokenValue The previous token, while it still works.
          * 
          * @return builder
          * 
@@ -685,7 +685,7 @@ public final class TokenState extends com.pulumi.resources.ResourceArgs {
         }
 
         /**
-         * @param previousTokenValue The token before this one, while it lives on.
+         * @param previousTokenValue The previous token, while it still works.
          * 
          * @return builder
          * 
@@ -758,7 +758,7 @@ public final class TokenState extends com.pulumi.resources.ResourceArgs {
         }
 
         /**
-         * @param rotatesAt From when on `pulumi up` rotates the token, as an RFC 3339 timestamp, if `rotateBeforeSeconds` is set.
+         * @param rotatesAt The time from which `pulumi up` rotates the token, as an RFC 3339 timestamp, if `rotateBeforeSeconds` is set.
          * 
          * @return builder
          * 
@@ -769,7 +769,7 @@ public final class TokenState extends com.pulumi.resources.ResourceArgs {
         }
 
         /**
-         * @param rotatesAt From when on `pulumi up` rotates the token, as an RFC 3339 timestamp, if `rotateBeforeSeconds` is set.
+         * @param rotatesAt The time from which `pulumi up` rotates the token, as an RFC 3339 timestamp, if `rotateBeforeSeconds` is set.
          * 
          * @return builder
          * 

@@ -17,12 +17,12 @@ public final class GetAccessTokenResult {
      */
     private String accessToken;
     /**
-     * @return When the token expires, as an RFC 3339 timestamp. Empty in a preview, or if nobody said so.
+     * @return When the token expires, as an RFC 3339 timestamp. Empty in a preview, or if the answer does not say.
      * 
      */
     private String expiresAt;
     /**
-     * @return When the token expires, in milliseconds since 1970-01-01 UTC. 0 in a preview, or if nobody said so.
+     * @return When the token expires, in milliseconds since 1970-01-01 UTC. 0 in a preview, or if the answer does not say.
      * 
      */
     private Integer expiryTime;
@@ -41,14 +41,14 @@ public final class GetAccessTokenResult {
         return this.accessToken;
     }
     /**
-     * @return When the token expires, as an RFC 3339 timestamp. Empty in a preview, or if nobody said so.
+     * @return When the token expires, as an RFC 3339 timestamp. Empty in a preview, or if the answer does not say.
      * 
      */
     public String expiresAt() {
         return this.expiresAt;
     }
     /**
-     * @return When the token expires, in milliseconds since 1970-01-01 UTC. 0 in a preview, or if nobody said so.
+     * @return When the token expires, in milliseconds since 1970-01-01 UTC. 0 in a preview, or if the answer does not say.
      * 
      */
     public Integer expiryTime() {

@@ -12,17 +12,17 @@ import java.util.Objects;
 @CustomType
 public final class GetCurrentUserResult {
     /**
-     * @return Id of the user or service principal in rules of access, such as `users/ada{@literal @}example.com`.
+     * @return Id of the user or service principal in access control rules, such as `users/ada{@literal @}example.com`.
      * 
      */
     private String aclPrincipalId;
     /**
-     * @return The name up to its `{@literal @}`, in lower case, with an underscore in place of each character that is no letter, digit or underscore.
+     * @return The name up to its `{@literal @}`, in lower case, with an underscore in place of each character that is not a letter, digit or underscore.
      * 
      */
     private String alphanumeric;
     /**
-     * @return Id that an identity provider knows it by; empty where there is none.
+     * @return Id by which the identity provider knows it; empty where there is none.
      * 
      */
     private String externalId;
@@ -59,21 +59,21 @@ public final class GetCurrentUserResult {
 
     private GetCurrentUserResult() {}
     /**
-     * @return Id of the user or service principal in rules of access, such as `users/ada{@literal @}example.com`.
+     * @return Id of the user or service principal in access control rules, such as `users/ada{@literal @}example.com`.
      * 
      */
     public String aclPrincipalId() {
         return this.aclPrincipalId;
     }
     /**
-     * @return The name up to its `{@literal @}`, in lower case, with an underscore in place of each character that is no letter, digit or underscore.
+     * @return The name up to its `{@literal @}`, in lower case, with an underscore in place of each character that is not a letter, digit or underscore.
      * 
      */
     public String alphanumeric() {
         return this.alphanumeric;
     }
     /**
-     * @return Id that an identity provider knows it by; empty where there is none.
+     * @return Id by which the identity provider knows it; empty where there is none.
      * 
      */
     public String externalId() {
