@@ -253,7 +253,7 @@ async fn examine(reads_stack: bool) -> ExitCode {
 }
 
 /// How long standard input may take to end: `pulumi config` may have to fetch the stack's key from a cloud.
-const STACK_TIMEOUT: Duration = Duration::from_secs(60);
+const STDIN_TIMEOUT: Duration = Duration::from_secs(60);
 
 /// Reads the configuration of a stack, which holds credentials, from standard input.
 fn read_stack(command: &str) -> Result<Zeroizing<String>, String> {
@@ -272,11 +272,11 @@ fn read_stdin(option: &str, command: &str) -> Result<Zeroizing<String>, String> 
         let mut text = Zeroizing::new(String::new());
         let _ = read.send(std::io::stdin().read_to_string(&mut text).map(|_| text));
     });
-    match wait.recv_timeout(STACK_TIMEOUT) {
+    match wait.recv_timeout(STDIN_TIMEOUT) {
         Ok(text) => text.map_err(|error| format!("standard input: {error}")),
         Err(_) => Err(format!(
             "standard input has not ended within {} s. `pulumi plugin run` passes nothing on: run `{command}`",
-            STACK_TIMEOUT.as_secs()
+            STDIN_TIMEOUT.as_secs()
         )),
     }
 }

@@ -36,7 +36,7 @@ pub(crate) fn router(app: Arc<App>) -> Router<Arc<App>> {
         .route("/service-principals", post(add_service_principal))
         .route("/service-principals/{id}/delete", post(delete_service_principal))
         .route("/users", post(add_user))
-        .route("/principals/{id}", post(set_admin))
+        .route("/principals/{id}", post(set_roles))
         .route("/secrets/{secret_id}/delete", post(delete_secret))
         .route("/secret-limit", post(set_secret_limit))
         .route("/subject-tokens", post(add_subject_token))
@@ -559,16 +559,16 @@ async fn add_user(State(app): State<Arc<App>>, Payload(new): Payload<NewUser>) -
 
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
-struct Admin {
+struct Roles {
     admin: Option<bool>,
     account_admin: Option<bool>,
 }
 
 /// The path may have the numeric id, the user name or the application id.
-async fn set_admin(
+async fn set_roles(
     State(app): State<Arc<App>>,
     Path(id): Path<String>,
-    Payload(new): Payload<Admin>,
+    Payload(new): Payload<Roles>,
 ) -> Result<Response, ApiError> {
     let mut state = app.state();
     let principal = state

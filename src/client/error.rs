@@ -139,7 +139,7 @@ impl Error {
 
     /// Whether the credentials of the request were refused while others may be accepted: these may have expired before
     /// their time, or have been revoked. Nothing was carried out.
-    pub(super) fn asks_for_others(&self) -> bool {
+    pub(super) fn wants_other_credentials(&self) -> bool {
         matches!(self, Error::Api(api) if api.status == 401 || api.refuses_token())
     }
 

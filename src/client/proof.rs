@@ -14,7 +14,7 @@ impl Client {
     pub async fn prove_token(&self, ctx: &Context, value: &SecretString) -> Result<(), Error> {
         let signed = self.sign(ctx).await?.with(bearer(value)?);
         match self.attempt::<IgnoredAny>(ctx, signed, &question(), 0).await {
-            Err(error) if error.asks_for_others() => Err(error),
+            Err(error) if error.wants_other_credentials() => Err(error),
             // Whatever else goes wrong says nothing about the token.
             _ => Ok(()),
         }

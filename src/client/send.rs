@@ -99,7 +99,11 @@ impl Client {
             let repeated = attempts.count;
             attempts.count += 1;
             match self.attempt(ctx, signed, request, repeated).await {
-                Err(error) if error.asks_for_others() && !attempts.has_renewed && sign_in.renew(&headers) => {
+                Err(error)
+                    if error.wants_other_credentials()
+                        && !attempts.has_renewed
+                        && sign_in.renew(&headers) =>
+                {
                     tracing::debug!(%request, "asking again with another access token");
                     attempts.has_renewed = true;
                 }

@@ -400,14 +400,14 @@ impl<C: Credential> Resource for C {
         let terms = C::terms(&news);
         let outputs = request.outputs;
         let overlap = Overlap::of::<C>(outputs);
-        let Weighed { changes, course, why, terms_moved, .. } =
+        let Weighed { changes, course, why, workspace_moved, .. } =
             weigh::<C>(client, ctx, &request, &news, &overlap).await?;
         for (severity, reason) in why {
             ctx.report(severity, &reason).await;
         }
         // The program does not state the workspace, so nobody would know why.
         if let Some(old) = placement::of_state(outputs)
-            && terms_moved
+            && workspace_moved
             && terms.workspace.known().is_none()
             && !request.refresh
         {
@@ -725,7 +725,7 @@ pub(super) struct Weighed {
     /// Reasons that the changes themselves do not show.
     why: Vec<(Severity, String)>,
     /// Whether the workspace is another one.
-    terms_moved: bool,
+    workspace_moved: bool,
 }
 
 /// Weighs what has changed. As long as nothing but the time changes, the result is the same, or more has become due:
@@ -781,9 +781,9 @@ async fn weigh<C: Credential>(
         }
     }
     changes.retain(|path, _| !ignored(path) && !ignored(path.split('.').next().unwrap_or_default()));
-    let terms_moved = changes.contains_key(WORKSPACE);
+    let workspace_moved = changes.contains_key(WORKSPACE);
     let replaces = !request.refresh && changes.values().any(|(_, change)| change.replaces());
-    let leaves_its_owner = terms_moved
+    let leaves_its_owner = workspace_moved
         || changes.iter().any(|(path, (_, change))| change.replaces() && C::OWNER.contains(&path.as_str()));
     let overlaps = (terms.overlap.is_stated() || overlap.previous.is_some()) && !leaves_its_owner;
     let mut course = match (replaces, overlaps) {
@@ -824,7 +824,7 @@ async fn weigh<C: Credential>(
             *change = Change::Update;
         }
     }
-    Ok(Weighed { changes, course, settles, why, terms_moved })
+    Ok(Weighed { changes, course, settles, why, workspace_moved })
 }
 
 /// The inputs that a credential was made with. After an update that was not completed, the engine has the inputs of

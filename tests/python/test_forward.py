@@ -137,7 +137,7 @@ def test_fields_and_metadata_that_nobody_here_knows_arrive(connect):
         assert call["metadata"]["traceparent"] == "00-1-2-03"
 
 
-def test_every_connection_has_one_of_its_own(official, plugin, workspace, fake_engine):
+def test_every_connection_has_a_process_of_its_own(official, plugin, workspace, fake_engine):
     it = official()
     process = plugin(engine=fake_engine.address, env=it.env)
     clients = [process.connect() for _ in range(2)]
@@ -162,7 +162,7 @@ def test_calls_that_come_at_once_share_one_start(connect):
     assert len(it.calls("Check")) == 8
 
 
-def test_a_new_command_is_for_a_new_one(official, plugin, workspace, fake_engine):
+def test_a_new_command_gets_a_new_process(official, plugin, workspace, fake_engine):
     """A debugger keeps our process, and often the connection, over many commands."""
     it = official()
     client = plugin(stdin=subprocess.DEVNULL, env=it.env).connect()

@@ -192,7 +192,7 @@ def test_it_ends_in_mid_create(stack, service, local):
     assert [call["ID"] for call in service.calls("create")].count("crash-now") == 1
 
 
-def test_each_provider_has_one_of_its_own(stack, service):
+def test_each_provider_has_a_process_of_its_own(stack, service):
     it = stack(host="http://other.invalid", everything=True)
     it.up()
     hosts = {call["ID"]: (call["Host"], call["Pid"]) for call in service.calls("create")}

@@ -281,7 +281,7 @@ def test_somebody_has_revoked_the_one_before(stack, kind):
 
 
 @every_kind
-def test_who_wants_the_refresh(stack, kind):
+def test_what_asks_for_the_refresh(stack, kind):
     """A resource that states a rotation does, on an engine that can refresh before an update."""
     it = stack(kind)
     assert it.resource.state.refresh
