@@ -56,7 +56,7 @@ struct Method {
     /// The same for inputs.
     inputs: Option<(u64, u64)>,
     /// An answer, and what was sent for it: if anything was secret in the request, the answer is secret as a whole.
-    secret_as_a_whole: Option<(u64, u64)>,
+    all_secret: Option<(u64, u64)>,
     /// Whether marks pass through, whatever the plugin takes; only outputs become their values if it does not take
     /// them.
     keeps_marks: bool,
@@ -71,7 +71,7 @@ const METHOD: Method = Method {
     structs: &[],
     properties: None,
     inputs: None,
-    secret_as_a_whole: None,
+    all_secret: None,
     keeps_marks: false,
     verb: "",
 };
@@ -117,14 +117,7 @@ const METHODS: &[Method] = &[
     },
     Method { name: "Delete", token: 7, urn: Some(2), structs: &[3, 5], verb: "delete", ..METHOD },
     Method { name: "List", token: 1, structs: &[2], verb: "list", ..METHOD },
-    Method {
-        name: "Invoke",
-        token: 1,
-        structs: &[2],
-        secret_as_a_whole: Some((1, 2)),
-        verb: "call",
-        ..METHOD
-    },
+    Method { name: "Invoke", token: 1, structs: &[2], all_secret: Some((1, 2)), verb: "call", ..METHOD },
     Method { name: "Call", token: 1, structs: &[3], keeps_marks: true, verb: "call", ..METHOD },
     Method { name: "Construct", token: 7, structs: &[10], keeps_marks: true, verb: "construct", ..METHOD },
 ];
@@ -501,14 +494,13 @@ struct Sent {
     method: &'static Method,
     properties: Option<Struct>,
     inputs: Option<Struct>,
-    secret_as_a_whole: bool,
+    all_secret: bool,
     texts: Vec<secrecy::SecretString>,
 }
 
 impl Sent {
     fn of(method: &'static Method, request: &[u8], accepts: secrets::Accepts) -> Self {
-        let mut sent =
-            Sent { method, properties: None, inputs: None, secret_as_a_whole: false, texts: Vec::new() };
+        let mut sent = Sent { method, properties: None, inputs: None, all_secret: false, texts: Vec::new() };
         if !secrets::has_marks(request) {
             return sent;
         }
@@ -518,15 +510,14 @@ impl Sent {
         if !accepts.secrets {
             sent.properties = method.properties.and_then(|(_, number)| field(number));
             sent.inputs = method.inputs.and_then(|(_, number)| field(number));
-            sent.secret_as_a_whole =
-                method.secret_as_a_whole.is_some_and(|(_, number)| field(number).is_some());
+            sent.all_secret = method.all_secret.is_some_and(|(_, number)| field(number).is_some());
         }
         sent
     }
 
     /// The answer with its marks.
     fn answer(&self, answer: Bytes) -> Bytes {
-        if self.properties.is_none() && self.inputs.is_none() && !self.secret_as_a_whole {
+        if self.properties.is_none() && self.inputs.is_none() && !self.all_secret {
             return answer;
         }
         let number_of = |fields: Option<(u64, u64)>| fields.map(|(number, _)| number);
@@ -546,8 +537,7 @@ impl Sent {
                 let sent = self.inputs.as_ref()?;
                 return marked(&|answer| secrets::mark(answer, sent));
             }
-            (self.secret_as_a_whole && number == number_of(method.secret_as_a_whole))
-                .then(|| marked(&secrets::mark_all))?
+            (self.all_secret && number == number_of(method.all_secret)).then(|| marked(&secrets::mark_all))?
         });
         changed.into()
     }
