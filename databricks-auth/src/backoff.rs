@@ -30,7 +30,7 @@ impl Backoff {
     }
 
     /// Like [`Backoff::start`], but with shorter first waits, for requests on which others wait.
-    pub(crate) fn brisk(now: SystemTime) -> Self {
+    pub fn brisk(now: SystemTime) -> Self {
         Backoff::begin(now, BRISK_WAIT)
     }
 

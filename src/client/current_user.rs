@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use databricks_auth::backoff::Backoff;
 use http::Method;
 use serde::Deserialize;
 
@@ -12,9 +13,8 @@ use crate::context::Context;
 /// How long the workspace may take to answer where nothing depends on it.
 const INTRODUCTION_TIMEOUT: Duration = Duration::from_secs(10);
 
-/// How long to wait before asking a busy workspace again. It is worth the wait: the state of what is created next
-/// records whose it is.
-const PAUSES: [Duration; 2] = [Duration::from_millis(500), Duration::from_secs(1)];
+/// How often a busy workspace is asked. It is worth the wait: the state of what is created next records whose it is.
+const ATTEMPTS: u32 = 3;
 
 /// A user or a service principal.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize)]
@@ -54,7 +54,7 @@ impl Client {
         let ask = async {
             // Others rely on the answer too, whatever becomes of the operation that asks first.
             let ctx = &Context { deadline: None, cancel: Default::default(), ..ctx.clone() };
-            let (mut attempts, mut pauses) = (Attempts::default(), PAUSES.into_iter());
+            let (mut attempts, mut backoff) = (Attempts::default(), Backoff::brisk(ctx.clock.now()));
             loop {
                 let error = match self.attempt_signed::<User>(ctx, &question(), &mut attempts).await {
                     Ok(reply) => {
@@ -66,8 +66,9 @@ impl Client {
                     }
                     Err(error) => error,
                 };
-                match pauses.next().filter(|_| error.may_pass()) {
-                    Some(pause) => ctx.clock.sleep(pause.max(error.retry_after().unwrap_or_default())).await,
+                let wait = backoff.next(ctx.clock.now(), INTRODUCTION_TIMEOUT, None, error.retry_after());
+                match wait.filter(|_| error.may_pass() && backoff.attempts() < ATTEMPTS) {
+                    Some(wait) => ctx.clock.sleep(wait).await,
                     None => return Introduction { refused: Some(error), ..Introduction::default() },
                 }
             }
