@@ -4,27 +4,28 @@
 //! [`Resource`] is here, once for all of them: how inputs are read and echoed, what a refresh and an import take
 //! over, when a credential is due, which workspace it belongs to, and what becomes of a create whose answer is lost.
 
-use std::borrow::Cow;
 use std::collections::BTreeMap;
 
 use async_trait::async_trait;
 use secrecy::SecretString;
 
+use super::findings::Findings;
 use super::lost::{self, Candidate, Trace};
+use super::outcome::{Action, carry_out, gone_already, revoke};
 use super::overlap::{self, Overlap};
-use super::placement::{self, PROVIDER_CONFIG, WORKSPACE};
+use super::placement::{self, PROVIDER_CONFIG};
 use super::presence::{Gone, Presence};
 use super::rotation::{self, Life};
+use super::weigh::{Course, Weighed, made_with, repeated, warn_of_the_end, weigh};
 use super::{
     Checked, Created, Definition, Diff, Error, Found, Known, ObjectType, Resource, State, Updated, Verdict,
     succession,
 };
-use crate::api::{Minted, leaves_open, says_gone};
+use crate::api::Minted;
 use crate::client::{self, Client};
 use crate::context::{Context, Severity};
 use crate::property::{
-    Change, Changes, Failure, Input, Kind, Map, Property, Record, Row, Value, changes, check_keys, cleaned,
-    same, stated,
+    Change, Changes, Input, Kind, Map, Property, Record, Row, Value, changes, check_keys, cleaned, stated,
 };
 
 /// A credential that Databricks gives only once.
@@ -234,7 +235,7 @@ pub(super) struct Terms<'a> {
 
 impl Terms<'_> {
     /// Whether the program says when the credential rotates, so that its comment need not.
-    fn state_rotation(&self) -> bool {
+    pub(super) fn state_rotation(&self) -> bool {
         self.rotate_before.is_stated() || self.rotate_when_changed.is_stated()
     }
 }
@@ -253,105 +254,6 @@ pub(super) struct New<L> {
     /// Why it is not complete; empty where it is.
     pub(super) incomplete: Vec<String>,
 }
-
-/// What validating inputs has found.
-#[derive(Default)]
-pub(super) struct Findings {
-    pub(super) failures: Vec<Failure>,
-    pub(super) warnings: Vec<String>,
-}
-
-impl Findings {
-    /// Refuses a property.
-    pub(super) fn refuse(&mut self, property: &str, reason: impl Into<String>) {
-        self.failures.push(Failure::new(property, reason));
-    }
-
-    /// Looks at a lifetime in seconds (0 where none is stated) and at the window of rotation.
-    pub(super) fn lifetime(&mut self, property: &str, seconds: i64, rotate_before: &Input<i64>, noun: &str) {
-        if seconds < 0 {
-            self.refuse(
-                property,
-                "must be a positive number of seconds; leave it out for the workspace's default",
-            );
-        } else if seconds > USUAL_LONGEST_LIFETIME {
-            let mistaken = if seconds % 1000 == 0 && seconds / 1000 <= USUAL_LONGEST_LIFETIME {
-                format!(
-                    "; if milliseconds were meant, {} are {}",
-                    seconds / 1000,
-                    rotation::duration(seconds / 1000)
-                )
-            } else {
-                String::new()
-            };
-            self.warnings.push(format!(
-                "{property} counts seconds: {seconds} are {}, over the 730 days ({USUAL_LONGEST_LIFETIME}) that most \
-                 workspaces allow{mistaken}",
-                rotation::duration(seconds)
-            ));
-        }
-        if let Some(&before) = rotate_before.known() {
-            if before <= 0 {
-                self.refuse("rotateBeforeSeconds", "must be a positive number of seconds");
-            } else if seconds > 0 && before >= seconds {
-                self.refuse(
-                    "rotateBeforeSeconds",
-                    format!(
-                        "must be less than {property}: the {noun} would be replaced by every `pulumi up`"
-                    ),
-                );
-            }
-        }
-    }
-
-    /// Looks at an overlap, for a lifetime in seconds (0 where none is stated).
-    pub(super) fn overlap(&mut self, property: &str, seconds: i64, terms: &Terms<'_>, noun: &str) {
-        let Some(&overlap) = terms.overlap.known() else { return };
-        let before = terms.rotate_before.known().copied().unwrap_or_default();
-        if overlap <= 0 {
-            self.refuse(
-                "overlapSeconds",
-                "must be a positive number of seconds; leave it out for no overlap",
-            );
-        } else if seconds > 0 && overlap > seconds - before {
-            self.refuse(
-                "overlapSeconds",
-                format!(
-                    "must be at most {property} less rotateBeforeSeconds: the next rotation would come before the old \
-                     {noun} is revoked"
-                ),
-            );
-        } else if before > 0 && overlap > before {
-            self.warnings.push(format!(
-                "overlapSeconds ({}) is longer than rotateBeforeSeconds ({}): the old {noun} expires before its overlap \
-                 ends",
-                rotation::duration(overlap),
-                rotation::duration(before)
-            ));
-        }
-    }
-
-    /// Looks at a list of scopes.
-    pub(super) fn scopes(&mut self, scopes: Option<&[String]>, noun: &str) {
-        let Some(scopes) = scopes else { return };
-        if scopes.is_empty() {
-            self.refuse(
-                "scopes",
-                format!("must not be empty; leave it out for a {noun} that is not limited"),
-            );
-        }
-        for (index, scope) in scopes.iter().enumerate() {
-            if scope.trim().is_empty() {
-                self.refuse("scopes", format!("scope {index} is empty"));
-            } else if scopes[..index].contains(scope) {
-                self.refuse("scopes", format!("scope {index} is listed twice"));
-            }
-        }
-    }
-}
-
-/// The longest lifetime that a workspace allows unless it is set up otherwise: 730 days, in seconds.
-const USUAL_LONGEST_LIFETIME: i64 = 730 * 24 * 60 * 60;
 
 #[async_trait]
 impl<C: Credential> Resource for C {
@@ -640,22 +542,18 @@ impl<C: Credential> Resource for C {
             Some(kept) => C::Inputs::decode(&overlap::with_mark(news, &overlap::mark(&kept.id)))?,
             None => typed,
         };
-        let mut seen = None;
-        loop {
-            let sent = C::update(&home, ctx, &id, seen.as_ref(), &changed, &typed).await;
-            match outcome::<C>(sent, &home, ctx, &owner, &id, seen.is_some()).await {
-                Ok(Outcome::Done) => break,
-                Ok(Outcome::Anothers(live)) => seen = Some(live),
-                Ok(Outcome::Gone(gone)) => return Err(gone_already::<C>(ctx, &id, &gone).await),
-                // Whoever signed in to revoke the previous credential may not be allowed to change this one. The state
-                // says that the previous one is gone; the mark comes off when the owner of this one refreshes.
-                Err(Error::Undecided(_)) if changes_nothing_else => {
-                    let mut outputs = known.clone();
-                    overlap.write::<C>(&mut outputs);
-                    return Ok(Updated { outputs, incomplete, minted: None });
-                }
-                Err(error) => return Err(error),
+        let action = Action::Update { changed: &changed, inputs: &typed };
+        match carry_out::<C>(&home, ctx, &owner, &id, action).await {
+            Ok(None) => {}
+            Ok(Some(gone)) => return Err(gone_already::<C>(ctx, &id, &gone).await),
+            // Whoever signed in to revoke the previous credential may not be allowed to change this one. The state says
+            // that the previous one is gone; the mark comes off when the owner of this one refreshes.
+            Err(Error::Undecided(_)) if changes_nothing_else => {
+                let mut outputs = known.clone();
+                overlap.write::<C>(&mut outputs);
+                return Ok(Updated { outputs, incomplete, minted: None });
             }
+            Err(error) => return Err(error),
         }
         let live = match C::find(&home, ctx, &owner, &id).await? {
             Presence::Live(live) => live,
@@ -705,159 +603,6 @@ impl<C: Credential> Resource for C {
     }
 }
 
-/// What is to become of the credential.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Course {
-    /// It stays, whatever else changes.
-    Update,
-    /// It gets a successor and lives on for a while: an update of the resource.
-    Rotate,
-    /// It is replaced with its resource.
-    Replace,
-}
-
-/// What a change of inputs, or the passing of time, means.
-pub(super) struct Weighed {
-    changes: Changes,
-    pub(super) course: Course,
-    /// Whether the previous credential is due to be revoked.
-    pub(super) settles: bool,
-    /// Reasons that the changes themselves do not show.
-    why: Vec<(Severity, String)>,
-    /// Whether the workspace is another one.
-    workspace_moved: bool,
-}
-
-/// Weighs what has changed. As long as nothing but the time changes, the result is the same, or more has become due:
-/// what is due stays due. `news` and `overlap` are what the request's new inputs and its outputs say.
-async fn weigh<C: Credential>(
-    client: &Client,
-    ctx: &Context,
-    request: &Diff<'_>,
-    news: &C::Inputs,
-    overlap: &Overlap,
-) -> Result<Weighed, Error> {
-    let terms = C::terms(news);
-    let old_inputs = made_with::<C>(request, overlap);
-    let request = &Diff { old_inputs: &old_inputs, ..*request };
-    C::note(client, overlap.id(request.id));
-    let mut changes = changes::<C::Inputs>(request.old_inputs, request.news);
-    let mut why = Vec::new();
-
-    let unless_rotated = if terms.state_rotation() { Change::Update } else { Change::Replace };
-    for (_, change) in changes.values_mut() {
-        if *change == Change::ReplaceUnlessRotated {
-            *change = unless_rotated;
-        }
-    }
-    C::settle(client, ctx, news, request, &mut changes).await?;
-    changes.extend(rotation::when_changed(request.old_inputs, request.news));
-    changes.extend(moved::<C>(client, ctx, &terms, request).await?);
-    changes.extend(overstated::<C>(request));
-    let ignored = |path: &str| request.ignore.iter().any(|ignored| ignored == path || ignored == "*");
-    let mut settles = false;
-    let mut lasts_until = None;
-    if !request.refresh {
-        if overlap.is_gone {
-            changes.insert(C::CURRENT.to_owned(), (Kind::Changed, Change::Replace));
-        } else if !ignored("expiryTime") && !ignored("expireTime") {
-            let life = life::<C>(client, ctx, &terms, request).await?;
-            let now = if life.end().is_some() { client.now_ms(ctx).await } else { 0 };
-            if let Some(reason) = life.due(C::NOUN, terms.rotate_before, now) {
-                why.push((Severity::Info, reason));
-                changes.insert(expiry_output::<C>().to_owned(), (Kind::Changed, Change::Replace));
-                lasts_until = life.expires.filter(|expires| now < *expires);
-            }
-        }
-        if let Some(previous) = &overlap.previous
-            && !overlap.is_unproved
-            && previous.is_due(client.now_ms(ctx).await)
-        {
-            settles = true;
-            changes.insert(C::PREVIOUS.0.to_owned(), (Kind::Removed, Change::Update));
-        }
-        if overlap.is_unproved {
-            changes.entry(C::CURRENT.to_owned()).or_insert((Kind::Changed, Change::Update));
-        }
-    }
-    changes.retain(|path, _| !ignored(path) && !ignored(path.split('.').next().unwrap_or_default()));
-    let workspace_moved = changes.contains_key(WORKSPACE);
-    let replaces = !request.refresh && changes.values().any(|(_, change)| change.replaces());
-    let leaves_its_owner = workspace_moved
-        || changes.iter().any(|(path, (_, change))| change.replaces() && C::OWNER.contains(&path.as_str()));
-    let overlaps = (terms.overlap.is_stated() || overlap.previous.is_some()) && !leaves_its_owner;
-    let mut course = match (replaces, overlaps) {
-        (false, _) => Course::Update,
-        (true, false) => Course::Replace,
-        (true, true) => Course::Rotate,
-    };
-    // A preview may not know the owner yet.
-    if course == Course::Rotate
-        && C::LIMITED
-        && let Ok(owner) = C::owner(&[request.news, request.outputs, request.old_inputs])
-    {
-        let home = C::home(client, ctx, &owner, terms.workspace.known().copied()).await?;
-        let leaving = overlap.previous.as_ref().filter(|_| !overlap.is_gone);
-        match C::reserve(&home, ctx, &owner, leaving.map(|previous| previous.id.as_str())).await {
-            Ok(()) => {}
-            // What is due only because time has passed can wait until another one has made room.
-            Err(error @ Error::Other(_))
-                if lasts_until.is_some()
-                    && changes
-                        .iter()
-                        .all(|(path, (_, change))| !change.replaces() || path == expiry_output::<C>()) =>
-            {
-                changes.remove(expiry_output::<C>());
-                let warning = format!(
-                    "the {} is due, and rotates as soon as there is room for a second one; it expires on {}. For now, {error}",
-                    C::NOUN,
-                    rotation::date(lasts_until.unwrap_or_default())
-                );
-                why = vec![(Severity::Warning, warning)];
-                course = Course::Update;
-            }
-            Err(error) => return Err(error),
-        }
-    }
-    if course == Course::Rotate {
-        for (_, change) in changes.values_mut().filter(|(_, change)| change.replaces()) {
-            *change = Change::Update;
-        }
-    }
-    Ok(Weighed { changes, course, settles, why, workspace_moved })
-}
-
-/// The inputs that a credential was made with. After an update that was not completed, the engine has the inputs of
-/// before the update, and only the outputs repeat those of the credential.
-fn made_with<'a, C: Credential>(request: &Diff<'a>, overlap: &Overlap) -> Cow<'a, Map> {
-    if !overlap.is_unproved {
-        return Cow::Borrowed(request.old_inputs);
-    }
-    Cow::Owned(repeated::<C>(request.outputs))
-}
-
-/// The inputs that outputs repeat.
-fn repeated<C: Credential>(outputs: &Map) -> Map {
-    let mut inputs = outputs.clone();
-    inputs.retain(|name, _| succession::is_stated::<C>(name));
-    inputs
-}
-
-/// Warns of a credential that nothing replaces before it ends.
-async fn warn_of_the_end<C: Credential>(client: &Client, ctx: &Context, outputs: &Map) {
-    let life = C::life(outputs);
-    if let Some(expires) = life.end()
-        && expires.saturating_sub(client.now_ms(ctx).await) < rotation::SHORT_NOTICE_MS
-    {
-        let warning = format!(
-            "the {} expires on {}, and nothing replaces it before that: set rotateBeforeSeconds, or replace it",
-            C::NOUN,
-            rotation::date(expires)
-        );
-        ctx.report(Severity::Warning, &warning).await;
-    }
-}
-
 /// Creates a credential. If the answer is lost, the error names what may have come of it.
 pub(super) async fn mint<C: Credential>(
     home: &Home,
@@ -877,27 +622,6 @@ pub(super) async fn mint<C: Credential>(
             Err(lost::report(&home.client, ctx, C::NOUN, &trace, started, error, list).await)
         }
         created => created,
-    }
-}
-
-/// Revokes a credential; one that is already gone counts as revoked.
-pub(super) async fn revoke<C: Credential>(
-    home: &Home,
-    ctx: &Context,
-    owner: &C::Owner,
-    id: &str,
-) -> Result<(), Error> {
-    let mut seen = None;
-    loop {
-        let sent = C::revoke(home, ctx, owner, id, seen.as_ref()).await;
-        match outcome::<C>(sent, home, ctx, owner, id, seen.is_some()).await? {
-            Outcome::Done => return Ok(()),
-            Outcome::Anothers(live) => seen = Some(live),
-            Outcome::Gone(gone) => {
-                gone.tell(ctx, &format!("the {} {id} did not have to be revoked", C::NOUN)).await;
-                return Ok(());
-            }
-        }
     }
 }
 
@@ -981,62 +705,8 @@ fn value_for_id<C: Credential>() -> String {
     )
 }
 
-/// What came of a request about a credential.
-enum Outcome<L> {
-    /// It was carried out.
-    Done,
-    /// The credential is gone.
-    Gone(Gone),
-    /// The credential is somebody else's, so the request belongs to another API.
-    Anothers(L),
-}
-
-/// Finds out what a refusal means. Where the answer leaves open whether the credential is gone, a look decides.
-/// `is_seen` says that an earlier look has shown that the credential is somebody else's, and that the request went to
-/// the other API.
-async fn outcome<C: Credential>(
-    sent: Result<(), Error>,
-    home: &Home,
-    ctx: &Context,
-    owner: &C::Owner,
-    id: &str,
-    is_seen: bool,
-) -> Result<Outcome<C::Live>, Error> {
-    let refusal = match sent {
-        Err(Error::Databricks(error)) if leaves_open(&error) => error,
-        sent => return sent.map(|()| Outcome::Done),
-    };
-    let presence = if says_gone(&refusal, id) {
-        C::denied(home, ctx, owner, id).await
-    } else {
-        C::find(home, ctx, owner, id).await
-    };
-    match presence {
-        Ok(Presence::Gone(gone)) => Ok(Outcome::Gone(gone)),
-        Ok(Presence::Live(live)) if !is_seen && C::is_anothers(&live) => Ok(Outcome::Anothers(live)),
-        // The credential is there, or the look failed too: the answer to the request says more.
-        Ok(Presence::Live(_)) | Err(Error::Databricks(_)) => Err(refusal.into()),
-        Err(error) => Err(error),
-    }
-}
-
-async fn gone_already<C: Credential>(ctx: &Context, id: &str, gone: &Gone) -> Error {
-    if let Some(doubt) = gone.doubt() {
-        return Error::Other(format!(
-            "the {} {id} was not found: {doubt}. Nothing was changed. Sign in as whoever created it, or as an admin; \
-             if it is gone, `pulumi refresh` removes it from the state",
-            C::NOUN
-        ));
-    }
-    gone.tell(ctx, &format!("the {} {id} cannot be changed", C::NOUN)).await;
-    Error::Other(format!(
-        "the {} {id} no longer exists. Run `pulumi refresh`, then `pulumi up` to create a new one",
-        C::NOUN
-    ))
-}
-
 /// Where the requests for the credential of a state go.
-async fn at_home<C: Credential>(
+pub(super) async fn at_home<C: Credential>(
     client: &Client,
     ctx: &Context,
     id: &str,
@@ -1056,72 +726,4 @@ pub(super) async fn place(
     stated: Option<String>,
 ) -> Result<Option<Option<String>>, Error> {
     Ok(if home.in_workspace { Some(placement::known(&home.client, ctx, stated).await?) } else { None })
-}
-
-/// What is known about a credential's life. The official plugin keeps no expiry for some; Databricks is asked only
-/// where the program wants to rotate by it.
-async fn life<C: Credential>(
-    client: &Client,
-    ctx: &Context,
-    terms: &Terms<'_>,
-    request: &Diff<'_>,
-) -> Result<Life, Error> {
-    let life = C::life(request.outputs);
-    if life.expires.is_some() || terms.rotate_before.known().is_none() {
-        return Ok(life);
-    }
-    let owner = C::owner(&[request.outputs, request.old_inputs])?;
-    let workspace = placement::of_state(request.outputs);
-    let home = at_home::<C>(client, ctx, request.id, &owner, workspace.as_deref()).await?;
-    Ok(match C::find(&home, ctx, &owner, request.id).await? {
-        Presence::Live(live) => C::life(&C::computed(&live, request.outputs)),
-        Presence::Gone(_) => life,
-    })
-}
-
-/// The computed output that says when the credential expires.
-fn expiry_output<C: Credential>() -> &'static str {
-    let named = |name: &str| C::COMPUTED.iter().any(|row| row.name == name);
-    if named("expireTime") { "expireTime" } else { "expiryTime" }
-}
-
-/// A credential belongs to a workspace; if the program or the provider now means another, it is replaced.
-async fn moved<C: Credential>(
-    client: &Client,
-    ctx: &Context,
-    terms: &Terms<'_>,
-    request: &Diff<'_>,
-) -> Result<Changes, Error> {
-    let Some(old) = placement::of_state(request.outputs) else { return Ok(Changes::new()) };
-    let new = match terms.workspace {
-        Input::Known(id) => Some(id.to_owned()),
-        Input::Unknown => None,
-        Input::Absent => match client.workspace_id(ctx).await {
-            Ok(id) => id,
-            Err(error @ client::Error::Workspace(_)) => return Err(error.into()),
-            // A host that does not answer now says nothing about the workspace; the operation that needs it will
-            // complain.
-            Err(_) => None,
-        },
-    };
-    Ok(match new {
-        Some(new) if new != old => Changes::from([(WORKSPACE.to_owned(), (Kind::Changed, Change::Replace))]),
-        _ => Changes::new(),
-    })
-}
-
-/// Properties that Databricks sets but a program states all the same: a new value other than the real one is an
-/// update that sends nothing. It is shown once, not by every run after that.
-fn overstated<C: Credential>(request: &Diff<'_>) -> Changes {
-    C::NEVER_SENT
-        .iter()
-        .filter(|name| {
-            stated(request.news, name).is_some_and(|new| {
-                [request.old_inputs, request.outputs]
-                    .iter()
-                    .all(|known| stated(known, name).is_none_or(|known| !same(known, new)))
-            })
-        })
-        .map(|name| ((*name).to_owned(), (Kind::Changed, Change::Update)))
-        .collect()
 }

@@ -6,8 +6,10 @@ mod fuzz;
 
 mod credential;
 mod filter;
+mod findings;
 mod lost;
 mod obo_token;
+mod outcome;
 mod overlap;
 pub(crate) mod placement;
 mod presence;
@@ -15,6 +17,7 @@ mod rotation;
 mod service_principal_secret;
 mod succession;
 mod token;
+mod weigh;
 
 use async_trait::async_trait;
 

@@ -5,8 +5,9 @@ use std::collections::BTreeMap;
 use async_trait::async_trait;
 use secrecy::SecretString;
 
-use super::credential::{Credential, Findings, Home, New, Terms};
+use super::credential::{Credential, Home, New, Terms};
 use super::filter::{self, TokenQuery};
+use super::findings::Findings;
 use super::lost::{Candidate, Trace};
 use super::placement::{self, HasProviderConfig, ProviderConfig};
 use super::presence::{Presence, expired, may_lag};

@@ -7,8 +7,9 @@ use async_trait::async_trait;
 use secrecy::SecretString;
 use serde_json::Value as Json;
 
-use super::credential::{Credential, Findings, Home, New, Terms};
+use super::credential::{Credential, Home, New, Terms};
 use super::filter::{self, Moment};
+use super::findings::Findings;
 use super::lost::{Candidate, Trace};
 use super::placement::{self, HasProviderConfig, ProviderConfig};
 use super::presence::{Gone, Presence, may_lag};

@@ -8,11 +8,13 @@ use std::time::Duration;
 
 use secrecy::SecretString;
 
-use super::credential::{Course, Credential, Home, New, Weighed, mint, outputs, revoke, value};
+use super::credential::{Credential, Home, New, mint, outputs, value};
+use super::outcome::revoke;
 use super::overlap::{self, Overlap, PREVIOUS_REVOKE_TIME, Previous};
 use super::placement::PROVIDER_CONFIG;
 use super::presence::Presence;
 use super::rotation::{self, date};
+use super::weigh::{Course, Weighed};
 use super::{Diff, Error, Updated};
 use crate::api::Minted;
 use crate::context::{Context, Severity};
