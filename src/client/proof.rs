@@ -9,19 +9,19 @@ use super::{Client, Error};
 use crate::context::Context;
 
 impl Client {
-    /// Makes a request with a token, and fails only if Databricks does not accept the token. Any other answer will do,
-    /// even that the token may not make this request.
-    pub async fn prove_token(&self, ctx: &Context, value: &SecretString) -> Result<(), Error> {
+    /// Makes a request that a bearer token signs, and fails only if Databricks does not accept that. Any other answer will
+    /// do, even that it may not make this request.
+    pub async fn prove_bearer(&self, ctx: &Context, value: &SecretString) -> Result<(), Error> {
         let signed = self.sign(ctx).await?.with(bearer(value)?);
         match self.attempt::<IgnoredAny>(ctx, signed, &question(), 0).await {
             Err(error) if error.wants_other_credentials() => Err(error),
-            // Whatever else goes wrong says nothing about the token.
+            // Whatever else goes wrong says nothing about the credential.
             _ => Ok(()),
         }
     }
 
     /// Signs in with the OAuth secret of a service principal.
-    pub async fn prove_secret(
+    pub async fn prove_client_secret(
         &self,
         ctx: &Context,
         client_id: &str,

@@ -23,7 +23,7 @@ const RECENT: Duration = Duration::from_secs(10);
 /// elsewhere.
 const FEW: usize = 3;
 
-/// Something that is read, such as a list of tokens.
+/// Something that is read, such as a list of credentials.
 struct SharedRead<T> {
     /// The request that has not been sent yet, which whoever reads now may join.
     next: Mutex<Option<Answer<T>>>,

@@ -204,7 +204,7 @@ impl Credential for OboToken {
         _: &Origin,
         value: &SecretString,
     ) -> Result<(), client::Error> {
-        home.client.prove_token(ctx, value).await
+        home.client.prove_bearer(ctx, value).await
     }
 
     fn carries(inputs: &OboTokenInputs) -> bool {

@@ -341,7 +341,7 @@ impl Credential for ServicePrincipalSecret {
         let account_id = if home.in_workspace { None } else { home.client.account_id(ctx).await? };
         let principal = &owner.service_principal_id;
         match service_principals::application_id(&home.client, ctx, account_id.as_deref(), principal).await {
-            Ok(application_id) => home.client.prove_secret(ctx, &application_id, value).await,
+            Ok(application_id) => home.client.prove_client_secret(ctx, &application_id, value).await,
             // Nobody can sign in without the application id, and whoever may manage secrets may not be allowed to read
             // it.
             Err(error) => {

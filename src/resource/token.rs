@@ -226,7 +226,7 @@ impl Credential for Token {
         _: &Origin,
         value: &SecretString,
     ) -> Result<(), client::Error> {
-        home.client.prove_token(ctx, value).await
+        home.client.prove_bearer(ctx, value).await
     }
 
     fn carries(inputs: &TokenInputs) -> bool {
